@@ -1,0 +1,390 @@
+package sdk
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+)
+
+// MaxRows is the most rows a batch holds: 8,192 rows of 20 columns are about 1 MiB, what a core's second-level cache likes.
+const MaxRows = 8192
+
+// Batch is rows in Arrow's memory layout, one typed slice a column: the only thing that moves through a pipeline.
+//
+// A batch has two lives and two calls. Its data lives from [Pool.Get] to the last [Batch.Release]. Its promise lives until
+// [Batch.Done], said exactly once by whoever owns the batch; the source hears when all that came of its batch is settled.
+//
+// Building: claim columns row by row ([Claim], [Batch.SetBytes], [Gather]), set the row count, Seal. Each column has a
+// watermark of rows written; gaps are zeroed at the next claim or at Seal; a column never claimed is the shared zero column
+// and costs nothing. After Seal, or once sent, a batch is immutable unless its one holder has the only reference.
+type Batch struct {
+	schema *Schema
+	cols   []column
+	rows   int
+	size   int // most rows: MaxRows or a smaller class
+	rng    Range
+	ack    *ack
+	done   bool
+	child  bool // something was derived into it
+	refs   atomic.Int32
+
+	base   *Batch // columns are shared with it: it is held as long as this one
+	views  bool   // some variable-length values look into memory that is not the batch's own
+	arena  []byte // its own memory for variable-length values
+	extra  int    // bytes held beside the columns: slabs looked into
+	fixed  int    // bytes of fixed-width buffers attached
+	onFree Freer
+
+	pool *Pool
+	home *shelf
+}
+
+// column is one typed slice. Rows above the watermark are zero once sealed.
+type column struct {
+	data      unsafe.Pointer // fixed-width values; nil until first claimed by this batch object
+	vals      [][]byte       // variable-length values
+	watermark int
+	dict      *Dict // Name columns
+}
+
+// Freer is told when a batch whose values look into its memory has been released.
+type Freer interface{ Freed(b *Batch) }
+
+// Schema of the batch.
+func (b *Batch) Schema() *Schema { return b.schema }
+
+// Rows in the batch.
+func (b *Batch) Rows() int { return b.rows }
+
+// Size is the most rows the batch can hold.
+func (b *Batch) Size() int { return b.size }
+
+// Room is how many rows can still be written.
+func (b *Batch) Room() int { return b.size - b.rows }
+
+// Range is where the records came from; the hull of the parents' ranges for a derived batch.
+func (b *Batch) Range() Range { return b.rng }
+
+// SetRows sets the row count. Columns written beyond it are cut off; columns written less far are zero up to it.
+func (b *Batch) SetRows(n int) {
+	if n < 0 || n > b.size {
+		panic(fmt.Sprintf("sdk: %d rows in a batch of %d", n, b.size))
+	}
+	b.rows = n
+}
+
+// Held is the memory the batch holds, in bytes: the capacity of its buffers, not the rows used, with what it looks into.
+func (b *Batch) Held() int {
+	h := b.fixed + cap(b.arena) + b.extra
+	for i := range b.cols {
+		h += cap(b.cols[i].vals) * 24
+	}
+	if b.base != nil {
+		h += b.base.Held()
+	}
+	return h + 256
+}
+
+// Fixed is the type of a value in a column of fixed width.
+type Fixed interface {
+	~uint8 | ~uint16 | ~uint32 | ~uint64 | ~int64 | ~float64 | ~[16]byte | ~[2]uint64
+}
+
+// zeros is the column nobody wrote, for every type of fixed width.
+var zeros [MaxRows]([2]uint64)
+
+var zeroValues [MaxRows][]byte
+
+// Values returns column col as a slice of Rows values. T must have the width of the column's type. The slice must not be
+// changed and lives as long as the batch.
+func Values[T Fixed](b *Batch, col int) []T {
+	c := &b.cols[col]
+	if c.watermark == 0 {
+		return unsafe.Slice((*T)(unsafe.Pointer(&zeros)), MaxRows)[:b.rows]
+	}
+	return unsafe.Slice((*T)(c.data), b.rows)
+}
+
+// Claim makes rows at..at+n of column col writable and returns them; the rows between the watermark and at are zeroed. T must
+// have the width of the column's type. What the slice holds before it is written is undefined.
+func Claim[T Fixed](b *Batch, col, at, n int) []T {
+	return unsafe.Slice((*T)(b.Claim(col, at, n)), at+n)[at:]
+}
+
+// Claim is [Claim] without a type: the address of row 0 of the column. For decoders whose loop is over columns.
+func (b *Batch) Claim(col, at, n int) unsafe.Pointer {
+	c := &b.cols[col]
+	if c.data == nil {
+		b.attach(col)
+	}
+	if c.watermark != at {
+		b.zero(col, c.watermark, at)
+	}
+	c.watermark = at + n
+	return c.data
+}
+
+//go:noinline
+func (b *Batch) attach(col int) {
+	w := b.schema.fields[col].Type.Width()
+	if w == 0 {
+		panic("sdk: Claim of variable-length column " + b.schema.fields[col].Name)
+	}
+	n := (b.size*w + 63) &^ 63
+	buf := b.pool.mem.Allocate(n)
+	b.cols[col].data = unsafe.Pointer(unsafe.SliceData(buf))
+	b.fixed += n
+}
+
+//go:noinline
+func (b *Batch) zero(col, from, to int) {
+	if from >= to {
+		return
+	}
+	w := b.schema.fields[col].Type.Width()
+	clear(unsafe.Slice((*byte)(b.cols[col].data), b.size*w)[from*w : to*w])
+}
+
+// IsZero says whether nobody has written the column: every row is its zero.
+func (b *Batch) IsZero(col int) bool { return b.cols[col].watermark == 0 }
+
+// Bytes returns a column of variable length as Rows values. Nothing of it may be changed; a value is valid as long as the
+// batch, and if Views, only until the call that was given the batch returns, unless Own is called.
+func (b *Batch) Bytes(col int) [][]byte {
+	c := &b.cols[col]
+	if c.watermark == 0 {
+		return zeroValues[:b.rows]
+	}
+	return c.vals[:b.rows]
+}
+
+// SetView writes a value of a variable-length column without copying it: it looks into memory that is not the batch's.
+func (b *Batch) SetView(col, row int, v []byte) {
+	b.views = true
+	b.setVal(col, row, v)
+}
+
+// SetBytes writes a value of a variable-length column, copied into the batch's own memory.
+func (b *Batch) SetBytes(col, row int, v []byte) { b.setVal(col, row, b.keep(v)) }
+
+func (b *Batch) setVal(col, row int, v []byte) {
+	c := &b.cols[col]
+	if c.vals == nil {
+		c.vals = make([][]byte, b.size)
+	}
+	if c.watermark < row {
+		clear(c.vals[c.watermark:row])
+	}
+	c.vals[row] = v
+	c.watermark = max(c.watermark, row+1)
+}
+
+// keep copies v to the end of the arena. Growing it allocates another; the old one lives on in the values that look into it.
+func (b *Batch) keep(v []byte) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	if cap(b.arena)-len(b.arena) < len(v) {
+		b.arena = make([]byte, 0, max(2*cap(b.arena), len(v), 4096))
+	}
+	at := len(b.arena)
+	b.arena = append(b.arena, v...)
+	return b.arena[at : at+len(v) : at+len(v)]
+}
+
+// Names returns a Name column: Rows indices and the dictionary they point into.
+func (b *Batch) Names(col int) ([]uint16, *Dict) {
+	return Values[uint16](b, col), b.cols[col].dict
+}
+
+// SetDict says which dictionary the indices of a Name column point into. Say it once a batch, with the first claim.
+func (b *Batch) SetDict(col int, d *Dict) { b.cols[col].dict = d }
+
+// Dict of a Name column, nil if none was set (every row is the empty string then).
+func (b *Batch) Dict(col int) *Dict { return b.cols[col].dict }
+
+// Views says whether values look into memory that is lent for the call only.
+func (b *Batch) Views() bool { return b.views }
+
+// Lend says that values look into memory of held bytes, and who is told when the batch has been released.
+func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
+
+// Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it.
+func (b *Batch) Own() {
+	if !b.views {
+		return
+	}
+	n := 0
+	for i := range b.cols {
+		c := &b.cols[i]
+		if c.vals != nil {
+			for _, v := range c.vals[:min(c.watermark, b.rows)] {
+				n += len(v)
+			}
+		}
+	}
+	if cap(b.arena)-len(b.arena) < n {
+		b.arena = make([]byte, 0, n)
+	}
+	for i := range b.cols {
+		c := &b.cols[i]
+		if c.vals != nil {
+			if b.base != nil { // the slice of values is the base's, and others may read it
+				c.vals = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...)
+			}
+			for j, v := range c.vals[:min(c.watermark, b.rows)] {
+				c.vals[j] = b.keep(v)
+			}
+		}
+	}
+	b.views, b.extra = false, 0
+	if f := b.onFree; f != nil {
+		b.onFree = nil
+		f.Freed(b)
+	}
+}
+
+// Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.
+func (b *Batch) Seal() {
+	for i := range b.cols {
+		c := &b.cols[i]
+		if c.watermark == 0 || c.watermark >= b.rows {
+			continue
+		}
+		if c.vals != nil {
+			clear(c.vals[c.watermark:b.rows])
+		} else {
+			b.zero(i, c.watermark, b.rows)
+		}
+		c.watermark = b.rows
+	}
+}
+
+// Root makes b a source's batch that came from r. Who is told when all that came of it is settled is core's to say, by Track.
+func (b *Batch) Root(r Range) { b.rng = r }
+
+// Track attaches a promise to a source's batch: s hears once, when all that came of b is settled. Core calls it, before
+// anything is derived.
+func (b *Batch) Track(s Settler) {
+	if b.ack != nil {
+		panic("sdk: Track of a batch that has a promise already")
+	}
+	b.ack = b.pool.acks.get()
+	b.ack.root, b.ack.rng = s, b.rng
+}
+
+// Tracked says whether anybody waits for the batch to be settled.
+func (b *Batch) Tracked() bool { return b.ack != nil }
+
+// Derive says that b comes of parents: split, filter, fan-out (one parent, several children), coalescing (several parents,
+// one child), decode and aggregate (several of both). Call it before Done of any parent; for a parent named twice in a row
+// the second call does nothing, so a coalescing loop may call it for each piece.
+func (b *Batch) Derive(parents ...*Batch) {
+	for _, p := range parents {
+		b.derive(p)
+	}
+}
+
+func (b *Batch) derive(p *Batch) {
+	if !b.child {
+		b.child, b.rng = true, p.rng
+	} else if b.rng.Partition != nil {
+		b.rng.hull(p.rng)
+	}
+	if p.ack == nil {
+		return
+	}
+	if b.ack == nil {
+		b.ack = b.pool.acks.get()
+	}
+	// A parent held here cannot be recycled, so an equal pointer is the same promise.
+	if n := len(b.ack.parents); n > 0 && b.ack.parents[n-1] == p.ack {
+		return
+	}
+	p.ack.left.Add(1)
+	b.ack.parents = append(b.ack.parents, p.ack)
+}
+
+// Done settles the owner's share of the promise. A second call panics.
+func (b *Batch) Done(o Outcome) {
+	if b.done {
+		panic("sdk: batch settled twice")
+	}
+	b.done = true
+	if a := b.ack; a != nil {
+		b.ack = nil
+		a.done(o)
+	}
+}
+
+// Promise is a batch's promise taken apart from its data: a sink that has its own copy releases the batch at once and settles
+// later.
+type Promise struct{ a *ack }
+
+// TakePromise moves the promise out of the batch, whose Done must not be called any more.
+func (b *Batch) TakePromise() Promise {
+	if b.done {
+		panic("sdk: batch settled twice")
+	}
+	p := Promise{b.ack}
+	b.done, b.ack = true, nil
+	return p
+}
+
+// Done settles the promise: exactly once.
+func (p Promise) Done(o Outcome) {
+	if p.a != nil {
+		p.a.done(o)
+	}
+}
+
+// Retain adds a holder of the data.
+func (b *Batch) Retain() { b.refs.Add(1) }
+
+// Unique says whether the caller is the only holder, and may change the data in place.
+func (b *Batch) Unique() bool { return b.refs.Load() == 1 && b.base == nil }
+
+// Release gives up one holder's hold on the data; the last one's recycles the batch whole.
+func (b *Batch) Release() {
+	switch n := b.refs.Add(-1); {
+	case n > 0:
+		return
+	case n < 0:
+		panic("sdk: batch released twice")
+	}
+	if f := b.onFree; f != nil {
+		b.onFree = nil
+		f.Freed(b)
+	}
+	b.pool.put(b)
+}
+
+// Share derives a batch of the same rows that shares b's columns: for a second reader with its own promise. With tracked false
+// the new batch has none: nobody waits for an optional branch. schema, if not nil, chooses which columns (by name) it has.
+func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
+	if schema == nil {
+		schema = b.schema
+	}
+	s := b.pool.shell(schema)
+	s.size, s.rows, s.views = b.size, b.rows, b.views
+	if schema == b.schema {
+		copy(s.cols, b.cols)
+	} else {
+		for i, f := range schema.fields {
+			if j := b.schema.Index(f.Name); j >= 0 {
+				s.cols[i] = b.cols[j]
+			} else {
+				s.cols[i] = column{}
+			}
+		}
+	}
+	b.Retain()
+	s.base = b
+	s.rng, s.child = b.rng, true
+	if tracked && b.ack != nil {
+		s.ack = b.pool.acks.get()
+		b.ack.left.Add(1)
+		s.ack.parents = append(s.ack.parents, b.ack)
+	}
+	return s
+}

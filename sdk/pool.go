@@ -1,0 +1,159 @@
+package sdk
+
+import (
+	"sync"
+	"unsafe"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+)
+
+// Pool hands out batches and takes them back whole: their columns stay attached, so a batch in a steady stream costs no
+// allocation and no work per column. Safe for any number of goroutines.
+type Pool struct {
+	mem     memory.Allocator
+	acks    ackPool
+	mu      sync.Mutex
+	shelves map[shelfKey]*shelf
+	shells  []*Batch
+}
+
+type shelfKey struct {
+	schema *Schema
+	size   int
+}
+
+// shelf holds the free batches of one schema and size.
+type shelf struct {
+	mu   sync.Mutex
+	free []*Batch
+	keep int
+}
+
+// NewPool makes a pool that takes its memory from mem; nil means Go's heap.
+func NewPool(mem memory.Allocator) *Pool {
+	if mem == nil {
+		mem = heap{}
+	}
+	return &Pool{mem: mem, shelves: map[shelfKey]*shelf{}}
+}
+
+// heap allocates aligned memory that the garbage collector takes back.
+type heap struct{}
+
+func (heap) Allocate(n int) []byte {
+	if n == 0 {
+		return nil
+	}
+	m := make([]uint64, (n+7)/8)
+	return unsafe.Slice((*byte)(unsafe.Pointer(&m[0])), n)
+}
+func (h heap) Reallocate(n int, b []byte) []byte {
+	if n <= cap(b) {
+		return b[:n]
+	}
+	m := h.Allocate(n)
+	copy(m, b)
+	return m
+}
+func (heap) Free([]byte) {}
+
+// SizeClass is the size of the smallest class that holds rows: 256, 1,024 or MaxRows.
+func SizeClass(rows int) int {
+	switch {
+	case rows <= 256:
+		return 256
+	case rows <= 1024:
+		return 1024
+	}
+	return MaxRows
+}
+
+// Get returns an empty batch of schema s with room for at least rows rows (at most MaxRows), with one holder: the caller.
+func (p *Pool) Get(s *Schema, rows int) *Batch {
+	size := SizeClass(rows)
+	k := shelfKey{s, size}
+	p.mu.Lock()
+	sh := p.shelves[k]
+	if sh == nil {
+		// What is kept free is bounded in bytes: 32 MiB of a wide schema, never fewer than 8 batches.
+		sh = &shelf{keep: max(8, (32<<20)/(size*max(1, s.width)))}
+		p.shelves[k] = sh
+	}
+	p.mu.Unlock()
+	sh.mu.Lock()
+	var b *Batch
+	if n := len(sh.free); n > 0 {
+		b, sh.free = sh.free[n-1], sh.free[:n-1]
+	}
+	sh.mu.Unlock()
+	if b == nil {
+		b = &Batch{schema: s, cols: make([]column, len(s.fields)), size: size, pool: p, home: sh}
+	}
+	b.refs.Store(1)
+	return b
+}
+
+// shell returns a batch without columns of its own, for sharing another's.
+func (p *Pool) shell(s *Schema) *Batch {
+	p.mu.Lock()
+	var b *Batch
+	if n := len(p.shells); n > 0 {
+		b, p.shells = p.shells[n-1], p.shells[:n-1]
+	}
+	p.mu.Unlock()
+	if b == nil {
+		b = &Batch{pool: p}
+	}
+	if cap(b.cols) < len(s.fields) {
+		b.cols = make([]column, len(s.fields))
+	}
+	b.schema, b.cols = s, b.cols[:len(s.fields)]
+	b.refs.Store(1)
+	return b
+}
+
+const maxArena = 4 << 20
+
+func (p *Pool) put(b *Batch) {
+	b.rows, b.rng, b.views, b.extra = 0, Range{}, false, 0
+	if b.ack != nil {
+		panic("sdk: batch released for the last time before Done")
+	}
+	b.done, b.child = false, false
+	b.arena = b.arena[:0]
+	if cap(b.arena) > maxArena {
+		b.arena = nil
+	}
+	if base := b.base; base != nil {
+		b.base = nil
+		clear(b.cols)
+		b.schema, b.arena = nil, nil
+		p.mu.Lock()
+		if len(p.shells) < 256 {
+			p.shells = append(p.shells, b)
+		}
+		p.mu.Unlock()
+		base.Release()
+		return
+	}
+	for i := range b.cols {
+		c := &b.cols[i]
+		if c.vals != nil {
+			clear(c.vals[:min(c.watermark, len(c.vals))])
+		}
+		c.watermark, c.dict = 0, nil
+	}
+	sh := b.home
+	sh.mu.Lock()
+	if len(sh.free) < sh.keep {
+		sh.free = append(sh.free, b)
+		sh.mu.Unlock()
+		return
+	}
+	sh.mu.Unlock()
+	for i, f := range b.schema.fields {
+		if c := &b.cols[i]; c.data != nil {
+			p.mem.Free(unsafe.Slice((*byte)(c.data), (b.size*f.Type.Width()+63)&^63))
+		}
+	}
+}
