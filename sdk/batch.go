@@ -63,6 +63,13 @@ func (b *Batch) Charge(c Charger, bytes int) {
 	b.charge, b.due = c, bytes
 }
 
+// TakeCharge lets nobody be told, and returns what would have been. Core calls it.
+func (b *Batch) TakeCharge() int {
+	n := b.due
+	b.charge, b.due = nil, 0
+	return n
+}
+
 // Schema of the batch.
 func (b *Batch) Schema() *Schema { return b.schema }
 
