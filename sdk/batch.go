@@ -231,6 +231,9 @@ func (b *Batch) Views() bool { return b.views }
 // Lend says that values look into memory of held bytes, and who is told when the batch has been released.
 func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
 
+// IsShared says whether the batch's columns are another's (Share).
+func (b *Batch) IsShared() bool { return b.base != nil }
+
 // Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it.
 func (b *Batch) Own() {
 	if !b.views {
@@ -250,13 +253,17 @@ func (b *Batch) Own() {
 	}
 	for i := range b.cols {
 		c := &b.cols[i]
-		if c.vals != nil {
-			if b.base != nil { // the slice of values is the base's, and others may read it
-				c.vals = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...)
+		if c.vals == nil {
+			if b.base != nil && c.watermark > 0 {
+				b.copyFixed(i)
 			}
-			for j, v := range c.vals[:min(c.watermark, b.rows)] {
-				c.vals[j] = b.keep(v)
-			}
+			continue
+		}
+		if b.base != nil { // the slice of values is the base's, and others may read it
+			c.vals = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...)
+		}
+		for j, v := range c.vals[:min(c.watermark, b.rows)] {
+			c.vals[j] = b.keep(v)
 		}
 	}
 	b.views, b.extra = false, 0
@@ -264,6 +271,21 @@ func (b *Batch) Own() {
 		b.onFree = nil
 		f.Freed(b)
 	}
+	if base := b.base; base != nil {
+		b.base = nil
+		base.Release()
+	}
+}
+
+// copyFixed gives a sharing batch a column of its own.
+func (b *Batch) copyFixed(col int) {
+	c := &b.cols[col]
+	w := b.schema.fields[col].Type.Width()
+	n := (b.size*w + 63) &^ 63
+	buf := b.pool.mem.Allocate(n)
+	copy(buf, unsafe.Slice((*byte)(c.data), b.size*w)[:b.rows*w])
+	c.data = unsafe.Pointer(unsafe.SliceData(buf))
+	b.fixed += n
 }
 
 // Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.
@@ -402,7 +424,10 @@ func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
 	}
 	b.Retain()
 	s.base = b
-	s.rng, s.child = b.rng, true
+	s.child = true
+	if tracked {
+		s.rng = b.rng // an optional branch has no part in cuts, so its batches have no range
+	}
 	if tracked && b.ack != nil {
 		s.ack = b.pool.acks.get()
 		b.ack.left.Add(1)

@@ -128,16 +128,19 @@ func (p *Pool) put(b *Batch) {
 	if cap(b.arena) > maxArena {
 		b.arena = nil
 	}
-	if base := b.base; base != nil {
+	if b.home == nil { // a batch that shared another's columns
+		base := b.base
 		b.base = nil
 		clear(b.cols)
-		b.schema, b.arena = nil, nil
+		b.schema, b.arena, b.fixed = nil, nil, 0
 		p.mu.Lock()
 		if len(p.shells) < 256 {
 			p.shells = append(p.shells, b)
 		}
 		p.mu.Unlock()
-		base.Release()
+		if base != nil {
+			base.Release()
+		}
 		return
 	}
 	for i := range b.cols {
