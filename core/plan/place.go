@@ -11,24 +11,26 @@ import (
 // indentation of block scalars stand in the file and not in the text; where interpolation has made other text of it, the
 // scalar's begin is all that can be said.
 func inside(p *config.Pipeline, at config.Pos, offset int) config.Pos {
-	if at.Line == 0 || at.File != p.File {
-		return at
-	}
-	lines := bytes.Split(p.Text, []byte{'\n'})
-	if at.Line > len(lines) {
-		return at
-	}
-	text := afterChars(lines[at.Line-1], at.Col-1)
+	text := textAt(p, at)
 	if len(text) == 0 || bytes.Contains(text, []byte("${")) {
 		return at
 	}
 	switch q := text[0]; q {
 	case '|', '>':
-		return insideBlock(lines, at, offset)
+		return insideBlock(bytes.Split(p.Text, []byte{'\n'}), at, offset)
 	case '"', '\'':
 		return config.Pos{File: at.File, Line: at.Line, Col: at.Col + 1 + quoted(text[1:], q, offset)}
 	}
 	return config.Pos{File: at.File, Line: at.Line, Col: at.Col + chars(text, offset)}
+}
+
+// textAt is the rest of the line at a place in the pipeline's file.
+func textAt(p *config.Pipeline, at config.Pos) []byte {
+	lines := bytes.Split(p.Text, []byte{'\n'})
+	if at.File != p.File || at.Line < 1 || at.Line > len(lines) {
+		return nil
+	}
+	return afterChars(lines[at.Line-1], at.Col-1)
 }
 
 // insideBlock walks a literal or folded scalar: a line break is one byte of its text in both.

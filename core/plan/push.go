@@ -17,7 +17,7 @@ type Conditional interface {
 // push moves filters into the sources directly in front of them: only where the filter is all that reads the source, reads
 // nothing else, and has no wishes of its own about lanes and queue.
 func (r *resolver) push() {
-	for _, src := range r.plan.Nodes {
+	for _, src := range slices.Clone(r.plan.Nodes) { // filters leave the list
 		if src.Kind != sdk.KindSource || src.spec().Push == nil {
 			continue
 		}

@@ -39,8 +39,7 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	if r.wired {
 		r.reach()
 	}
-	r.forward()
-	if !r.failed() && !r.unknown {
+	if r.forward() && r.wired && !r.unknown {
 		r.push()
 		r.backward()
 	}

@@ -1,10 +1,14 @@
 package plan
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
+	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -43,9 +47,10 @@ func (in *interner) of(s *sdk.Schema) *sdk.Schema {
 	return s
 }
 
-// forward resolves full schemas from the sources on. A node whose input is not known, because of another fault, keeps none and
-// is passed over.
-func (r *resolver) forward() {
+// forward resolves full schemas from the sources on, and says whether all fit. A node whose input is not known, because of
+// another fault, keeps none and is passed over.
+func (r *resolver) forward() bool {
+	start := len(r.diags)
 	for _, n := range r.plan.Nodes {
 		if !n.known() {
 			continue
@@ -68,6 +73,7 @@ func (r *resolver) forward() {
 			r.needed(n)
 		}
 	}
+	return len(r.diags) == start
 }
 
 // unite resolves a node's input schema; false if it is not known.
@@ -166,8 +172,31 @@ func (r *resolver) needed(n *Node) {
 		if s := suggest(name, n.FullIn.Names()); s != "" {
 			help = fmt.Sprintf("did you mean `%s`?", s)
 		}
-		r.report(n, "with", CodeColumn, fmt.Sprintf("`%s` needs the column `%s`, which does not come in", n.ID, name), help)
+		r.report(n, r.written(n, name), CodeColumn, fmt.Sprintf("`%s` needs the column `%s`, which does not come in", n.ID, name), help)
 	}
+}
+
+// written is the path of the first option of n that begins with word in the file, "with" if there is none.
+func (r *resolver) written(n *Node, word string) string {
+	best := "with"
+	for _, path := range slices.Sorted(maps.Keys(n.Positions)) {
+		at := n.Positions[path]
+		if !strings.HasPrefix(path, "with.") || best != "with" && before(n.Positions[best], at) {
+			continue
+		}
+		text := bytes.TrimLeft(textAt(r.plan.Pipeline, at), `"'`)
+		if rest, ok := bytes.CutPrefix(text, []byte(word)); ok && !inName(rest) {
+			best = path // of two at one place the later is the deeper
+		}
+	}
+	return best
+}
+
+func before(a, b config.Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Col < b.Col }
+
+// inName says whether text goes on with a character of a column's name.
+func inName(text []byte) bool {
+	return len(text) > 0 && (text[0] == '_' || text[0] >= '0' && text[0] <= '9' || text[0] >= 'a' && text[0] <= 'z' || text[0] >= 'A' && text[0] <= 'Z')
 }
 
 func inputIDs(n *Node) []string {

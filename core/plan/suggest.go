@@ -11,7 +11,7 @@ import (
 func (r *resolver) suggestNode(n *Node, name string) string {
 	var ids []string
 	for _, o := range r.plan.Nodes {
-		if o != n && o.Kind != sdk.KindSink {
+		if o != n && o.Kind != sdk.KindSink && r.byID[o.ID] == o && o.ID != errorsID {
 			ids = append(ids, o.ID)
 		}
 	}

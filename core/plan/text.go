@@ -76,7 +76,9 @@ func (n *Node) text(b *strings.Builder) {
 		wrap(b, fmt.Sprintf("    %-8s ", name), "             ", columns(s, n.FullOut[port]))
 	}
 	if n.Kind == sdk.KindSink {
-		fmt.Fprintf(b, "    block    up to %d rows, %s or %s, %d in flight\n", n.Batch.Rows, n.Batch.Bytes, n.Batch.Age, n.InFlight)
+		if !n.spec().Fuses {
+			fmt.Fprintf(b, "    block    up to %d rows, %s or %s, %d in flight\n", n.Batch.Rows, n.Batch.Bytes, n.Batch.Age, n.InFlight)
+		}
 		wrap(b, "    promise  ", "             ", strings.Fields(n.Promise))
 	}
 	if n.OnError == config.Drop || n.OnError == config.Fail {

@@ -48,14 +48,6 @@ func (r *resolver) wire() {
 	}
 
 	last := sources // what a node reads that says nothing
-	for _, n := range sources {
-		if len(n.From) > 0 {
-			r.report(n, "from", CodeSourceOption, "a source reads from outside, it has no `from`", "remove `from`")
-		}
-		if n.Queue.Asked {
-			r.report(n, "queue", CodeSourceOption, "no queue stands in front of a source", "put `queue` on the node that reads it")
-		}
-	}
 	for _, n := range processors {
 		r.inputs(n, last)
 		last = []*Node{n}
@@ -69,6 +61,14 @@ func (r *resolver) wire() {
 		}
 	}
 	r.wired = len(r.diags) == before
+	for _, n := range sources {
+		if len(n.From) > 0 {
+			r.report(n, "from", CodeSourceOption, "a source reads from outside, it has no `from`", "remove `from`")
+		}
+		if n.Queue.Asked {
+			r.report(n, "queue", CodeSourceOption, "no queue stands in front of a source", "put `queue` on the node that reads it")
+		}
+	}
 }
 
 // inputs connects n to what its `from:` names, or else to the defaults.
@@ -233,6 +233,7 @@ func (r *resolver) circle(walk []*Edge) {
 
 // reach reports nodes that no record comes to, and nodes whose records come to no sink.
 func (r *resolver) reach() {
+	before := len(r.diags)
 	from, to := map[*Node]bool{}, map[*Node]bool{}
 	for _, n := range r.plan.Nodes {
 		from[n] = n.Kind == sdk.KindSource || slices.ContainsFunc(n.Inputs, func(e *Edge) bool { return from[e.From] })
@@ -256,7 +257,7 @@ func (r *resolver) reach() {
 				"let a sink read it, `discard` if they are not wanted, or remove it")
 		}
 	}
-	r.wired = !r.failed()
+	r.wired = len(r.diags) == before
 }
 
 // outs yields the edges of all ports, `errors` apart.
