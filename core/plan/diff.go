@@ -73,7 +73,7 @@ func compare(o, n *Node) Change {
 	differ(&replace, !sameColumns([]*sdk.Schema{o.In}, []*sdk.Schema{n.In}), "needs other columns")
 	differ(&replace, !sameColumns(o.Out, n.Out), "gives other columns")
 	differ(&replace, o.Keyed != n.Keyed || o.Required != n.Required || o.Epoch != n.Epoch, "another promise")
-	differ(&update, !equal(reflect.ValueOf(o.Config), reflect.ValueOf(n.Config)), "options")
+	differ(&update, !sameConfig(o.Config, n.Config), "options")
 	differ(&update, o.Batch != n.Batch || o.Retry != n.Retry || o.InFlight != n.InFlight || o.OnError != n.OnError, "batch, retry or on_error")
 	differ(&update, !samePlace(o.Stage, n.Stage), "lanes or queue")
 	c := Change{ID: n.ID, Action: Keep, Why: append(replace, update...)}
@@ -107,6 +107,8 @@ func samePlace(a, b *Stage) bool {
 	}
 	return a.Queue == nil && b.Queue == nil || a.Queue != nil && b.Queue != nil && *a.Queue == *b.Queue
 }
+
+func sameConfig(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
 
 // equal compares what users can set in two configuration structs: exported fields. What a plugin derives from them (compiled
 // expressions) is left out; a type that has nothing exported is compared as its text, or whole.

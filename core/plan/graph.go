@@ -53,11 +53,14 @@ func newDrawing(p *Plan) *drawing {
 	boxes := map[*Node]*box{}
 	var stream *box
 	for _, n := range p.Nodes {
-		b := &box{id: n.ID, kind: string(n.Kind), head: n.ID, tail: n.Type, optional: n.Kind == sdk.KindSink && !n.Required}
-		if n.In != nil {
-			b.tail += ", " + count(n.In.Len(), "column")
-		} else if len(n.Out) > 0 {
-			b.tail += ", " + count(n.Out[0].Len(), "column")
+		b := &box{id: n.ID, kind: string(n.Kind), head: n.ID, tail: n.Type + ", ", optional: n.Kind == sdk.KindSink && !n.Required}
+		switch n.Kind {
+		case sdk.KindSource:
+			b.tail += count(n.Out[0].Len(), "column")
+		case sdk.KindProcessor:
+			b.tail += fmt.Sprintf("%d to %s", n.In.Len(), count(n.given(), "column"))
+		case sdk.KindSink:
+			b.tail += count(n.In.Len(), "column")
 		}
 		boxes[n] = b
 		if readsErrors(n) && stream == nil {
@@ -71,15 +74,34 @@ func newDrawing(p *Plan) *drawing {
 			d.lines = append(d.lines, &line{from: stream, to: boxes[n], label: queueLabel(n, false), queue: !n.Inputs[0].Fused, dashed: true})
 			continue
 		}
-		for _, e := range n.Inputs {
-			l := &line{from: boxes[e.From], to: boxes[n], queue: !e.Fused, dashed: !e.Tracked, label: queueLabel(n, e.Fused)}
-			if len(e.From.Outputs) > 1 {
-				l.label = strings.TrimSuffix(e.portName()+", "+l.label, ", ")
+		for i, e := range n.Inputs {
+			if slices.ContainsFunc(n.Inputs[:i], func(o *Edge) bool { return o.From == e.From }) {
+				continue // several outputs of one node are one line
 			}
+			l := &line{from: boxes[e.From], to: boxes[n], queue: !e.Fused, dashed: !e.Tracked}
+			var labels []string
+			for _, o := range n.Inputs[i:] {
+				if o.From == e.From && len(e.From.Outputs) > 1 {
+					labels = append(labels, o.portName())
+				}
+			}
+			if q := queueLabel(n, e.Fused); q != "" {
+				labels = append(labels, q)
+			}
+			l.label = strings.Join(labels, ", ")
 			d.lines = append(d.lines, l)
 		}
 	}
 	return d
+}
+
+// given is how many columns leave the node at its widest output.
+func (n *Node) given() int {
+	wide := 0
+	for _, s := range n.Out {
+		wide = max(wide, s.Len())
+	}
+	return wide
 }
 
 func queueLabel(n *Node, fused bool) string {
@@ -195,7 +217,11 @@ func (d *drawing) dot() string {
 		if l.dashed {
 			attrs = append(attrs, "style=dashed")
 		}
-		fmt.Fprintf(&out, "  n%d -> n%d [%s]\n", slices.Index(d.boxes, l.from), slices.Index(d.boxes, l.to), strings.Join(attrs, ", "))
+		fmt.Fprintf(&out, "  n%d -> n%d", slices.Index(d.boxes, l.from), slices.Index(d.boxes, l.to))
+		if len(attrs) > 0 {
+			fmt.Fprintf(&out, " [%s]", strings.Join(attrs, ", "))
+		}
+		out.WriteString("\n")
 	}
 	out.WriteString("}\n")
 	return out.String()

@@ -201,8 +201,8 @@ func (s *spot) svg(out *strings.Builder) {
 		dash = ` stroke-dasharray="5 3"`
 	}
 	round := map[string]float64{"source": s.h / 2, "processor": 4, "sink": 12, "errors": s.h / 2}[s.box.kind]
-	fmt.Fprintf(out, `<g><title>%s %s</title><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%.0f" fill="%s" stroke="%s" stroke-width="1.5"%s/>`,
-		xmlText(s.box.kind), xmlText(s.box.id), s.x, s.y, s.w, s.h, round, fill, border, dash)
+	fmt.Fprintf(out, `<g><title>%s</title><rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="%.0f" fill="%s" stroke="%s" stroke-width="1.5"%s/>`,
+		xmlText(s.box.kind+": "+s.box.tail), s.x, s.y, s.w, s.h, round, fill, border, dash)
 	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="14" font-weight="600" fill="#1b2631">%s</text>`,
 		s.x+s.w/2, s.y+19, xmlText(s.box.head))
 	fmt.Fprintf(out, `<text x="%.1f" y="%.1f" text-anchor="middle" font-size="11" fill="#566573">%s</text></g>`+"\n",
