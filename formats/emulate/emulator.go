@@ -23,6 +23,7 @@ type line struct {
 	sent     uint64 // flow records x the weights of the others: the line with least is next
 	cost     uint64
 	records  int    // in a full datagram
+	variable int    // the same, where IPv4 records have fields of variable length
 	owed6    uint64 // IPv6 records owed, in 65,536ths: below one
 	streams  []stream
 	next     int // stream
@@ -30,16 +31,16 @@ type line struct {
 
 // stream is one observation domain of one exporter: what has its own sequence numbers and templates.
 type stream struct {
-	addr     [16]byte
-	port     uint16
-	domain   uint32
-	boot     int64  // ms from the exporter's start to the base
-	seq      uint32 // of the next datagram, in the protocol's unit
-	samples  uint32 // sFlow: flow samples so far
-	pool     uint32 // sFlow: packets that could have been sampled
-	repeats  uint32 // times that templates were sent
-	refresh  int64  // when templates are due
-	variable uint32 // IPFIX: data sets so far, to choose a template
+	addr    [16]byte
+	port    uint16
+	domain  uint32
+	boot    int64  // ms from the exporter's start to the base
+	seq     uint32 // of the next datagram, in the protocol's unit
+	samples uint32 // sFlow: flow samples so far
+	pool    uint32 // sFlow: packets that could have been sampled
+	repeats uint32 // times that templates were sent
+	refresh int64  // when templates are due
+	sets    uint32 // IPFIX: datagrams of data so far; every fourth has fields of variable length
 }
 
 // Datagram says who sent a datagram, and what its header holds.
@@ -64,7 +65,8 @@ func New(o Options) (*Emulator, error) {
 	e := &Emulator{opts: o, base: o.Base.UnixNano(), seed: mix(o.Seed), state: mix(mix(o.Seed) + uint64(o.Part)), share6: uint64(o.IPv6 * 65536)}
 	most, exporter := 0, 0
 	for i, n := range deal(o.Mix, o.Exporters) {
-		l := line{protocol: o.Mix[i].Protocol, weight: uint64(o.Mix[i].Weight), records: o.records(o.Mix[i].Protocol)}
+		l := line{protocol: o.Mix[i].Protocol, weight: uint64(o.Mix[i].Weight), records: o.records(o.Mix[i].Protocol, false)}
+		l.variable = o.records(l.protocol, true)
 		most = max(most, l.records)
 		for range n {
 			if exporter%o.Parts == o.Part {
@@ -163,7 +165,13 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 		return dst, d
 	}
 
-	n := l.records
+	n, variable := l.records, false
+	if l.protocol == IPFIX {
+		if variable = s.sets%4 == 3; variable {
+			n = l.variable
+		}
+		s.sets++
+	}
 	if most > 0 {
 		n = min(n, most)
 	}
@@ -178,7 +186,7 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 		e.draw(&e.flows[i], i >= n-n6)
 	}
 	d.Records = n
-	size := worstSize(l.protocol, n-n6, n6)
+	size := worstSize(l.protocol, n-n6, n6, variable)
 	dst = slices.Grow(dst, size)
 	b := dst[len(dst) : len(dst)+size]
 	used := 0
@@ -188,7 +196,7 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 	case NetFlowV9:
 		used = e.data9(b, s, &d, n-n6)
 	case IPFIX:
-		used = e.data10(b, s, &d, n-n6)
+		used = e.data10(b, s, &d, n-n6, variable)
 	default:
 		used = e.samples(b, s, &d)
 	}

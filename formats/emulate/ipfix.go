@@ -23,15 +23,14 @@ func (e *Emulator) header10(b []byte, s *stream, d *Datagram) {
 	be.PutUint32(b[12:], s.domain)
 }
 
-// data10 writes an IPFIX message: the first n4 flows are IPv4. Every fourth set of those follows the template with fields of
-// variable length.
-func (e *Emulator) data10(b []byte, s *stream, d *Datagram, n4 int) int {
+// data10 writes an IPFIX message: the first n4 flows are IPv4, and follow the template with fields of variable length if
+// variable.
+func (e *Emulator) data10(b []byte, s *stream, d *Datagram, n4 int, variable bool) int {
 	e.header10(b, s, d)
 	template := uint16(template4)
-	if s.variable%4 == 3 {
+	if variable {
 		template = templateVariable
 	}
-	s.variable++
 	at := e.set10(b, ipfixHeader, d, template, e.flows[:n4])
 	at = e.set10(b, at, d, template6, e.flows[n4:])
 	be.PutUint16(b[2:], uint16(at))

@@ -185,14 +185,15 @@ func (o Options) withDefaults() (Options, error) {
 }
 
 // records is the number of flow records in a full datagram of protocol p: as many as asked for and as fit.
-func (o *Options) records(p Protocol) int {
+// With variable, each IPv4 record has fields of variable length too.
+func (o *Options) records(p Protocol, variable bool) int {
 	n := o.Records
 	for ; n > 1; n-- {
 		n6 := 0
 		if o.IPv6 > 0 {
 			n6 = min(n, int(o.IPv6*float64(n))+1)
 		}
-		if worstSize(p, n-n6, n6) <= o.Payload {
+		if worstSize(p, n-n6, n6, variable) <= o.Payload {
 			break
 		}
 	}
@@ -203,14 +204,18 @@ func (o *Options) records(p Protocol) int {
 }
 
 // worstSize is the largest payload of a datagram with n4 IPv4 and n6 IPv6 records.
-func worstSize(p Protocol, n4, n6 int) int {
+func worstSize(p Protocol, n4, n6 int, variable bool) int {
+	sets, record4 := min(n4, 1)+min(n6, 1), ipfixRecord4
+	if variable {
+		record4 += maxVariable
+	}
 	switch p {
 	case NetFlowV5:
 		return v5Header + n4*v5Record
 	case NetFlowV9:
-		return v9Header + 2*(setHeader+3) + n4*v9Record4 + n6*v9Record6
+		return v9Header + sets*(setHeader+3) + n4*v9Record4 + n6*v9Record6
 	case IPFIX:
-		return ipfixHeader + 2*setHeader + n4*(ipfixRecord4+maxVariable) + n6*ipfixRecord6
+		return ipfixHeader + sets*setHeader + n4*record4 + n6*ipfixRecord6
 	default:
 		return sflowHeader + n4*sflowSample4 + n6*sflowSample6
 	}

@@ -77,10 +77,24 @@ func TestTshark(t *testing.T) {
 			writePcap(t, file, xs)
 
 			// Every exporter's stream is in order and whole, as tshark too can tell from the sequence numbers.
-			bad := tshark(t, "-r", file, "-Y", "_ws.malformed || _ws.expert.severity >= warning || cflow.no_template_found", "-T", "fields",
+			bad := tshark(t, "-r", file, "-Y", "_ws.malformed || _ws.expert.severity >= warning || cflow.no_template_found || cflow.sequence_analysis.expected_sn", "-T", "fields",
 				"-e", "frame.number", "-e", "_ws.expert.message")
 			if len(bad) > 1 || bad[0] != "" {
 				t.Errorf("tshark complains of %d datagrams, the first: %s", len(bad), bad[0])
+			}
+			sampling := map[Protocol]struct {
+				field, want string
+				data        bool // in the datagrams of data, not in those of templates
+			}{
+				NetFlowV5: {"cflow.samplerate", "100", true},
+				NetFlowV9: {"cflow.sampler_random_interval", "100,200", false},
+				IPFIX:     {"cflow.sampling_packet_space", "99,199", false},
+				SFlow:     {"sflow_245.ifspeed", "10000000000", false},
+			}[p]
+			for i, got := range tshark(t, "-r", file, "-T", "fields", "-e", sampling.field) {
+				if (xs[i].Records > 0) == sampling.data && got != sampling.want {
+					t.Errorf("datagram %d: %s is %q, want %q", i+1, sampling.field, got, sampling.want)
+				}
 			}
 			fields, values := columns(p)
 			args := []string{"-r", file, "-T", "fields", "-E", "separator=;", "-E", "aggregator=,"}
