@@ -97,7 +97,7 @@ const (
 	MinPayload   = 512
 	MaxPayload   = 65507 // of a UDP datagram over IPv4
 
-	maxSamplingV5 = 1<<14 - 1 // the low 14 bits of the header's field
+	MaxSamplingV5 = 1<<14 - 1 // the low 14 bits of the header's field
 	maxRecordsV5  = 30        // collectors refuse more
 )
 
@@ -173,7 +173,7 @@ func (o Options) withDefaults() (Options, error) {
 		between("Part", o.Part, 0, o.Parts-1),
 	)
 	if err == nil && o.Mix.has(NetFlowV5) {
-		err = between("Sampling of NetFlow v5", o.Sampling, 1, maxSamplingV5)
+		err = between("Sampling of NetFlow v5", o.Sampling, 1, MaxSamplingV5)
 	}
 	if err == nil && !(o.IPv6 >= 0 && o.IPv6 <= 1) {
 		err = fmt.Errorf("emulate: IPv6 is %v and must be from 0 to 1", o.IPv6)
