@@ -47,8 +47,8 @@ func play(e *Emulator, n int, step time.Duration) []sent {
 
 // Two emulators of one seed send the same bytes; of two seeds, others.
 func TestDeterministic(t *testing.T) {
-	a := play(emulator(t, options()), 500, time.Millisecond)
-	b := play(emulator(t, options()), 500, time.Millisecond)
+	a := play(emulator(t, options()), 300, time.Millisecond)
+	b := play(emulator(t, options()), 300, time.Millisecond)
 	for i := range a {
 		if !bytes.Equal(a[i].Payload, b[i].Payload) || a[i].Datagram != b[i].Datagram {
 			t.Fatalf("datagram %d differs between two runs of one seed", i)
@@ -57,7 +57,7 @@ func TestDeterministic(t *testing.T) {
 	o := options()
 	o.Seed++
 	same := 0
-	for i, x := range play(emulator(t, o), 500, time.Millisecond) {
+	for i, x := range play(emulator(t, o), 300, time.Millisecond) {
 		if x.Records > 0 && bytes.Equal(x.Payload, a[i].Payload) {
 			same++
 		}
@@ -106,7 +106,7 @@ func TestTemplates(t *testing.T) {
 		domain uint32
 	}
 	last := map[stream]int64{}
-	for i, x := range play(emulator(t, options()), 5000, time.Millisecond) {
+	for i, x := range play(emulator(t, options()), 3000, time.Millisecond) {
 		if x.Protocol == NetFlowV5 {
 			continue
 		}
@@ -127,7 +127,7 @@ func TestShares(t *testing.T) {
 	o := options()
 	records, v6 := map[Protocol]int{}, map[Protocol]int{}
 	total := 0
-	for i, x := range play(emulator(t, o), 20000, time.Microsecond) {
+	for i, x := range play(emulator(t, o), 6000, time.Microsecond) {
 		if len(x.Payload) > 1472 || x.Records > 24 || x.Records != len(x.Flows) {
 			t.Fatalf("datagram %d (%v): %d bytes, %d records, %d flows", i, x.Protocol, len(x.Payload), x.Records, len(x.Flows))
 		}
@@ -192,7 +192,7 @@ func TestPayloadLimit(t *testing.T) {
 	for _, payload := range []int{MinPayload, 1400, 9000, MaxPayload} {
 		for _, share := range []float64{0, 0.01, 0.5, 0.99, 1} {
 			o := Options{Mix: everything, Records: 2000, Payload: payload, IPv6: share, Samplers: MaxSamplers}
-			for i, x := range play(emulator(t, o), 60, 0) {
+			for i, x := range play(emulator(t, o), 20, 0) {
 				if len(x.Payload) > payload {
 					t.Fatalf("payload limit %d, IPv6 %v: datagram %d (%v) has %d bytes", payload, share, i, x.Protocol, len(x.Payload))
 				}
