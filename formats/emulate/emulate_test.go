@@ -45,6 +45,52 @@ func play(e *Emulator, n int, step time.Duration) []sent {
 	return out
 }
 
+// What the values of flows must be to make sense, whatever the protocol.
+func TestFlowsMakeSense(t *testing.T) {
+	for i, x := range play(emulator(t, options()), 2000, time.Millisecond) {
+		for j, f := range x.Flows {
+			age, frame := time.Duration(x.Sent-f.Start), int(f.PacketLength)+etherBytes+frameCheck
+			switch {
+			case f.Packets < 1 || f.Bytes < 40*f.Packets || f.Bytes > 1518*f.Packets,
+				f.Start > f.End || f.End > x.Sent || age > 90*time.Second,
+				f.Protocol == esp && (f.SrcPort != 0 || f.DstPort != 0),
+				f.Protocol != tcp && f.TCPFlags != 0,
+				f.SamplingRate != 100 && f.SamplingRate != 100*uint32(f.Sampler),
+				f.Src == f.Dst || f.SrcMask == 0 || f.DstMask == 0 || f.InIf == f.OutIf,
+				x.Protocol == SFlow && (f.Bytes != uint64(frame) || int(f.FrameHeader) != min(frame-frameCheck, sampledBytes)),
+				x.Protocol != SFlow && (f.VLAN != 0 || f.TTL != 0 || f.SrcMAC != 0):
+				t.Fatalf("datagram %d (%v), flow %d: %+v", i, x.Protocol, j, f)
+			}
+		}
+	}
+}
+
+// Every eighth exporter's uptime wraps half a minute after the base, and its flows' times go on.
+func TestUptimeWraps(t *testing.T) {
+	wrapped := map[[16]byte]uint32{}
+	for _, x := range play(emulator(t, Options{Base: base, Exporters: 16}), 4000, 20*time.Millisecond) {
+		if x.Uptime < wrapped[x.Exporter] {
+			wrapped[x.Exporter] = 1<<32 - 1
+			for _, f := range x.Flows {
+				if age := time.Duration(x.Sent - f.Start); age < 0 || age > 90*time.Second {
+					t.Errorf("after the wrap a flow is %v old", age)
+				}
+			}
+		} else {
+			wrapped[x.Exporter] = x.Uptime
+		}
+	}
+	n := 0
+	for _, u := range wrapped {
+		if u == 1<<32-1 {
+			n++
+		}
+	}
+	if n != 2 {
+		t.Errorf("%d of 16 exporters' uptimes wrapped within 80 s, want 2", n)
+	}
+}
+
 // Two emulators of one seed send the same bytes; of two seeds, others.
 func TestDeterministic(t *testing.T) {
 	a := play(emulator(t, options()), 300, time.Millisecond)

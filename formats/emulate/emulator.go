@@ -20,7 +20,7 @@ type Emulator struct {
 type line struct {
 	protocol Protocol
 	weight   uint64
-	sent     uint64 // flow records x the weights of the others: the line with least is next
+	sent     uint64 // flow records x the weights of the others, beyond the line with least: that one is next
 	cost     uint64
 	records  int    // in a full datagram
 	variable int    // the same, where IPv4 records have fields of variable length
@@ -145,6 +145,9 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 		if e.lines[i].sent < l.sent {
 			l = &e.lines[i]
 		}
+	}
+	for i, least := 0, l.sent; i < len(e.lines); i++ {
+		e.lines[i].sent -= least // only the differences count
 	}
 	s := &l.streams[l.next]
 	d := Datagram{Exporter: s.addr, Port: s.port, Protocol: l.protocol, Domain: s.domain, Sequence: s.seq, Sent: at}

@@ -24,13 +24,15 @@ type Flow struct {
 	Sampler      uint8  // id of the sampler (v9, IPFIX)
 	Interface    string // interfaceName, of variable length: IPFIX template 258 only
 
-	SrcMAC, DstMAC uint64 // sFlow only, as the next two
+	SrcMAC, DstMAC uint64 // sFlow only, as what follows
 	VLAN           uint16
 	FrameHeader    uint16 // bytes of the frame that were sampled
+	PacketLength   uint16 // of the sampled IP packet, in bytes
+	TTL            uint8  // IPv6: the hop limit
 
 	v6        bool
 	ago, last uint32 // ms from the flow's first and last packet to the export
-	ipBytes   uint16 // sFlow: length of the sampled IP packet
+	size      uint16 // of one packet of it, in bytes
 }
 
 // Networks of the emulated hosts: clients in private and documentation space, servers with addresses that look public.
@@ -145,7 +147,7 @@ func (e *Emulator) draw(f *Flow, v6 bool) {
 		size += 20
 	}
 	f.Bytes = f.Packets * size
-	f.ipBytes = uint16(max(size, 72))
+	f.size = uint16(max(size, 72))
 	f.last = uint32(r2 >> 40 % 15000)
 	f.ago = f.last
 	if f.Packets > 1 {

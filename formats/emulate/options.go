@@ -92,7 +92,7 @@ func (m Mix) has(p Protocol) bool {
 const (
 	MaxExporters = 1 << 16
 	MaxDomains   = 255     // an engine id of NetFlow v5 has 8 bits
-	MaxSampling  = 1 << 30 // of two, three and four samplers it is multiplied
+	MaxSampling  = 1 << 28 // times MaxSamplers it fits 32 bits
 	MaxSamplers  = 4
 	MinPayload   = 512
 	MaxPayload   = 65507 // of a UDP datagram over IPv4

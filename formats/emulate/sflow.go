@@ -42,7 +42,7 @@ func (e *Emulator) samples(b []byte, s *stream, d *Datagram) int {
 
 // sample writes one flow sample and returns its length.
 func (e *Emulator) sample(b []byte, s *stream, d *Datagram, f *Flow) int {
-	length := etherBytes + int(f.ipBytes) + frameCheck
+	length := etherBytes + int(f.size) + frameCheck
 	f.Bytes, f.Packets = uint64(length), 1
 	f.Start, f.End = d.Sent, d.Sent
 	f.SrcAS, f.DstAS, f.Direction, f.SamplingRate = 0, 0, 0, uint32(e.opts.Sampling)
@@ -51,6 +51,7 @@ func (e *Emulator) sample(b []byte, s *stream, d *Datagram, f *Flow) int {
 	if f.Protocol == tcp {
 		f.TCPFlags = packetFlags[f.last&7]
 	}
+	f.PacketLength, f.TTL = f.size, 64-uint8(f.InIf%8)
 	sampled := min(sampledBytes, length-frameCheck)
 	f.FrameHeader = uint16(sampled)
 	s.samples++
@@ -116,8 +117,8 @@ func frame(b []byte, f *Flow) {
 		be.PutUint16(b[16:], 0x86dd)
 		p := (*[40]byte)(b[at:])
 		be.PutUint32(p[0:], 6<<28|uint32(f.TOS)<<20)
-		be.PutUint16(p[4:], f.ipBytes-40)
-		p[6], p[7] = f.Protocol, 57
+		be.PutUint16(p[4:], f.PacketLength-40)
+		p[6], p[7] = f.Protocol, f.TTL
 		*(*[16]byte)(p[8:]) = f.Src
 		*(*[16]byte)(p[24:]) = f.Dst
 		at += 40
@@ -125,9 +126,9 @@ func frame(b []byte, f *Flow) {
 		be.PutUint16(b[16:], 0x0800)
 		p := (*[20]byte)(b[at:])
 		p[0], p[1] = 0x45, f.TOS
-		be.PutUint16(p[2:], f.ipBytes)
+		be.PutUint16(p[2:], f.PacketLength)
 		be.PutUint32(p[4:], 0x12344000) // identification, do not fragment
-		p[8], p[9], p[10], p[11] = 57, f.Protocol, 0, 0
+		p[8], p[9], p[10], p[11] = f.TTL, f.Protocol, 0, 0
 		copy(p[12:16], f.Src[12:])
 		copy(p[16:20], f.Dst[12:])
 		sum := uint32(0)
@@ -138,7 +139,7 @@ func frame(b []byte, f *Flow) {
 		be.PutUint16(p[10:], ^uint16(sum+sum>>16))
 		at += 20
 	}
-	ipLeft := int(f.ipBytes) - (at - etherBytes)
+	ipLeft := int(f.PacketLength) - (at - etherBytes)
 	t := b[at:]
 	switch f.Protocol {
 	case tcp:

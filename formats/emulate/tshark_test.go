@@ -167,6 +167,16 @@ func columns(p Protocol) (fields []string, values []func(x *sent, f *Flow) strin
 		}
 		mac("eth.src", func(f *Flow) uint64 { return f.SrcMAC })
 		mac("eth.dst", func(f *Flow) uint64 { return f.DstMAC })
+		v6 := func(name string, v func(f *Flow) int) {
+			add(name, func(_ *sent, f *Flow) string {
+				if !f.v6 {
+					return ""
+				}
+				return strconv.Itoa(v(f))
+			})
+		}
+		v6("ipv6.plen", func(f *Flow) int { return int(f.PacketLength) - 40 })
+		v6("ipv6.hlim", func(f *Flow) int { return int(f.TTL) })
 		family("ipv6.src", true, src)
 		family("ipv6.dst", true, dst)
 		add("tcp.srcport", func(x *sent, f *Flow) string {

@@ -64,7 +64,7 @@ func (c *Config) Validate() error {
 	}
 	exporters := between("exporters", c.Exporters, 1, emulate.MaxExporters)
 	if exporters && c.Exporters < len(c.Protocol) {
-		wrong("exporters", fmt.Sprintf("%d exporters cannot speak %d protocols", c.Exporters, len(c.Protocol)), "each exporter speaks one protocol")
+		wrong("exporters", fmt.Sprintf("%d is too few for %d protocols", c.Exporters, len(c.Protocol)), "each exporter speaks one protocol")
 	}
 	between("rate", c.Rate, 0, maxRate)
 	if c.Records < 0 {
@@ -87,7 +87,7 @@ func (c *Config) Validate() error {
 		wrong("template_interval", fmt.Sprintf("%v is not more than 0", c.TemplateInterval), "")
 	}
 	if between("ring", c.Ring, 0, emulate.MaxRing) && c.Ring > 0 && exporters && domains && c.Ring < 2*c.Exporters*c.Domains {
-		wrong("ring", fmt.Sprintf("%d datagrams are too few for %d exporters with %d domains", c.Ring, c.Exporters, c.Domains),
+		wrong("ring", fmt.Sprintf("%d datagrams are too few for exporters that have %d domains in all", c.Ring, c.Exporters*c.Domains),
 			fmt.Sprintf("each domain sends templates and data: take %d at least", 2*c.Exporters*c.Domains))
 	}
 	if _, err := c.start(); err != nil {
