@@ -115,7 +115,7 @@ func (p *Pool) shell(s *Schema) *Batch {
 const maxArena = 4 << 20
 
 func (p *Pool) put(b *Batch) {
-	b.rows, b.rng, b.views, b.extra = 0, Range{}, false, 0
+	b.rows, b.high, b.rng, b.views, b.extra = 0, 0, Range{}, false, 0
 	if b.ack != nil {
 		panic("sdk: batch released for the last time before Done")
 	}
@@ -128,16 +128,20 @@ func (p *Pool) put(b *Batch) {
 	if cap(b.arena) > maxArena {
 		b.arena = nil
 	}
-	if base := b.base; base != nil {
+	if b.home == nil { // a batch that shared another's columns
+		base := b.base
 		b.base = nil
+		p.free(b)
 		clear(b.cols)
-		b.schema, b.arena = nil, nil
+		b.schema, b.arena, b.fixed = nil, nil, 0
 		p.mu.Lock()
 		if len(p.shells) < 256 {
 			p.shells = append(p.shells, b)
 		}
 		p.mu.Unlock()
-		base.Release()
+		if base != nil {
+			base.Release()
+		}
 		return
 	}
 	for i := range b.cols {
@@ -155,8 +159,16 @@ func (p *Pool) put(b *Batch) {
 		return
 	}
 	sh.mu.Unlock()
+	p.free(b)
+}
+
+// free gives back the buffers that are b's own.
+func (p *Pool) free(b *Batch) {
+	if b.fixed == 0 {
+		return
+	}
 	for i, f := range b.schema.fields {
-		if c := &b.cols[i]; c.data != nil {
+		if c := &b.cols[i]; c.own && c.data != nil {
 			p.mem.Free(unsafe.Slice((*byte)(c.data), (b.size*f.Type.Width()+63)&^63))
 		}
 	}
