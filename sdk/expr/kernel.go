@@ -142,7 +142,7 @@ func (n *addrKernel) eval(b *sdk.Batch, words int, in, out *bitmap) {
 		c := v[i*64 : min(i*64+64, len(v))]
 		for _, k := range n.set.masks {
 			for j := range c {
-				w |= bit(c[j][0]&k.m0^k.k0|c[j][1]&k.m1^k.k1 == 0) << (j & 63)
+				w |= bit((c[j][0]&k.m0^k.k0)|(c[j][1]&k.m1^k.k1) == 0) << (j & 63)
 			}
 		}
 		out[i] = m & w

@@ -67,22 +67,25 @@ func didYouMean(written string, names []string) string {
 	return fmt.Sprintf("did you mean `%s`?", best)
 }
 
-// distance of Levenshtein, in bytes.
+// distance is how many letters were forgotten, added, mistaken or swapped with their neighbour.
 func distance(a, b string) int {
-	row := make([]int, len(b)+1)
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diag := row[0]
+		before, last, row = last, row, before
 		row[0] = i + 1
 		for j := range len(b) {
-			d := diag
+			d := last[j]
 			if a[i] != b[j] {
 				d++
 			}
-			diag = row[j+1]
-			row[j+1] = min(d, row[j]+1, row[j+1]+1)
+			d = min(d, row[j]+1, last[j+1]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				d = min(d, before[j-1]+1)
+			}
+			row[j+1] = d
 		}
 	}
 	return row[len(b)]
