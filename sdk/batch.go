@@ -34,6 +34,8 @@ type Batch struct {
 	extra  int    // bytes held beside the columns: slabs looked into
 	fixed  int    // bytes of fixed-width buffers attached
 	onFree Freer
+	charge Charger
+	due    int // what charge is told when the data goes
 
 	pool *Pool
 	home *shelf
@@ -49,6 +51,24 @@ type column struct {
 
 // Freer is told when a batch whose values look into its memory has been released.
 type Freer interface{ Freed(b *Batch) }
+
+// Charger keeps account of memory that batches hold: a queue, from the push of a batch until its last release.
+type Charger interface{ Uncharge(bytes int) }
+
+// Charge makes c the one that is told when the batch's data has gone; whoever was charged before is told now. Core calls it.
+func (b *Batch) Charge(c Charger, bytes int) {
+	if b.charge != nil {
+		b.charge.Uncharge(b.due)
+	}
+	b.charge, b.due = c, bytes
+}
+
+// TakeCharge lets nobody be told, and returns what would have been. Core calls it.
+func (b *Batch) TakeCharge() int {
+	n := b.due
+	b.charge, b.due = nil, 0
+	return n
+}
 
 // Schema of the batch.
 func (b *Batch) Schema() *Schema { return b.schema }
@@ -76,8 +96,10 @@ func (b *Batch) SetRows(n int) {
 // Held is the memory the batch holds, in bytes: the capacity of its buffers, not the rows used, with what it looks into.
 func (b *Batch) Held() int {
 	h := b.fixed + cap(b.arena) + b.extra
-	for i := range b.cols {
-		h += cap(b.cols[i].vals) * 24
+	if b.schema.variable {
+		for i := range b.cols {
+			h += cap(b.cols[i].vals) * 24
+		}
 	}
 	if b.base != nil {
 		h += b.base.Held()

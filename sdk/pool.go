@@ -120,6 +120,10 @@ func (p *Pool) put(b *Batch) {
 		panic("sdk: batch released for the last time before Done")
 	}
 	b.done, b.child = false, false
+	if c := b.charge; c != nil {
+		b.charge = nil
+		defer c.Uncharge(b.due)
+	}
 	b.arena = b.arena[:0]
 	if cap(b.arena) > maxArena {
 		b.arena = nil
