@@ -142,8 +142,12 @@ func TestRecords(t *testing.T) {
 
 func mix(t testing.TB, s string) (m emulate.Mix) {
 	t.Helper()
-	if err := m.UnmarshalText([]byte(s)); err != nil {
-		t.Fatal(err)
+	for part := range strings.SplitSeq(s, ",") {
+		var share emulate.Share
+		if err := share.UnmarshalText([]byte(part)); err != nil {
+			t.Fatal(err)
+		}
+		m = append(m, share)
 	}
 	return m
 }
@@ -359,6 +363,7 @@ func TestValidate(t *testing.T) {
 		want   string
 	}{
 		{func(c *Config) { c.Protocol = nil }, "protocol: no protocol is named"},
+		{func(c *Config) { c.Protocol = mix(t, "v9, ipfix, v9=2") }, "protocol[2]: v9 is named twice"},
 		{func(c *Config) { c.Exporters = 0 }, "exporters: 0 is outside 1 to 65536"},
 		{func(c *Config) { c.Protocol, c.Exporters = mix(t, "v5, v9"), 1 }, "exporters: 1 is too few for 2 protocols"},
 		{func(c *Config) { c.Rate = -1 }, "rate: -1 is outside 0 to 1000000000"},
