@@ -105,11 +105,11 @@ func (r *Run) target(e *plan.Edge, by map[*plan.Node]*instance, from *sdk.Schema
 
 // process gives a batch to the node and passes on what comes out.
 func (in *instance) process(b *sdk.Batch) {
-	in.acct.In.Add(uint64(b.Rows()))
 	if in.sink != nil {
 		in.sink.write(b)
 		return
 	}
+	in.acct.In.Add(uint64(b.Rows()))
 	if err := in.proc.Process(b, &in.out); err != nil {
 		in.failed(err)
 	}

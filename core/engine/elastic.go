@@ -55,14 +55,10 @@ func (s *sourceRun) elastic(least, most int) {
 	for {
 		select {
 		case <-t.C:
-		case <-s.run.ctx.Done():
+		case <-s.noMore:
 			return
 		}
 		s.st.mu.Lock()
-		if s.st.noMore || s.st.drained {
-			s.st.mu.Unlock()
-			return
-		}
 		lanes := append([]*lane(nil), s.st.lanes...)
 		s.st.mu.Unlock()
 		var blocked int64

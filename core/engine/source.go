@@ -31,6 +31,7 @@ type sourceRun struct {
 	waiting  atomic.Int32 // readers offered and not taken
 	free     atomic.Int32 // lanes waiting for one
 	accepted int
+	noMore   chan struct{} // closed when there will be no more readers
 }
 
 // reader is one reader and, behind a committing source, the state of its partition.
@@ -41,7 +42,7 @@ type reader struct {
 
 // newSourceRun prepares a source; open makes it.
 func newSourceRun(r *Run, st *stage) *sourceRun {
-	s := &sourceRun{run: r, node: st.plan.Head(), st: st, offered: make(chan *reader)}
+	s := &sourceRun{run: r, node: st.plan.Head(), st: st, offered: make(chan *reader), noMore: make(chan struct{})}
 	st.src = s
 	return s
 }
@@ -105,6 +106,7 @@ func (s *sourceRun) start() {
 func (s *sourceRun) accept() {
 	defer func() {
 		close(s.offered)
+		close(s.noMore)
 		s.st.mu.Lock()
 		s.st.noMore = true
 		if s.accepted == 0 && s.endless() && !s.commits() {
