@@ -59,6 +59,9 @@ func draw(t *rapid.T) *config.Pipeline {
 	}
 	for _, id := range sinks {
 		n := node(id, anyOf("clickhouse", "clickhouse", "parquet", "stdout", "topic", "discard"))
+		if rapid.IntRange(0, 5).Draw(t, "lanes") == 0 {
+			n.Lanes = 2
+		}
 		n.Optional = rapid.IntRange(0, 3).Draw(t, "optional") == 0
 		switch rapid.IntRange(0, 6).Draw(t, "reads") {
 		case 0:
@@ -118,7 +121,7 @@ func TestAnyPipeline(t *testing.T) {
 			for _, d := range diags {
 				refused[d.Code]++
 			}
-			if told := slices.ContainsFunc(diags, func(d config.Diagnostic) bool { return d.Code == CodeCycle }); told != circle {
+			if told := slices.ContainsFunc(diags, func(d config.Diagnostic) bool { return d.Code == config.CodeCycle }); told != circle {
 				t.Fatalf("circle %v, told %v: %s", circle, told, diagnostics(diags))
 			}
 			return
@@ -295,6 +298,9 @@ func checkStages(t *rapid.T, p *Plan) {
 		nodes += len(s.Nodes)
 		if s.Index != i || (s.Queue == nil) != (s.Head().Kind == sdk.KindSource) || s.Lanes > s.MaxLanes && s.MaxLanes > 0 {
 			t.Fatalf("stage %d: %+v", i, s)
+		}
+		if s.Head().Kind == sdk.KindSink && len(s.Nodes) > 1 {
+			t.Fatalf("stage %d: a sink's lane runs %v too", i, ids(s.Nodes[1:]))
 		}
 		for j, n := range s.Nodes {
 			if n.Stage != s || j > 0 && s.Nodes[j-1].Index > n.Index {

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"runtime"
 	"slices"
 
@@ -21,7 +20,8 @@ type Options struct {
 // Resolve checks a pipeline as a whole and lays it out. The plan is nil if one of the diagnostics is an error; all that can be
 // known at once is said at once, in the order of the file. The pipeline is not changed.
 //
-// Nodes whose Plugin or Config is nil have been reported by package config: what depends on them is passed over in silence.
+// The pipeline is as package config has read it: ids are there, and differ. Nodes whose plugin or configuration is not known
+// have been reported by it: what depends on them is passed over in silence.
 func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	if opts.CPUs <= 0 {
 		opts.CPUs = runtime.GOMAXPROCS(0)
@@ -40,6 +40,7 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 		r.reach()
 	}
 	if r.forward() && r.wired && !r.unknown {
+		r.unread()
 		r.push()
 		r.backward()
 	}
@@ -56,10 +57,9 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	} else {
 		r.number()
 	}
-	slices.SortStableFunc(r.diags, func(a, b config.Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col))
-	})
-	return r.plan, r.diags
+	out := config.Diagnostics{List: r.diags}
+	out.Sort()
+	return r.plan, out.List
 }
 
 // resolver is one run of Resolve.
@@ -80,17 +80,14 @@ func (r *resolver) failed() bool {
 
 // report says something about the option at path below n.
 func (r *resolver) report(n *Node, path, code, message, help string) {
-	r.reportAt(n, path, n.Pos(path), code, message, help)
-}
-
-func (r *resolver) reportAt(n *Node, path string, at config.Pos, code, message, help string) {
-	full := string(n.Kind) + "s." + n.ID
-	if path != "" {
-		full += "." + path
+	d := config.Diagnostic{Severity: config.SeverityError, Code: code, Path: n.Path(path), Message: message, Help: help}
+	if path == "" {
+		d.At = n.At
+		d.End = config.Pos{File: n.At.File, Line: n.At.Line, Col: n.At.Col + len(n.ID)}
+	} else {
+		d.At, d.End = n.Place(path, 0)
 	}
-	r.diags = append(r.diags, config.Diagnostic{
-		Severity: config.SeverityError, Code: code, At: at, Path: full, Message: message, Help: help,
-	})
+	r.diags = append(r.diags, d)
 }
 
 // nodes makes the plan's nodes in the file's order. Each has a copy of its configuration's node: defaults are filled in there.
@@ -98,7 +95,7 @@ func (r *resolver) nodes() {
 	for _, c := range r.plan.Pipeline.Nodes {
 		own := *c
 		n := &Node{Node: &own}
-		if n.Plugin == nil || n.Config == nil {
+		if !n.known() {
 			r.unknown = true
 		}
 		if n.Kind != sdk.KindSink {
@@ -116,7 +113,7 @@ func (r *resolver) nodes() {
 
 // ports are the names of a node's outputs; of a node that is not known, one without a name.
 func (r *resolver) ports(n *Node) []string {
-	if n.Plugin == nil || n.Config == nil {
+	if !n.known() {
 		if n.Kind == sdk.KindSink {
 			return nil
 		}
@@ -126,7 +123,9 @@ func (r *resolver) ports(n *Node) []string {
 }
 
 // known says whether the node's plugin and configuration are there.
-func (n *Node) known() bool { return n.Plugin != nil && n.Config != nil }
+func (n *Node) known() bool {
+	return n.Plugin != nil && (n.Config != nil || n.Plugin.Spec.Config == nil)
+}
 
 // spec of a known node.
 func (n *Node) spec() *sdk.Spec { return &n.Plugin.Spec }
