@@ -81,6 +81,16 @@ sink show stdout columns=bytes from=decode`
 	}
 }
 
+// Scenario: a filter that has gone into its source is changed. Guarantees: the source is replaced, wherever it keeps the condition.
+func TestDiffSeesPushedFilters(t *testing.T) {
+	const old = "source old file\nprocessor web filter when=\"dst_port == 443\"\nsink show stdout"
+	got := Diff(resolved(t, old), resolved(t, strings.Replace(old, "443", "80", 1)))
+	want := []Change{{ID: "old", Action: Replace, Why: []string{"applies other filters"}}, {ID: "show", Action: Keep}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 // Scenario: two configurations are compared. Guarantees: only what a user can set counts.
 func TestEqualConfigurations(t *testing.T) {
 	type inner struct{ List []string }
@@ -172,6 +182,36 @@ sink two clickhouse from=decode columns=dst_pot`)
 	want := []string{"E401 processors.f.with.when", "E302 sinks.out.from[1]", "E401 sinks.two.with.columns[0]"}
 	if d := cmp.Diff(want, got); d != "" || plan != nil {
 		t.Errorf("plan %v, -want +got:\n%s", plan, d)
+	}
+}
+
+// Scenario: package config has found fault with a node's options. Guarantees: the node is not asked what they mean, its readers are
+// not either, and faults elsewhere are still found.
+func TestFaultyOptionsAreNotAskedTwice(t *testing.T) {
+	p := read(t, `source in udp
+processor decode decode
+processor f filter when="byts > 1"
+processor route route when=bytes
+sink out stdout from=f columns=nothing
+sink two clickhouse from=decode columns=dst_pot
+sink three stdout from=route`)
+	for _, c := range []struct {
+		found config.Diagnostic
+		want  []string
+	}{
+		{config.Diagnostic{Severity: config.SeverityError, Path: "processors.f.with.when"},
+			[]string{"E405 processors.route.with", "E401 sinks.two.with.columns[0]"}},
+		{config.Diagnostic{Severity: config.SeverityError, Path: "processors.f.queue.bytes"},
+			[]string{"E401 processors.f.with.when", "E405 processors.route.with", "E401 sinks.out.with.columns[0]", "E401 sinks.two.with.columns[0]"}},
+	} {
+		plan, diags := Resolve(p, Options{Found: []config.Diagnostic{c.found}})
+		var got []string
+		for _, d := range diags {
+			got = append(got, d.Code+" "+d.Path)
+		}
+		if d := cmp.Diff(c.want, got); d != "" || plan != nil {
+			t.Errorf("%s: plan %v, -want +got:\n%s", c.found.Path, plan, d)
+		}
 	}
 }
 

@@ -57,6 +57,15 @@ func (r *resolver) pushOne(src *Node) bool {
 	}
 	f.Outputs[0] = nil
 	r.remove(f)
-	r.plan.Pushed = append(r.plan.Pushed, r.plan.Pipeline.Redact(fmt.Sprintf("`%s` is applied by the source `%s`: %s", f.ID, src.ID, when)))
+	r.plan.Pushed = append(r.plan.Pushed, Pushed{Filter: f.ID, Source: src.ID, When: when})
 	return true
+}
+
+// pushed are the filters that have gone into sources, as sentences without secrets.
+func (p *Plan) pushed() []string {
+	lines := []string{}
+	for _, f := range p.Pushed {
+		lines = append(lines, p.Pipeline.Redact(fmt.Sprintf("`%s` is applied by the source `%s`: %s", f.Filter, f.Source, f.When)))
+	}
+	return lines
 }

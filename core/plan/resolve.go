@@ -1,8 +1,10 @@
 package plan
 
 import (
+	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
@@ -15,6 +17,9 @@ type Options struct {
 	// Old is the plan that runs now, if there is one: schemas equal to its schemas are the same pointers, so that nodes which
 	// stay understand batches of nodes which are new.
 	Old *Plan
+	// Found is what package config has said of the pipeline: nodes whose type or options are at fault are not asked for their
+	// schemas, for they would only say the same again.
+	Found []config.Diagnostic
 }
 
 // Resolve checks a pipeline as a whole and lays it out. The plan is nil if one of the diagnostics is an error; all that can be
@@ -31,6 +36,7 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 		opts:    opts,
 		byID:    map[string]*Node{},
 		ref:     map[*Edge]int{},
+		strange: map[*Node]bool{},
 		schemas: newInterner(opts.Old),
 	}
 	r.nodes()
@@ -68,9 +74,10 @@ type resolver struct {
 	opts    Options
 	diags   []config.Diagnostic
 	byID    map[string]*Node
-	ref     map[*Edge]int // the entry of `from:` that made the edge; -1: the default wiring
-	wired   bool          // names and edges are sound
-	unknown bool          // some node's plugin or configuration is not known
+	ref     map[*Edge]int  // the entry of `from:` that made the edge; -1: the default wiring
+	wired   bool           // names and edges are sound
+	strange map[*Node]bool // its options are at fault
+	unknown bool           // some node's plugin or configuration is not known
 	schemas *interner
 }
 
@@ -95,7 +102,12 @@ func (r *resolver) nodes() {
 	for _, c := range r.plan.Pipeline.Nodes {
 		own := *c
 		n := &Node{Node: &own}
-		if !n.known() {
+		r.strange[n] = r.opts.faulty(c)
+		if r.knows(n) && n.Kind != sdk.KindSink && len(n.spec().PortNames(n.Config)) == 0 {
+			r.report(n, "with", config.CodeSchema, fmt.Sprintf("`%s` has no outputs", n.ID), "name one in its options")
+			r.strange[n] = true
+		}
+		if !r.knows(n) {
 			r.unknown = true
 		}
 		if n.Kind != sdk.KindSink {
@@ -113,18 +125,27 @@ func (r *resolver) nodes() {
 
 // ports are the names of a node's outputs; of a node that is not known, one without a name.
 func (r *resolver) ports(n *Node) []string {
-	if !n.known() {
-		if n.Kind == sdk.KindSink {
-			return nil
-		}
+	if !r.knows(n) && n.Kind != sdk.KindSink {
 		return []string{""}
+	}
+	if n.Kind == sdk.KindSink {
+		return nil
 	}
 	return n.Plugin.Spec.PortNames(n.Config)
 }
 
-// known says whether the node's plugin and configuration are there.
-func (n *Node) known() bool {
-	return n.Plugin != nil && (n.Config != nil || n.Plugin.Spec.Config == nil)
+// knows says whether the node's plugin is there and its configuration sound.
+func (r *resolver) knows(n *Node) bool {
+	return n.Plugin != nil && (n.Config != nil || n.Plugin.Spec.Config == nil) && !r.strange[n]
+}
+
+// faulty says whether package config has found fault with what a node's schemas depend on.
+func (o *Options) faulty(n *config.Node) bool {
+	own := n.Path("with")
+	return slices.ContainsFunc(o.Found, func(d config.Diagnostic) bool {
+		rest, with := strings.CutPrefix(d.Path, own)
+		return d.Severity == config.SeverityError && (d.Path == n.Path("type") || with && (rest == "" || rest[0] == '.' || rest[0] == '['))
+	})
 }
 
 // spec of a known node.

@@ -52,7 +52,7 @@ func (in *interner) of(s *sdk.Schema) *sdk.Schema {
 func (r *resolver) forward() bool {
 	start := len(r.diags)
 	for _, n := range r.plan.Nodes {
-		if !n.known() {
+		if !r.knows(n) {
 			continue
 		}
 		if n.Kind != sdk.KindSource && !r.unite(n) {

@@ -22,7 +22,7 @@ func (p *Plan) Text(w io.Writer) error {
 			n.text(&b)
 		}
 	}
-	list(&b, "pushed into sources", p.Pushed)
+	list(&b, "pushed into sources", p.pushed())
 	list(&b, "limits", p.Limits)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -85,7 +85,7 @@ func (r *resolver) inputs(n *Node, defaults []*Node) {
 			continue
 		}
 		port := 0
-		if ref.Port != "" && from.known() {
+		if ref.Port != "" && r.knows(from) {
 			names := slices.Clone(r.ports(from))
 			if port = slices.Index(names, ref.Port); port < 0 {
 				for i := range names {
