@@ -10,9 +10,9 @@ import (
 // The plugins of these tests: one for each thing that a specification can say. They are never run.
 
 type options struct {
-	Columns []string
-	When    sdk.Expr
-	Outputs []string
+	Columns []string `yaml:"columns" doc:"columns to need; empty: all"`
+	When    sdk.Expr `yaml:"when" doc:"a condition"`
+	Outputs []string `yaml:"outputs" doc:"names of the outputs"`
 	pushed  sdk.Expr
 }
 
@@ -82,15 +82,17 @@ func checkCondition(when sdk.Expr, in *sdk.Schema) error {
 	words, offsets := named(when)
 	for i, w := range words {
 		if in.Index(w) < 0 {
-			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "there is no column `" + w + "`", Help: suggest(w, in.Names())})
+			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Code: config.CodeUnknownColumn, Message: "there is no column `" + w + "`", Help: didYouMean(w, in.Names(), "there are")})
 		}
 	}
 	return ps.Err()
 }
 
-var catalogue = map[string]*sdk.Plugin{}
+// The catalogue by type, and as a registry: package config takes it from there.
+var catalogue, registry = plugins()
 
-func init() {
+func plugins() (map[string]*sdk.Plugin, *config.Registry) {
+	byType, reg := map[string]*sdk.Plugin{}, config.NewRegistry()
 	for _, s := range []sdk.Spec{
 		{Kind: sdk.KindSource, Type: "udp", Output: one(sdk.Datagram), Lanes: lanes(4, true)},
 		{Kind: sdk.KindSource, Type: "socket", Output: one(sdk.Datagram)},
@@ -151,7 +153,7 @@ func init() {
 		{Kind: sdk.KindSink, Type: "stdout", Fuses: true, Needs: listed},
 		{Kind: sdk.KindSink, Type: "discard", Fuses: true, Needs: func(any, *sdk.Schema, [][]string) []string { return []string{} }},
 	} {
-		if s.Config == nil {
+		if s.Config == nil && s.Type != "discard" {
 			s.Config = newOptions
 		}
 		if s.Type == "route" || s.Type == "lookup" {
@@ -160,8 +162,12 @@ func init() {
 				return append(flat(wanted), words...)
 			}
 		}
-		catalogue[s.Type] = &sdk.Plugin{Spec: s}
+		if err := reg.Add(sdk.Plugin{Spec: s}); err != nil {
+			panic(err)
+		}
+		byType[s.Type] = reg.Lookup(s.Kind, s.Type)
 	}
+	return byType, reg
 }
 
 // settings is the common part of a test plugin's configuration.
@@ -175,5 +181,9 @@ func settings(cfg any) *options {
 // node makes one node of a catalogued type with its defaults.
 func node(id, typ string) *config.Node {
 	p := catalogue[typ]
-	return &config.Node{ID: id, Kind: p.Spec.Kind, Type: typ, Plugin: p, Config: p.Spec.Config(), Positions: map[string]config.Pos{}}
+	n := &config.Node{ID: id, Kind: p.Spec.Kind, Type: typ, Plugin: p, OnError: config.DeadLetter}
+	if p.Spec.Config != nil {
+		n.Config = p.Spec.Config()
+	}
+	return n
 }

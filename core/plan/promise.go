@@ -28,10 +28,10 @@ func fillSink(n *config.Node) {
 		n.InFlight = 4
 	}
 	if n.Retry.Initial == 0 {
-		n.Retry.Initial = 100 * time.Millisecond
+		n.Retry.Initial = config.DefaultRetryInitial
 	}
 	if n.Retry.Max == 0 {
-		n.Retry.Max = max(30*time.Second, n.Retry.Initial)
+		n.Retry.Max = max(config.DefaultRetryMax, n.Retry.Initial)
 	}
 }
 
@@ -71,7 +71,7 @@ func (r *resolver) keys() {
 	}
 	slices.SortFunc(r.plan.Keyed, func(a, b *Node) int { return strings.Compare(a.ID, b.ID) })
 	if len(r.plan.Keyed) > MaxKeyed {
-		r.report(r.plan.Keyed[MaxKeyed], "", CodeKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
+		r.report(r.plan.Keyed[MaxKeyed], "", CodeManyKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
 			"split it into two pipelines")
 	}
 	leads := map[*Node]bool{}

@@ -22,7 +22,7 @@ func (p *Plan) Text(w io.Writer) error {
 			n.text(&b)
 		}
 	}
-	list(&b, "pushed into sources", p.Pushed)
+	list(&b, "pushed into sources", p.pushed())
 	list(&b, "limits", p.Limits)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -42,6 +42,8 @@ func (s *Stage) lanesText() string {
 	switch {
 	case s.Queue == nil && s.Lanes == 0 && s.MaxLanes == 0:
 		return "a lane for each reader"
+	case s.Queue == nil && s.Lanes == 0 && s.Head().spec().Commits:
+		return fmt.Sprintf("%s, readers are dealt to them", count(s.MaxLanes, "lane"))
 	case s.Queue == nil && s.Lanes == 0:
 		return fmt.Sprintf("a lane for each of %s", count(s.MaxLanes, "reader"))
 	case s.Lanes == s.MaxLanes:
