@@ -188,6 +188,7 @@ func got(t *table) *truth {
 type ring struct {
 	*emulate.Ring
 	at int
+	g  netflow.Datagram
 }
 
 func newRing(tb testing.TB, o emulate.Options, n int) *ring {
@@ -207,11 +208,10 @@ func newRing(tb testing.TB, o emulate.Options, n int) *ring {
 
 // feed decodes n datagrams and runs the group, as for one batch of a source.
 func (r *ring) feed(d *netflow.Decoder, n int) (records int) {
-	var g netflow.Datagram
 	for range n {
 		dg := &r.Datagrams[r.at]
-		g = netflow.Datagram{Payload: r.Payloads[r.at], Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
-		records += d.Decode(&g).Rows
+		r.g = netflow.Datagram{Payload: r.Payloads[r.at], Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
+		records += d.Decode(&r.g).Rows
 		if r.at++; r.at == len(r.Payloads) {
 			r.at = 0
 		}
