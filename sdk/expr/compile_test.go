@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -125,6 +126,38 @@ func TestAddressSets(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Guarantees: the longest and deepest expressions are compiled or refused in a moment.
+func TestHostileExpressions(t *testing.T) {
+	for name, text := range map[string]string{
+		"deep brackets":    strings.Repeat("(", MaxText/2-3) + "1 < 2" + strings.Repeat(")", MaxText/2-3),
+		"open brackets":    strings.Repeat("(", MaxText),
+		"nots":             strings.Repeat("not ", 4000) + "true",
+		"many ands":        strings.Repeat("bytes > 1 and ", 1000) + "true",
+		"unknown names":    strings.Repeat("x > 1 and ", 1000) + "true",
+		"alternating":      strings.Repeat("(bytes > 1 and (bytes > 2 or ", 500) + "true" + strings.Repeat("))", 500),
+		"a long list":      "src_as in [" + strings.Repeat("77, ", 4000) + "1]",
+		"a long sum":       strings.Repeat("bytes + ", 2000) + "1 > 2",
+		"a long string":    `note == "` + strings.Repeat("x", MaxText-20) + `"`,
+		"loops in loops":   "count(1..100000, count(1..100000, # > 1) > 1) > 1",
+		"much memory":      `len(repeat(repeat("x", 1000000), 1000000)) > 1`,
+		"a huge range":     "bytes in 1..9223372036854775807",
+		"a range of items": "len(1..1000000000) > 1",
+		"a huge pattern":   `note matches "((((x{1000}){1000}){1000}){1000})"`,
+	} {
+		start := time.Now()
+		p, err := Compile(sdk.Expr(text), flows, Bool)
+		if err == nil {
+			p.Select(traffic(sdk.NewPool(nil)), nil)
+		} else if ps, ok := errors.AsType[sdk.Problems](err); !ok || len(ps) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := time.Since(start); d > 3*time.Second {
+			t.Errorf("%s: took %v", name, d)
+		}
+		t.Logf("%s: %v %.100v", name, time.Since(start), err)
+	}
 }
 
 // Guarantees: compiling what a stranger wrote neither panics nor hangs; there is a program that runs, or there are problems whose
