@@ -99,7 +99,7 @@ func compile(text string, schema *sdk.Schema, m mode) (*Program, error) {
 	if len(c.problems) > 0 {
 		return nil, c.sorted()
 	}
-	return &Program{text: text, schema: schema, root: root}, nil
+	return &Program{schema: schema, root: root}, nil
 }
 
 // parse returns nil after a problem.

@@ -30,6 +30,11 @@ func TestProblems(t *testing.T) {
 		`src_addr == "10.0.0.0/8"`: {{Offset: 12, Message: `"10.0.0.0/8" is a network, not an address`, Help: `src_addr in "10.0.0.0/8"`}},
 		`src_addr < "10.0.0.0"`: {{Offset: 9, Message: "`src_addr` is an address: it goes with == and != an address or `in` networks",
 			Help: `src_addr in ["10.0.0.0/8", "2001:db8::/32"]`}},
+		`bytes == src_addr or flow_start > 5 or src_mac in bytes or note == as_path`: {
+			{Offset: 6, Message: "invalid operation: == (mismatched types int and address)"},
+			{Offset: 32, Message: "invalid operation: > (mismatched types time and int)"},
+			{Offset: 47, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`},
+			{Offset: 64, Message: "invalid operation: == (mismatched types string and list)"}},
 		`src_mac == "00:11"`:           {{Offset: 11, Message: `"00:11" is not a MAC address`, Help: "write 00:11:22:33:44:55"}},
 		`src_mac > "00:11:22:33:44:5"`: {{Offset: 8, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`}},
 		`flow_start > "yesterday"`:     {{Offset: 13, Message: `"yesterday" is not a time between 1678 and 2262`, Help: "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01"}},
