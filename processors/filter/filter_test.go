@@ -155,7 +155,7 @@ func TestFilter(t *testing.T) {
 				if err := f.Process(b, &o); err != nil {
 					t.Fatal(err)
 				}
-				check(\&o, "process")
+				check(&o, "process")
 			},
 			"tick": func(t *rapid.T) {
 				var o outlet
@@ -171,7 +171,7 @@ func TestFilter(t *testing.T) {
 				if !blocked && f.find(nil) >= 0 {
 					t.Fatal("rows without a partition stay after a tick")
 				}
-				check(\&o, "tick")
+				check(&o, "tick")
 			},
 			"flush": func(t *rapid.T) {
 				p := rapid.SampledFrom(partitions).Draw(t, "partition")
@@ -182,14 +182,14 @@ func TestFilter(t *testing.T) {
 				if f.find(p) >= 0 {
 					t.Fatal("a flush left rows")
 				}
-				check(\&o, "flush")
+				check(&o, "flush")
 			},
 		})
 		var o outlet
 		if more, err := f.Drain(sdk.InputEnded, true, &o); more || err != nil {
 			t.Fatal(more, err)
 		}
-		check(\&o, "drain")
+		check(&o, "drain")
 		for _, b := range unsettled {
 			settle(b, sdk.Delivered)
 		}
