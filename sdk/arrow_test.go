@@ -57,7 +57,7 @@ func content(b *Batch) map[string][]string {
 
 // drawBatch draws a batch: columns written in full, in part and never, names of one or two dictionaries.
 func drawBatch(t *rapid.T, p *Pool, s *Schema, dicts []*Dict) *Batch {
-	n := rapid.OneOf(rapid.IntRange(0, 40), rapid.Just(MaxRows)).Draw(t, "rows")
+	n := rapid.OneOf(rapid.IntRange(0, 20), rapid.IntRange(250, 260)).Draw(t, "rows")
 	b := p.Get(s, n)
 	b.SetRows(n)
 	r := rapid.Uint64().Draw(t, "seed")
@@ -119,6 +119,31 @@ func TestArrowRoundTrip(t *testing.T) {
 		}
 		release(got)
 	})
+}
+
+// A full batch wraps the zero arrays that its schema made once.
+func TestArrowFullBatch(t *testing.T) {
+	p := NewPool(nil)
+	for range 2 {
+		b := p.Get(everyType, MaxRows)
+		b.SetRows(MaxRows)
+		for i := range Claim[uint32](b, 2, 0, MaxRows) {
+			Claim[uint32](b, 2, i, 1)[0] = uint32(i)
+		}
+		b.Seal()
+		want := content(b)
+		r := b.Arrow()
+		got, err := FromArrow(p, everyType, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, content(got)); d != "" {
+			t.Fatal("(-want +got):", d)
+		}
+		release(b)
+		r.Release()
+		release(got)
+	}
 }
 
 // What a slice of a record holds begins in the middle of its buffers.

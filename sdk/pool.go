@@ -124,7 +124,7 @@ const maxArena = 4 << 20
 
 func (p *Pool) put(b *Batch) {
 	p.inUse.Add(-1)
-	b.rows, b.rng, b.views, b.extra = 0, Range{}, false, 0
+	b.rows, b.high, b.rng, b.views, b.extra = 0, 0, Range{}, false, 0
 	if b.ack != nil {
 		panic("sdk: batch released for the last time before Done")
 	}
@@ -135,8 +135,9 @@ func (p *Pool) put(b *Batch) {
 	}
 	if base := b.base; base != nil {
 		b.base = nil
+		p.free(b)
 		clear(b.cols)
-		b.schema, b.arena = nil, nil
+		b.schema, b.arena, b.fixed = nil, nil, 0
 		p.mu.Lock()
 		if len(p.shells) < 256 {
 			p.shells = append(p.shells, b)
@@ -160,8 +161,16 @@ func (p *Pool) put(b *Batch) {
 		return
 	}
 	sh.mu.Unlock()
+	p.free(b)
+}
+
+// free gives back the buffers that are b's own.
+func (p *Pool) free(b *Batch) {
+	if b.fixed == 0 {
+		return
+	}
 	for i, f := range b.schema.fields {
-		if c := &b.cols[i]; c.data != nil {
+		if c := &b.cols[i]; c.own && c.data != nil {
 			p.mem.Free(unsafe.Slice((*byte)(c.data), (b.size*f.Type.Width()+63)&^63))
 		}
 	}
