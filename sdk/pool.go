@@ -129,11 +129,16 @@ func (p *Pool) put(b *Batch) {
 		panic("sdk: batch released for the last time before Done")
 	}
 	b.done, b.child = false, false
+	if c := b.charge; c != nil {
+		b.charge = nil
+		defer c.Uncharge(b.due)
+	}
 	b.arena = b.arena[:0]
 	if cap(b.arena) > maxArena {
 		b.arena = nil
 	}
-	if base := b.base; base != nil {
+	if b.home == nil { // a batch that shared another's columns
+		base := b.base
 		b.base = nil
 		p.free(b)
 		clear(b.cols)
@@ -143,7 +148,9 @@ func (p *Pool) put(b *Batch) {
 			p.shells = append(p.shells, b)
 		}
 		p.mu.Unlock()
-		base.Release()
+		if base != nil {
+			base.Release()
+		}
 		return
 	}
 	for i := range b.cols {
