@@ -3,7 +3,6 @@ package stdout
 import (
 	"encoding/binary"
 	"math"
-	"net/netip"
 	"strconv"
 
 	"github.com/weirflow/weir/sdk"
@@ -127,46 +126,8 @@ func writeSecond(t []byte, second int64) {
 
 func append2(dst []byte, v int64) []byte { return append(dst, byte('0'+v/10), byte('0'+v%10)) }
 
-// appendAddr writes an address; an IPv4 one mapped into IPv6 as IPv4.
-func appendAddr(dst []byte, a *[16]byte) []byte {
-	if isZero(a) {
-		return dst
-	}
-	if binary.LittleEndian.Uint64(a[:8]) != 0 || binary.LittleEndian.Uint32(a[8:12]) != 0xffff0000 {
-		return netip.AddrFrom16(*a).AppendTo(dst)
-	}
-	dst = appendByte(dst, a[12])
-	dst = appendByte(append(dst, '.'), a[13])
-	dst = appendByte(append(dst, '.'), a[14])
-	return appendByte(append(dst, '.'), a[15])
-}
-
 func isZero(a *[16]byte) bool {
 	return binary.LittleEndian.Uint64(a[:8])|binary.LittleEndian.Uint64(a[8:]) == 0
-}
-
-func appendByte(dst []byte, v byte) []byte {
-	switch {
-	case v >= 100:
-		return append(dst, '0'+v/100, '0'+v/10%10, '0'+v%10)
-	case v >= 10:
-		return append(dst, '0'+v/10, '0'+v%10)
-	}
-	return append(dst, '0'+v)
-}
-
-const hexDigits = "0123456789abcdef"
-
-// appendMAC writes the low 48 bits.
-func appendMAC(dst []byte, v uint64) []byte {
-	for shift := 40; shift >= 0; shift -= 8 {
-		x := byte(v >> shift)
-		dst = append(dst, hexDigits[x>>4], hexDigits[x&15])
-		if shift > 0 {
-			dst = append(dst, ':')
-		}
-	}
-	return dst
 }
 
 // appendFloat writes v so that it reads back as v; what is no number must be left to the caller.

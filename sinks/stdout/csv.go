@@ -23,7 +23,7 @@ func (w *writer) csv(b *sdk.Batch) error {
 			c := &w.cols[i]
 			switch c.Type {
 			case sdk.Uint8:
-				dst = appendByte(dst, c.u8[row])
+				dst = strconv.AppendUint(dst, uint64(c.u8[row]), 10)
 			case sdk.Uint16:
 				dst = strconv.AppendUint(dst, uint64(c.u16[row]), 10)
 			case sdk.Uint32:
@@ -39,10 +39,10 @@ func (w *writer) csv(b *sdk.Batch) error {
 					dst = c.clock.append(dst, v)
 				}
 			case sdk.Addr:
-				dst = appendAddr(dst, &c.addr[row])
+				dst = sdk.AppendAddr(dst, &c.addr[row])
 			case sdk.MAC:
 				if v := c.u64[row]; v != 0 {
-					dst = appendMAC(dst, v)
+					dst = sdk.AppendMAC(dst, v)
 				}
 			case sdk.Name:
 				dst = appendCSV(dst, c.names[c.u16[row]])

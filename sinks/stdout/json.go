@@ -25,7 +25,7 @@ func (w *writer) json(b *sdk.Batch) error {
 			switch c.Type {
 			case sdk.Uint8:
 				if v := c.u8[row]; v != 0 {
-					dst = appendByte(append(dst, c.key...), v)
+					dst = strconv.AppendUint(append(dst, c.key...), uint64(v), 10)
 				}
 			case sdk.Uint16:
 				if v := c.u16[row]; v != 0 {
@@ -59,12 +59,12 @@ func (w *writer) json(b *sdk.Batch) error {
 			case sdk.Addr:
 				if v := &c.addr[row]; !isZero(v) {
 					dst = append(append(dst, c.key...), '"')
-					dst = append(appendAddr(dst, v), '"')
+					dst = append(sdk.AppendAddr(dst, v), '"')
 				}
 			case sdk.MAC:
 				if v := c.u64[row]; v != 0 {
 					dst = append(append(dst, c.key...), '"')
-					dst = append(appendMAC(dst, v), '"')
+					dst = append(sdk.AppendMAC(dst, v), '"')
 				}
 			case sdk.Name:
 				if v := c.u16[row]; v != 0 {
@@ -110,6 +110,8 @@ func (c *column) name(x uint16) []byte {
 	}
 	return c.text[x]
 }
+
+const hexDigits = "0123456789abcdef"
 
 // plain says which bytes stand for themselves in a JSON string.
 var plain = func() (t [256]bool) {

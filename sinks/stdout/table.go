@@ -226,10 +226,10 @@ func (c *column) cell(dst []byte, row int) []byte {
 			}
 		}
 	case sdk.Addr:
-		dst = appendAddr(dst, &c.addr[row])
+		dst = sdk.AppendAddr(dst, &c.addr[row])
 	case sdk.MAC:
 		if v := c.u64[row]; v != 0 {
-			dst = appendMAC(dst, v)
+			dst = sdk.AppendMAC(dst, v)
 		}
 	case sdk.Name:
 		dst = appendSafe(dst, []byte(c.names[c.u16[row]]))
