@@ -19,6 +19,8 @@ const Topic = "numbers"
 type SourceConfig struct {
 	Rows int           `yaml:"rows" doc:"most records in a batch"`
 	Beat time.Duration `yaml:"beat" doc:"how often the group is asked what is assigned"`
+	// Straddle breaks the promise of Read, to show what it is for.
+	Straddle bool `yaml:"straddle" doc:"batches cross planned ends"`
 }
 
 // Source reads the log of b as a member of its group, as the Kafka source does: partitions come and go, positions are saved in
@@ -43,7 +45,7 @@ func Source(b Broker) sdk.Plugin {
 }
 
 // ErrGone is what Save answers when a partition has been taken away.
-var ErrGone = errors.New("the partition is gone")
+var ErrGone = fmt.Errorf("the partition is gone: %w", sdk.ErrRevoked)
 
 type source struct {
 	env    *sdk.Env
