@@ -31,7 +31,6 @@ type scene struct {
 	kills    int
 	keyed    []delivery.Want
 	atLeast  []delivery.Want
-	straddle bool
 	log      *slog.Logger
 }
 
@@ -45,7 +44,7 @@ func newScene(seed int64) *scene {
 drain_timeout: 5s
 park: 500ms
 sources:
-  in: {type: numbered, with: {rows: 40, beat: 40ms, straddle: STRADDLE}}
+  in: {type: numbered, with: {rows: 40, beat: 40ms, straddle: STRADDLE, unfenced: UNFENCED}}
 processors:
   - {id: stamp, type: stamp, with: {generation: GENERATION}}
   - {id: park, type: park, with: {every: 97, offset: 13, ticks: 3}}
@@ -72,7 +71,7 @@ type proc struct {
 
 func (s *scene) start(t *testing.T, world *delivery.Memory, gen int) (*proc, error) {
 	p := delivery.NewProcess(world)
-	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.straddle)).Replace(s.pipeline)
+	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.rules.straddle), "UNFENCED", strconv.FormatBool(s.rules.noFence)).Replace(s.pipeline)
 	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Lose, delivery.Route, delivery.FickleRoute,
 		delivery.Store(p), delivery.Files(p), delivery.DeadLetters(p), sumsPlugin)
 	r, err := New(pl, Options{Dir: t.TempDir(), CPUs: 2, BootID: fmt.Sprintf("boot-%d-%d", s.seed, gen), rules: s.rules, KillGrace: 10 * time.Millisecond, Log: s.log})
@@ -231,4 +230,39 @@ func TestNothingIsLostAndNothingIsTwice(t *testing.T) {
 var sumsPlugin = sdk.Plugin{
 	Spec: sdk.Spec{Kind: sdk.KindSink, Type: "mem", Doc: "takes counts", Config: func() any { return &memConfig{} }},
 	Sink: func(*sdk.Env, any) (sdk.Sink, error) { return readErrors{}, nil },
+}
+
+// Every rule of §7 is there for something: without it records are lost or stored twice.
+func TestEachRuleIsNeeded(t *testing.T) {
+	for name, change := range map[string]func(*scene){
+		"a member fences itself":                         func(s *scene) { s.rules.noFence = true },
+		"ends that an earlier life planned are kept":     func(s *scene) { s.rules.noPlan = true },
+		"no batch crosses a planned end":                 func(s *scene) { s.rules.straddle = true },
+		"the key is the segment's, not the hull's":       func(s *scene) { s.rules.keyHull = true },
+		"what is stored is kept while a file is open":    func(s *scene) { s.rules.noStored, s.world.Window = true, 40 },
+		"a block is one write":                           func(s *scene) { s.rules.inParts = true },
+		"a chain is swapped at a cut":                    func(s *scene) { s.rules.swapMidSegment = true },
+		"the plan is saved before the segment is stored": func(s *scene) { s.rules.noPrepare = true },
+		"the store's window outlasts an absence":         func(s *scene) { s.world.Window = 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for seed := range 40 {
+				broken := false
+				synctest.Test(t, func(t *testing.T) {
+					s := newScene(int64(seed))
+					s.kills = 16
+					change(s)
+					faults, _ := s.play(t)
+					broken = len(faults) > 0
+					if broken {
+						t.Logf("seed %d: %s", seed, faults[0])
+					}
+				})
+				if broken {
+					return
+				}
+			}
+			t.Error("40 lives without the rule went well")
+		})
+	}
 }
