@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -27,8 +28,8 @@ type block struct {
 
 	isCopied bool // the sink has its own copy: the batches are gone, their promises are kept
 	promises []sdk.Promise
-	rowsOf   []int // rows of each promise's batch
 	leak     bool
+	dead     *deadWait // of the rows that were refused
 }
 
 func (b *block) add(x *sdk.Batch) {
@@ -67,8 +68,44 @@ func (k *sinkLane) settled(b *block) {
 	k.acct.Delivered.Add(uint64(b.Rows))
 	k.acct.InFlight.Add(-int64(b.Rows))
 	b.finish(sdk.Delivered)
-	if b.seg != nil {
+	switch {
+	case b.seg == nil:
+	case b.dead != nil:
+		b.dead.stored()
+	default:
 		b.seg.sinkDone(k.keyed)
+	}
+}
+
+// deadWait holds back that a sink is done with a segment until the rows it refused are dead-lettered: what is stored is not
+// given to the sink again in the next life, so they would be lost.
+type deadWait struct {
+	seg    *segment
+	k      int
+	left   atomic.Int32 // batches of dead letters, and one for the block itself
+	failed atomic.Bool
+}
+
+func (b *block) awaitDead() *deadWait {
+	if b.dead == nil {
+		b.dead = &deadWait{seg: b.seg, k: b.k.keyed}
+		b.dead.left.Store(1)
+	}
+	b.dead.left.Add(1)
+	return b.dead
+}
+
+// Settled is a batch of dead letters come home.
+func (d *deadWait) Settled(_ sdk.Range, worst sdk.Outcome) {
+	if worst == sdk.Failed {
+		d.failed.Store(true)
+	}
+	d.stored()
+}
+
+func (d *deadWait) stored() {
+	if d.left.Add(-1) == 0 && !d.failed.Load() {
+		d.seg.sinkDone(d.k)
 	}
 }
 

@@ -45,8 +45,8 @@ type target struct {
 	keyed   int // index of the keyed sink behind the queue, -1
 }
 
-// newChain makes a lane's instances.
-func newChain(l *lane) (*chain, error) {
+// newChain makes a lane's instances; nodes named in configs get that configuration instead of the plan's.
+func newChain(l *lane, configs map[string]any) (*chain, error) {
 	c := &chain{lane: l}
 	r := l.run()
 	by := map[*plan.Node]*instance{}
@@ -59,7 +59,11 @@ func newChain(l *lane) (*chain, error) {
 		c.insts = append(c.insts, in)
 		switch n.Kind {
 		case sdk.KindProcessor:
-			p, err := n.Plugin.Processor(r.env(n, l.id, &in.acct.Books), n.Config)
+			cfg, ok := configs[n.ID]
+			if !ok {
+				cfg = n.Config
+			}
+			p, err := n.Plugin.Processor(r.env(n, l.id, &in.acct.Books), cfg)
 			if err != nil {
 				return nil, nodeErr(n, err)
 			}

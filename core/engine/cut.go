@@ -230,6 +230,29 @@ func (l *lane) overtakes(it queue.Item) bool {
 	return ps != nil && l.markedOn[markedEdge{ps, it.Edge}] != nil
 }
 
+// swapChains asks every lane that reads n's source to put a new chain, with these configurations, in the place of its own: the
+// seam of a reload. The answer is closed when all have.
+func (r *Run) swapChains(st *stage, configs map[string]any) ([]<-chan struct{}, error) {
+	st.mu.Lock()
+	lanes := append([]*lane(nil), st.lanes...)
+	st.mu.Unlock()
+	var done []<-chan struct{}
+	for _, l := range lanes {
+		c, err := newChain(l, configs)
+		if err != nil {
+			return done, err
+		}
+		sw := &swap{next: c, done: make(chan struct{})}
+		if !l.swap.CompareAndSwap(nil, sw) {
+			c.close(r.ctx)
+			continue // one is under way; the caller asks again
+		}
+		l.waker.Wake()
+		done = append(done, sw.done)
+	}
+	return done, nil
+}
+
 // trySwap puts the next chain in the place of the lane's. Behind cuts that is done only when every partition of the lane has
 // just been cut, so that a segment has one schema and one configuration from end to end.
 func (l *lane) trySwap(now time.Time, blocked bool) {

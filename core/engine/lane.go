@@ -76,7 +76,7 @@ func (s *stage) addLane() (*lane, error) {
 	s.mu.Unlock()
 	l.timer = time.NewTimer(time.Hour)
 	l.timer.Stop()
-	c, err := newChain(l)
+	c, err := newChain(l, nil)
 	if err != nil {
 		return nil, err
 	}

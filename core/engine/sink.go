@@ -472,7 +472,7 @@ func (k *sinkLane) refuse(b *block, err error) {
 			x.b.Done(sdk.Dropped)
 		default:
 			k.acct.DeadLettered.Add(n)
-			k.sendRefused(x, err)
+			k.sendRefused(b, x, err)
 			x.b.Done(sdk.DeadLettered)
 		}
 		x.b.Release()
@@ -482,7 +482,7 @@ func (k *sinkLane) refuse(b *block, err error) {
 }
 
 // sendRefused sends rows to `errors`, as Arrow IPC of one row each.
-func (k *sinkLane) sendRefused(x refused, err error) {
+func (k *sinkLane) sendRefused(b *block, x refused, err error) {
 	var e *sdk.Batch
 	flush := func() {
 		if e == nil {
@@ -501,6 +501,9 @@ func (k *sinkLane) sendRefused(x refused, err error) {
 			e = k.run_.pool.Get(sdk.Errors, 256)
 			for _, c := range []int{sdk.ErrorsNode, sdk.ErrorsCode, sdk.ErrorsFormat} {
 				e.SetDict(c, sdk.NewDict())
+			}
+			if b.seg != nil {
+				e.Track(b.awaitDead())
 			}
 			e.Derive(x.b)
 		}

@@ -35,6 +35,9 @@ func (f *flag) get() bool { return f.v.Load() }
 
 func newReader(s *source, part uint32, p *sdk.Partition, gone chan struct{}, planned sdk.Position) *reader {
 	r := &reader{s: s, part: part, p: p, gone: gone, ready: make(chan struct{}, 1), planned: planned, next: planned.Next}
+	if s.cfg.Straddle {
+		return r
+	}
 	if planned.Stored >= planned.Next {
 		r.ends = append(r.ends, planned.Stored)
 	}
@@ -62,9 +65,11 @@ func (r *reader) Ready() <-chan struct{}    { return r.ready }
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
 	deadline := time.Now().Add(wait)
 	for {
-		if r.ended || r.revoked.get() || r.stopped.get() || r.p.IsGone() {
-			r.ended = true
+		if r.ended {
 			return nil, io.EOF
+		}
+		if r.revoked.get() || r.stopped.get() || r.p.IsGone() {
+			return nil, sdk.ErrRevoked
 		}
 		for len(r.ends) > 0 && r.next > r.ends[0] {
 			r.ends = r.ends[1:]
