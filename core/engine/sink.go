@@ -34,6 +34,7 @@ type sinkLane struct {
 	waker queue.Waker
 	keyed int // index among the plan's keyed sinks, -1
 	errs  []*target
+	watch *watch
 
 	segs    map[*segment]*block // open blocks of segments
 	plain   *block              // the open block of what has no segment
@@ -57,7 +58,7 @@ type completion struct {
 func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 	n := st.plan.Head()
 	acct := r.ledger.Node(n.ID, n.Kind)
-	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1,
+	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1, watch: r.watch(n.ID),
 		segs: map[*segment]*block{}, writing: map[*block]struct{}{}, marks: map[*segment]int{}, wFor: n.In}
 	if i, ok := r.keyed[n]; ok {
 		k.keyed = i
@@ -87,6 +88,8 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 // run is the life of the sink's lane.
 func (k *sinkLane) run() {
 	r := k.run_
+	k.lane.work()
+	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
 	for n := 0; !r.aborted(); n++ {
@@ -374,7 +377,10 @@ func (k *sinkLane) write(b *block) {
 		k.writeInParts(ctx, b, done)
 		return
 	}
-	if err := k.w.Write(ctx, &b.Block, done); err != nil {
+	from := k.watch.start()
+	err := k.w.Write(ctx, &b.Block, done)
+	k.watch.stop(from)
+	if err != nil {
 		done(err)
 	}
 }
