@@ -167,7 +167,7 @@ type wireError struct {
 	NotReady *sdk.NotReady
 }
 
-var sentinels = []error{io.EOF, context.Canceled, context.DeadlineExceeded, sdk.ErrPositionFull}
+var sentinels = []error{io.EOF, context.Canceled, context.DeadlineExceeded, sdk.ErrPositionFull, sdk.ErrRevoked}
 
 func wireErrorOf(err error) *wireError {
 	if err == nil {
