@@ -10,6 +10,7 @@ const MaxNames = 1 << 16
 type Dict struct {
 	values atomic.Pointer[[]string]
 	index  map[string]uint16 // of the goroutine that adds
+	arrow  dictArrow
 }
 
 // NewDict makes a dictionary that holds the empty string at index 0.

@@ -16,6 +16,7 @@ type Plan struct {
 	Stages   []*Stage // in the order of their first nodes
 	Keyed    []*Node  // the sinks that honour keys and get cuts, by id: bit i of sdk.End.Sinks is Keyed[i]
 	Limits   []string // what the promise does not cover, as sentences (DESIGN 7.8)
+	Pushed   []string // filters that their source applies, as sentences: they are no nodes of the plan
 }
 
 // Node with its schemas resolved.

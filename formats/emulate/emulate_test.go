@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -291,34 +292,62 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// What a mix prints, it reads; what it cannot read is an error.
-func FuzzMix(f *testing.F) {
-	for _, s := range []string{"v9", "v9, ipfix=2", "v5=1000,v9,ipfix,sflow", "v9,v9", "v9=0", "netflow", "", "=,"} {
+func TestShareText(t *testing.T) {
+	for text, want := range map[string]string{
+		"v5": "v5", " ipfix = 20 ": "ipfix=20", "sflow=1": "sflow", "v9=1000": "v9=1000",
+		"netflow": `"netflow" is not a protocol: write v5, v9, ipfix or sflow, or one with a weight as in ipfix=2`,
+		"v9=0":    `the weight of v9 is "0" and must be a whole number from 1 to 1000`,
+		"v9=1001": `the weight of v9 is "1001" and must be a whole number from 1 to 1000`,
+		"v9=":     `the weight of v9 is "" and must be a whole number from 1 to 1000`,
+	} {
+		var s Share
+		var got string
+		if err := s.UnmarshalText([]byte(text)); err != nil {
+			got = err.Error()
+		} else {
+			got = s.String()
+		}
+		if got != want {
+			t.Errorf("%q: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+// What a share prints, it reads.
+func FuzzShare(f *testing.F) {
+	for _, s := range []string{"v9", "ipfix=2", "v5=1000", "v9=0", "=", ""} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
-		var m, again Mix
-		if err := m.UnmarshalText([]byte(s)); err != nil {
+	f.Fuzz(func(t *testing.T, text string) {
+		var s, again Share
+		if s.UnmarshalText([]byte(text)) != nil {
 			return
 		}
-		if err := again.UnmarshalText([]byte(m.String())); err != nil {
-			t.Fatalf("%q reads as %q, which cannot be read: %v", s, m, err)
-		}
-		if diff := cmp.Diff(m, again); diff != "" {
-			t.Fatal(diff)
+		if err := again.UnmarshalText([]byte(s.String())); err != nil || s != again {
+			t.Fatalf("%q reads as %v, and that as %v, %v", text, s, again, err)
 		}
 	})
 }
 
-// Append into a large enough buffer allocates nothing.
+// Append into a large enough buffer allocates nothing, templates included.
 func TestAppendAllocates(t *testing.T) {
-	e := emulator(t, options())
-	buf, at := make([]byte, 0, 2048), base.UnixNano()
-	if n := testing.AllocsPerRun(2000, func() {
-		at += 1e5
-		buf, _ = e.Append(buf[:0], at, 0)
-	}); n > 0.5 {
-		t.Errorf("%v allocations a datagram, want 0", n)
+	o := options()
+	o.TemplateInterval = 1
+	e := emulator(t, o)
+	buf, at, templates := make([]byte, 0, 2048), base.UnixNano(), 0
+	if n := testing.AllocsPerRun(10, func() {
+		for range 1000 {
+			at += 1e5
+			var d Datagram
+			if buf, d = e.Append(buf[:0], at, 0); d.Records == 0 {
+				templates++
+			}
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations in 1,000 datagrams, want 0", n)
+	}
+	if templates == 0 {
+		t.Error("no templates were sent")
 	}
 }
 
@@ -328,14 +357,28 @@ func BenchmarkAppend(b *testing.B) {
 			b.Run(fmt.Sprintf("%v/ipv6=%v", p, share), func(b *testing.B) {
 				e := emulator(b, Options{Mix: Mix{{p, 1}}, IPv6: share})
 				buf, records, at := make([]byte, 0, 4096), 0, base.UnixNano()
-				b.ReportAllocs()
+				before := mallocs()
 				for b.Loop() {
 					var d Datagram
 					buf, d = e.Append(buf[:0], at, 0)
 					records += d.Records
 				}
-				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
+				report(b, records, before)
 			})
 		}
 	}
+}
+
+// report gives the cost of a record, from the allocations counted before the loop.
+func report(b *testing.B, records int, before uint64) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
+	b.ReportMetric(float64(m.Mallocs-before)/float64(records), "allocs/record")
+}
+
+func mallocs() uint64 {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.Mallocs
 }

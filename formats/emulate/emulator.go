@@ -138,7 +138,7 @@ func newStream(i int, domain uint32, seed uint64) stream {
 // dst. It holds at most most flow records if most is more than 0. Templates, sampler tables and counters have a datagram of
 // their own, without flow records, in front of a domain's first data and whenever their interval is over.
 //
-// It allocates only to grow dst.
+// It allocates nothing but to grow dst.
 func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 	l := &e.lines[0]
 	for i := 1; i < len(e.lines); i++ {

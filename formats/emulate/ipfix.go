@@ -75,10 +75,9 @@ func (e *Emulator) templates10(b []byte, s *stream, d *Datagram) []byte {
 	e.header10(b[start:], s, d)
 	set := len(b)
 	b = append(b, 0, 2, 0, 0)
-	b = appendTemplate(b, template4, elements(IPFIX, false))
-	b = appendTemplate(b, template6, elements(IPFIX, true))
-	b = appendTemplate(b, templateVariable, append(elements(IPFIX, false),
-		element{id: 82, length: 0xffff}, element{id: enterpriseNote, length: 0xffff, enterprise: enterprise}))
+	b = appendTemplate(b, template4, fields10v4)
+	b = appendTemplate(b, template6, fields10v6)
+	b = appendTemplate(b, templateVariable, fields10variable)
 	b = closeSet(b, set)
 
 	set = len(b)

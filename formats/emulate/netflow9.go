@@ -46,6 +46,16 @@ func elements(p Protocol, v6 bool) []element {
 	}
 }
 
+// Fields of the templates.
+var (
+	fields9v4        = elements(NetFlowV9, false)
+	fields9v6        = elements(NetFlowV9, true)
+	fields10v4       = elements(IPFIX, false)
+	fields10v6       = elements(IPFIX, true)
+	fields10variable = append(elements(IPFIX, false),
+		element{id: 82, length: 0xffff}, element{id: enterpriseNote, length: 0xffff, enterprise: enterprise})
+)
+
 // record writes what data records of both protocols have in common, up to the times; it returns its length.
 func (e *Emulator) record(b []byte, f *Flow) int {
 	f.Sampler = uint8(1 + int(f.InIf)%e.opts.Samplers)
@@ -124,8 +134,8 @@ func (e *Emulator) templates9(b []byte, s *stream, d *Datagram) []byte {
 	e.header9(b[start:], s, d, 3+e.opts.Samplers)
 	set := len(b)
 	b = append(b, 0, 0, 0, 0)
-	b = appendTemplate(b, template4, elements(NetFlowV9, false))
-	b = appendTemplate(b, template6, elements(NetFlowV9, true))
+	b = appendTemplate(b, template4, fields9v4)
+	b = appendTemplate(b, template6, fields9v6)
 	b = closeSet(b, set)
 
 	set = len(b)

@@ -36,53 +36,41 @@ type Share struct {
 	Weight   int
 }
 
-// Mix of protocols; each is named once.
-type Mix []Share
-
 // MaxWeight is the largest weight of a share.
 const MaxWeight = 1000
 
-// UnmarshalText reads "v9", or names with weights: "v9, ipfix=2, sflow".
-func (m *Mix) UnmarshalText(text []byte) error {
-	var out Mix
-	for part := range strings.SplitSeq(string(text), ",") {
-		name, weight, weighted := strings.Cut(strings.TrimSpace(part), "=")
-		name = strings.TrimSpace(name)
-		p := slices.Index(protocolNames[:], name)
-		if p < 0 {
-			return fmt.Errorf("%q is not a protocol: write v5, v9, ipfix or sflow, or several as in %q", name, "v9, ipfix=2")
-		}
-		s := Share{Protocol(p), 1}
-		if weighted {
-			n, err := strconv.Atoi(strings.TrimSpace(weight))
-			if err != nil || n < 1 || n > MaxWeight {
-				return fmt.Errorf("the weight of %s is %q and must be a whole number from 1 to %d", name, weight, MaxWeight)
-			}
-			s.Weight = n
-		}
-		if slices.ContainsFunc(out, func(o Share) bool { return o.Protocol == s.Protocol }) {
-			return fmt.Errorf("protocol %s is named twice", name)
-		}
-		out = append(out, s)
+// UnmarshalText reads a protocol, "v9", or one with its weight, "ipfix=2".
+func (s *Share) UnmarshalText(text []byte) error {
+	name, weight, weighted := strings.Cut(string(text), "=")
+	name = strings.TrimSpace(name)
+	p := slices.Index(protocolNames[:], name)
+	if p < 0 {
+		return fmt.Errorf("%q is not a protocol: write v5, v9, ipfix or sflow, or one with a weight as in ipfix=2", name)
 	}
-	*m = out
+	n := 1
+	if weighted {
+		var err error
+		if n, err = strconv.Atoi(strings.TrimSpace(weight)); err != nil || n < 1 || n > MaxWeight {
+			return fmt.Errorf("the weight of %s is %q and must be a whole number from 1 to %d", name, strings.TrimSpace(weight), MaxWeight)
+		}
+	}
+	*s = Share{Protocol(p), n}
 	return nil
 }
 
 // String is what UnmarshalText reads.
-func (m Mix) String() string {
-	parts := make([]string, len(m))
-	for i, s := range m {
-		parts[i] = s.Protocol.String()
-		if s.Weight != 1 {
-			parts[i] += "=" + strconv.Itoa(s.Weight)
-		}
+func (s Share) String() string {
+	if s.Weight == 1 {
+		return s.Protocol.String()
 	}
-	return strings.Join(parts, ", ")
+	return s.Protocol.String() + "=" + strconv.Itoa(s.Weight)
 }
 
 // MarshalText is String.
-func (m Mix) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+func (s Share) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// Mix of protocols; each is named once.
+type Mix []Share
 
 func (m Mix) has(p Protocol) bool {
 	return slices.ContainsFunc(m, func(s Share) bool { return s.Protocol == p })

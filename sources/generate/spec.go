@@ -7,6 +7,7 @@ package generate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/weirflow/weir/formats/emulate"
@@ -15,7 +16,7 @@ import (
 
 // Config of the source.
 type Config struct {
-	Protocol         emulate.Mix   `yaml:"protocol" doc:"v5, v9, ipfix or sflow; or several with their shares of the records" example:"v9, ipfix=2"`
+	Protocol         emulate.Mix   `yaml:"protocol" doc:"v5, v9, ipfix or sflow; or a list of several, with weights for their shares of the records" example:"[v9, ipfix=2]"`
 	Exporters        int           `yaml:"exporters" doc:"number of exporters; each protocol gets at least one" example:"50"`
 	Rate             int           `yaml:"rate" doc:"flow records per second, of all readers together; 0: as fast as the pipeline takes them" example:"100000"`
 	Records          int           `yaml:"records" doc:"flow records after which the source ends; 0: endless. With a ring it ends with the datagram that reaches it"`
@@ -60,7 +61,12 @@ func (c *Config) Validate() error {
 		return false
 	}
 	if len(c.Protocol) == 0 {
-		wrong("protocol", "no protocol is named", "write v5, v9, ipfix, sflow or several as in \"v9, ipfix=2\"")
+		wrong("protocol", "no protocol is named", "write v5, v9, ipfix or sflow, or several as in [v9, ipfix=2]")
+	}
+	for i, s := range c.Protocol {
+		if slices.ContainsFunc(c.Protocol[:i], func(o emulate.Share) bool { return o.Protocol == s.Protocol }) {
+			wrong(fmt.Sprintf("protocol[%d]", i), fmt.Sprintf("%v is named twice", s.Protocol), "give it a weight instead, as in ipfix=2")
+		}
 	}
 	exporters := between("exporters", c.Exporters, 1, emulate.MaxExporters)
 	if exporters && c.Exporters < len(c.Protocol) {
