@@ -41,6 +41,8 @@ type Decoder struct {
 	v5    *Plan
 
 	// The datagram being decoded.
+	h   Header
+	r   Result
 	k   consts
 	kAt int // of k in ks, -1 if it is not there yet
 
@@ -130,22 +132,22 @@ type Result struct {
 // Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
 func (d *Decoder) Decode(g *Datagram) Result {
 	h, why := ParseHeader(g.Payload)
-	r := Result{Version: h.Version, Why: why, Header: h.Len}
+	d.h, d.r = h, Result{Version: h.Version, Why: why, Header: h.Len}
 	if why != None {
 		d.Tally.Rejected[why] += uint64(len(g.Payload))
-		return r
+		return d.r
 	}
 	d.Tally.Header += uint64(h.Len)
 	d.Tally.Skipped[Trailing] += uint64(len(g.Payload) - h.End)
-	d.begin(g, &h)
+	d.begin(g, &d.h)
 	d.unknown = d.unknown[:0]
 	if h.Version == V5 {
-		d.datagramV5(g, &h, &r)
-		return r
+		d.datagramV5(g, &d.h, &d.r)
+		return d.r
 	}
-	d.sets(g, &h, &r)
-	r.Unknown = d.unknown
-	return r
+	d.sets(g, &d.h, &d.r)
+	d.r.Unknown = d.unknown
+	return d.r
 }
 
 // Run decodes the group that waits. Afterwards no payload is looked into any more, and the next record asks for the batch to
@@ -175,7 +177,7 @@ func (d *Decoder) begin(g *Datagram, h *Header) {
 		}
 	}
 	k.n = [constants]uint64{constReceived: uint64(g.Received), constExported: uint64(exported), constDomain: uint64(h.Domain),
-		constPort: uint64(g.Port), constSequence: uint64(h.Sequence), constIPv4: etypeIPv4, constIPv6: etypeIPv6}
+		constPort: uint64(g.Port), constSequence: uint64(h.Sequence)}
 	k.uptime, k.hasUptime = h.Uptime, h.Version != IPFIX
 	k.format = formatOf(h.Version)
 	k.samplers = nil

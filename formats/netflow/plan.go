@@ -208,9 +208,9 @@ func (c *compiler) etype(i int, filled bool) {
 			filled = true
 		}
 	case v4 != nil || has(44, 45) != nil: // addresses or prefixes
-		c.add(op{col: i, width: 2, fill: filled, base: true, run: constant(constIPv4)})
+		c.add(op{col: i, width: 2, fill: filled, base: true, run: always(etypeIPv4)})
 	case v6 != nil || has(169, 170) != nil:
-		c.add(op{col: i, width: 2, fill: filled, base: true, run: constant(constIPv6)})
+		c.add(op{col: i, width: 2, fill: filled, base: true, run: always(etypeIPv6)})
 	}
 }
 

@@ -401,3 +401,14 @@ func (s *Store) Exporters() []Known {
 	slices.SortFunc(out, func(a, b Known) int { return slices.Compare(a.Addr[:], b.Addr[:]) })
 	return out
 }
+
+// Mark is what an exporter had told at some time: marks that differ mean that it has told more, or taken something back.
+type Mark struct{ snap *snapshot }
+
+// Mark of an exporter as it is now.
+func (s *Store) Mark(addr [16]byte) Mark {
+	if e := s.lookup(addr); e != nil {
+		return Mark{e.snap.Load()}
+	}
+	return Mark{}
+}

@@ -29,8 +29,6 @@ const (
 	constPort
 	constSequence
 	constSampling
-	constIPv4
-	constIPv6
 	constants
 )
 
@@ -57,6 +55,16 @@ func constant(which int) kernel {
 		return constOf[uint32](which)
 	}
 	return constOf[uint16](which)
+}
+
+// always makes the kernel that stores one value for all datagrams.
+func always(v uint16) kernel {
+	return func(dst unsafe.Pointer, rows int, _ *span) {
+		d := unsafe.Slice((*uint16)(dst), rows)
+		for i := range d {
+			d[i] = v
+		}
+	}
 }
 
 // constRate is the rate of records that name no sampler.

@@ -55,3 +55,10 @@ func Intern(b *sdk.Batch, col int, v []byte) (uint16, bool) {
 	}
 	return b.Dict(col).InternBytes(v)
 }
+
+// Continue gives b the dictionaries of the batch from, whose rows have been copied to its beginning.
+func (n *Names) Continue(b, from *sdk.Batch) {
+	for _, c := range n.cols {
+		b.SetDict(c, from.Dict(c))
+	}
+}
