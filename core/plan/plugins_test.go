@@ -91,7 +91,7 @@ func named(when sdk.Expr) (words []string, offsets []int) {
 func checkCondition(when sdk.Expr, in *sdk.Schema) error {
 	var ps sdk.Problems
 	words, offsets := named(when)
-	if len(words) == 0 {
+	if len(words) == 0 && when != "" {
 		return &sdk.Problem{Message: "a filter without columns keeps all or nothing"}
 	}
 	for i, w := range words {
@@ -131,6 +131,7 @@ func plugins() (map[string]*sdk.Plugin, *config.Registry) {
 		{Kind: sdk.KindSource, Type: "stream", Output: one(flowSchema), Commits: true, Slowable: true},
 		{Kind: sdk.KindProcessor, Type: "hold", KeepsRange: true, Deterministic: true, Parks: true},
 		{Kind: sdk.KindSource, Type: "wide", Output: one(wideSchema), Slowable: true, Lanes: lanes(2, false)},
+		{Kind: sdk.KindSource, Type: "tcp", Output: one(flowSchema), Slowable: true},
 		{Kind: sdk.KindSource, Type: "odd", Output: one(oddSchema)},
 		{Kind: sdk.KindSource, Type: "mute"},
 		{Kind: sdk.KindProcessor, Type: "decode", KeepsRange: true, Deterministic: true, Parks: true, Output: one(flowSchema),
@@ -165,6 +166,9 @@ func plugins() (map[string]*sdk.Plugin, *config.Registry) {
 		{Kind: sdk.KindProcessor, Type: "aggregate", Deterministic: true, Output: one(groupSchema),
 			Needs: func(any, *sdk.Schema, [][]string) []string { return []string{"received", "dst_port", "bytes"} }},
 		{Kind: sdk.KindProcessor, Type: "liar", Ports: func(any) []string { return []string{"a", "b"} }, Output: one(flowSchema)},
+		{Kind: sdk.KindProcessor, Type: "picky", Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) {
+			return nil, sdk.Problems{{Path: "columns[0]", Message: "not this column"}, {Message: "not this input"}}
+		}},
 		{Kind: sdk.KindSink, Type: "clickhouse", HonoursKeys: true, Needs: listed},
 		{Kind: sdk.KindSink, Type: "parquet", Needs: listed},
 		{Kind: sdk.KindSink, Type: "topic", Ordered: true},

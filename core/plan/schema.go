@@ -117,7 +117,7 @@ func (r *resolver) unite(n *Node) bool {
 	}
 	u, err := sdk.Union(in)
 	if err != nil {
-		r.fanIn(n, in, err)
+		r.fanIn(n, in)
 		return false
 	}
 	n.FullIn = u
@@ -136,7 +136,7 @@ func portSchema(e *Edge) *sdk.Schema {
 }
 
 // fanIn says which inputs of n do not agree.
-func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
+func (r *resolver) fanIn(n *Node, in []*sdk.Schema) {
 	for i, e := range n.Inputs {
 		for _, f := range in[i].Fields() {
 			for j := range i {
@@ -151,7 +151,6 @@ func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
 			}
 		}
 	}
-	r.report(n, "from", config.CodeFanInType, err.Error(), "")
 }
 
 // resolveOut asks the node for the schema of each port.

@@ -122,9 +122,6 @@ func name(said map[*sdk.Schema]string, s *sdk.Schema, who string) {
 // columns says how many of the columns there are, and which: by their names, as what has been said before, or as what differs from
 // the node's input.
 func columns(some, all, in *sdk.Schema, said map[*sdk.Schema]string) []string {
-	if all.Len() == 0 {
-		return []string{"no columns"}
-	}
 	head := fmt.Sprintf("%d of %d columns", some.Len(), all.Len())
 	if some.Len() == all.Len() {
 		head = fmt.Sprintf("all %s", count(all.Len(), "column"))
