@@ -49,6 +49,7 @@ type reader struct {
 	looked time.Time      // at the drops
 
 	stopped atomic.Bool
+	ended   bool
 	leaving bool
 	left    time.Time     // when the socket left its group
 	limit   time.Duration // how long it is read from then on, at most; 0: until it is empty
@@ -98,10 +99,8 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if r.stopped.Load() && !r.leaving && !r.leave(now) {
-			return nil, io.EOF
-		}
-		if r.limit > 0 && now.Sub(r.left) > r.limit {
+		if r.ended || r.stopped.Load() && !r.leaving && !r.leave(now) || r.limit > 0 && now.Sub(r.left) > r.limit {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if r.frame.slab == nil && !r.slab(until.Sub(now)) {
@@ -125,6 +124,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 			r.depth.Empty()
 		}
 		if r.leaving && now.Sub(r.left) >= grace {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if now = time.Now(); !now.Before(until) {
