@@ -42,6 +42,7 @@ type Assembler struct {
 	open []*assembly // oldest first
 	free []*assembly
 	last *assembly // given out: its memory is used again at the next call
+	part fragment  // the frame at hand, if it is one
 }
 
 // assembly is a datagram of which parts have come.
@@ -62,8 +63,8 @@ func (a *Assembler) UDP(link LinkType, frame []byte, t int64, d *Datagram) (r Re
 	if a.last != nil {
 		a.free, a.last = append(a.free, a.last), nil
 	}
-	var f fragment
-	if r = locate(link, frame, d, &f); r != Fragment {
+	f := &a.part
+	if r = locate(link, frame, d, f); r != Fragment {
 		return r, 0, 0
 	}
 	for len(a.open) > 0 && (t-a.open[0].since > MaxAge || t-a.open[0].since < -MaxAge) {
@@ -78,7 +79,7 @@ func (a *Assembler) UDP(link LinkType, frame []byte, t int64, d *Datagram) (r Re
 		a.open = append(a.open, a.start(f.key, t))
 	}
 	x := a.open[i]
-	switch same, ok := x.add(&f); {
+	switch same, ok := x.add(f); {
 	case same:
 		return Fragment, 0, lost + 1
 	case !ok: // RFC 5722: of a datagram with parts that overlap nothing is used

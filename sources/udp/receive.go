@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,8 @@ type reader struct {
 	frame  *frame
 	home   chan *slab
 	polls  [2]unix.PollFd // the socket and wake
-	wake   int            // an eventfd
+	wakeMu sync.Mutex     // stop comes from another goroutine, perhaps after Close
+	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	mean   int            // moving average of datagrams a receive, times 8
 	short  bool           // the last receive did not fill the slab
 	looked time.Time      // at the drops
@@ -78,7 +80,10 @@ func (r *reader) Ready() <-chan struct{}    { return nil }
 func (r *reader) local() netip.AddrPort     { return r.addr }
 
 func (r *reader) stop() {
-	if r.stopped.CompareAndSwap(false, true) {
+	r.stopped.Store(true)
+	r.wakeMu.Lock()
+	defer r.wakeMu.Unlock()
+	if r.wake >= 0 {
 		// A write to an eventfd fails only when the counter is full.
 		_, _ = unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
@@ -86,7 +91,11 @@ func (r *reader) stop() {
 
 func (r *reader) Close(context.Context) error {
 	r.drops()
-	return errors.Join(r.sock.release(), unix.Close(r.wake), r.frame.close(), r.hold.Close())
+	r.wakeMu.Lock()
+	wake := r.wake
+	r.wake = -1
+	r.wakeMu.Unlock()
+	return errors.Join(r.sock.release(), unix.Close(wake), r.frame.close(), r.hold.Close())
 }
 
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
