@@ -35,6 +35,8 @@ type Batch struct {
 	extra  int    // bytes held beside the columns: slabs looked into
 	fixed  int    // bytes of fixed-width buffers attached
 	onFree Freer
+	charge Charger
+	due    int // what charge is told when the data goes
 
 	pool *Pool
 	home *shelf
@@ -51,6 +53,24 @@ type column struct {
 
 // Freer is told when a batch whose values look into its memory has been released.
 type Freer interface{ Freed(b *Batch) }
+
+// Charger keeps account of memory that batches hold: a queue, from the push of a batch until its last release.
+type Charger interface{ Uncharge(bytes int) }
+
+// Charge makes c the one that is told when the batch's data has gone; whoever was charged before is told now. Core calls it.
+func (b *Batch) Charge(c Charger, bytes int) {
+	if b.charge != nil {
+		b.charge.Uncharge(b.due)
+	}
+	b.charge, b.due = c, bytes
+}
+
+// TakeCharge lets nobody be told, and returns what would have been. Core calls it.
+func (b *Batch) TakeCharge() int {
+	n := b.due
+	b.charge, b.due = nil, 0
+	return n
+}
 
 // Schema of the batch.
 func (b *Batch) Schema() *Schema { return b.schema }
@@ -97,9 +117,11 @@ func (b *Batch) cut(n int) {
 // Held is the memory the batch holds, in bytes: the capacity of its buffers, not the rows used, with what it looks into.
 func (b *Batch) Held() int {
 	h := b.fixed + cap(b.arena) + b.extra
-	for i := range b.cols {
-		if c := &b.cols[i]; c.own {
-			h += cap(c.vals) * 24
+	if b.schema.variable {
+		for i := range b.cols {
+			if c := &b.cols[i]; c.own {
+				h += cap(c.vals) * 24
+			}
 		}
 	}
 	if b.base != nil {
@@ -234,6 +256,9 @@ func (b *Batch) Views() bool { return b.views }
 // Lend says that values look into memory of held bytes, and who is told when the batch has been released.
 func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
 
+// IsShared says whether the batch's columns are another's (Share).
+func (b *Batch) IsShared() bool { return b.base != nil }
+
 // Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it.
 func (b *Batch) Own() {
 	if !b.views {
@@ -253,13 +278,17 @@ func (b *Batch) Own() {
 	}
 	for i := range b.cols {
 		c := &b.cols[i]
-		if c.vals != nil {
-			if b.base != nil { // the slice of values is the base's, and others may read it
-				c.vals, c.own = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...), true
+		if c.vals == nil {
+			if b.base != nil && c.watermark > 0 {
+				b.copyFixed(i)
 			}
-			for j, v := range c.vals[:min(c.watermark, b.rows)] {
-				c.vals[j] = b.keep(v)
-			}
+			continue
+		}
+		if b.base != nil { // the slice of values is the base's, and others may read it
+			c.vals, c.own = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...), true
+		}
+		for j, v := range c.vals[:min(c.watermark, b.rows)] {
+			c.vals[j] = b.keep(v)
 		}
 	}
 	b.views, b.extra = false, 0
@@ -267,6 +296,21 @@ func (b *Batch) Own() {
 		b.onFree = nil
 		f.Freed(b)
 	}
+	if base := b.base; base != nil {
+		b.base = nil
+		base.Release()
+	}
+}
+
+// copyFixed gives a sharing batch a column of its own.
+func (b *Batch) copyFixed(col int) {
+	c := &b.cols[col]
+	w := b.schema.fields[col].Type.Width()
+	n := (b.size*w + 63) &^ 63
+	buf := b.pool.mem.Allocate(n)
+	copy(buf, unsafe.Slice((*byte)(c.data), b.size*w)[:b.rows*w])
+	c.data, c.own = unsafe.Pointer(unsafe.SliceData(buf)), true
+	b.fixed += n
 }
 
 // Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.
@@ -406,7 +450,10 @@ func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
 	}
 	b.Retain()
 	s.base = b
-	s.rng, s.child = b.rng, true
+	s.child = true
+	if tracked {
+		s.rng = b.rng // an optional branch has no part in cuts, so its batches have no range
+	}
 	if tracked && b.ack != nil {
 		s.ack = b.pool.acks.get()
 		b.ack.left.Add(1)

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -24,14 +25,18 @@ type Reader interface {
 	// Partition is the same for the whole life of the reader. Batches of a source that commits carry it in their Range.
 	Partition() *Partition
 	// Read returns the next batch within about wait (0: at once), and no batch if nothing came: Tick runs on the same goroutine.
-	// io.EOF: it has ended or is being revoked; core then settles the partition and calls Close. A batch never crosses a
-	// planned end. Read never returns a batch with an error.
+	// io.EOF: it has ended. ErrRevoked: another owner will read on; core then forces nothing out and what is not settled is
+	// read again there. After either, core settles the partition and calls Close. A batch never crosses a planned end. Read
+	// never returns a batch with an error.
 	Read(ctx context.Context, wait time.Duration) (*Batch, error)
 	// Ready wakes a lane that serves several readers; nil if the reader has no such signal and must be polled.
 	Ready() <-chan struct{}
 	// Close is called once, after the last Read, when what was read is settled, or the partition is Gone.
 	Close(ctx context.Context) error
 }
+
+// ErrRevoked is what Read returns when the partition has been given to another owner, or the source was stopped before its end.
+var ErrRevoked = errors.New("partition revoked")
 
 // Planner is implemented by the readers of a source that commits.
 type Planner interface {
@@ -132,6 +137,17 @@ type Block struct {
 	Range   Range  // of the segment, not the hull of what arrived; no partition where there are no segments
 	Key     string // the same at every retry, also after a crash
 	Note    []byte // what Noter said before
+
+	// OnCopied is core's: what Copied calls.
+	OnCopied func()
+}
+
+// Copied says that the sink has its own copy of the data: the batches are given back now and must not be touched again. The sink
+// then retries by itself, counts its copies in Held, and an error it gives to done is final.
+func (b *Block) Copied() {
+	if b.OnCopied != nil {
+		b.OnCopied()
+	}
 }
 
 // Writer writes blocks. Its methods are called by one goroutine at a time.

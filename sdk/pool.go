@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -15,7 +16,12 @@ type Pool struct {
 	mu      sync.Mutex
 	shelves map[shelfKey]*shelf
 	shells  []*Batch
+	inUse   atomic.Int64
 }
+
+// InUse is the number of batches handed out and not yet given back, those that share another's columns included: 0 when all
+// that came of a run has been released.
+func (p *Pool) InUse() int64 { return p.inUse.Load() }
 
 type shelfKey struct {
 	schema *Schema
@@ -70,6 +76,7 @@ func SizeClass(rows int) int {
 
 // Get returns an empty batch of schema s with room for at least rows rows (at most MaxRows), with one holder: the caller.
 func (p *Pool) Get(s *Schema, rows int) *Batch {
+	p.inUse.Add(1)
 	size := SizeClass(rows)
 	k := shelfKey{s, size}
 	p.mu.Lock()
@@ -95,6 +102,7 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 
 // shell returns a batch without columns of its own, for sharing another's.
 func (p *Pool) shell(s *Schema) *Batch {
+	p.inUse.Add(1)
 	p.mu.Lock()
 	var b *Batch
 	if n := len(p.shells); n > 0 {
@@ -115,16 +123,22 @@ func (p *Pool) shell(s *Schema) *Batch {
 const maxArena = 4 << 20
 
 func (p *Pool) put(b *Batch) {
+	p.inUse.Add(-1)
 	b.rows, b.high, b.rng, b.views, b.extra = 0, 0, Range{}, false, 0
 	if b.ack != nil {
 		panic("sdk: batch released for the last time before Done")
 	}
 	b.done, b.child = false, false
+	if c := b.charge; c != nil {
+		b.charge = nil
+		defer c.Uncharge(b.due)
+	}
 	b.arena = b.arena[:0]
 	if cap(b.arena) > maxArena {
 		b.arena = nil
 	}
-	if base := b.base; base != nil {
+	if b.home == nil { // a batch that shared another's columns
+		base := b.base
 		b.base = nil
 		p.free(b)
 		clear(b.cols)
@@ -134,7 +148,9 @@ func (p *Pool) put(b *Batch) {
 			p.shells = append(p.shells, b)
 		}
 		p.mu.Unlock()
-		base.Release()
+		if base != nil {
+			base.Release()
+		}
 		return
 	}
 	for i := range b.cols {
