@@ -55,6 +55,10 @@ type source struct {
 	quit   chan struct{}
 	news   chan struct{} // Accept should look again
 
+	// saving is held shared while a commit is under way: a partition is released only when those are answered, for the broker
+	// would take a late one for the next owner's.
+	saving sync.RWMutex
+
 	mu      sync.Mutex
 	started bool
 	stopped bool
@@ -155,6 +159,25 @@ func (s *source) beat() bool {
 	if err != nil {
 		return false
 	}
+	release, ok := s.assign(ctx, a)
+	for _, x := range release {
+		ok = s.release(ctx, x.Partition, x.Life) == nil && ok
+	}
+	return ok
+}
+
+// release gives a life up when no commit is under way.
+func (s *source) release(ctx context.Context, partition uint32, life uint64) error {
+	s.saving.Lock()
+	s.mu.Lock()
+	member := s.member
+	s.mu.Unlock()
+	s.saving.Unlock()
+	return s.broker.Release(ctx, member, partition, life)
+}
+
+// assign makes the readers be those of a. It returns the lives that are to be given up.
+func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = a.Done
@@ -169,13 +192,11 @@ func (s *source) beat() bool {
 		}
 		switch {
 		case r == nil && x.Revoked:
-			// Nothing of it was read here.
-			if s.broker.Release(ctx, s.member, x.Partition, x.Life) != nil {
-				return false
-			}
+			release = append(release, x) // nothing of it was read here
 		case r == nil && !s.stopped && !s.done:
+			var err error
 			if r, err = s.open(ctx, x); err != nil {
-				return false
+				return release, false
 			}
 			if r != nil {
 				s.readers[x.Partition] = r
@@ -183,9 +204,11 @@ func (s *source) beat() bool {
 			}
 		case r != nil && x.Revoked:
 			r.revoked.set()
-			if !time.Now().Before(x.Until) {
+			// Before the broker's deadline, when it would expel the member.
+			if time.Until(x.Until) < s.world.Revoke/4 {
 				r.lose()
 				s.forget(r)
+				release = append(release, x)
 			}
 		}
 		if r != nil {
@@ -199,7 +222,7 @@ func (s *source) beat() bool {
 		}
 	}
 	signal(s.news)
-	return true
+	return release, true
 }
 
 // forget drops a reader that was lost; one that nobody accepted goes with it.
@@ -246,6 +269,8 @@ func (s *source) open(ctx context.Context, x Assigned) (*reader, error) {
 // Save is [sdk.Committer]'s: all or nothing.
 func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 	m := map[uint32]Committed{}
+	s.saving.RLock()
+	defer s.saving.RUnlock()
 	s.mu.Lock()
 	member := s.member
 	for _, p := range ps {
