@@ -214,7 +214,9 @@ func TestBrokenSourcesFail(t *testing.T) {
 				patience = 500 * time.Millisecond
 			}
 			var world *scroll
-			said := witnessed(t, func(t testing.TB) { sourceWays(t, scrollSource(fault, &world), []SourceCase{scrollCase(&world)}, false) })
+			said := witnessed(t, func(t testing.TB) {
+				sourceWays(t, scrollSource(fault, &world), []SourceCase{scrollCase(&world)}, false)
+			})
 			wantFailure(t, said, want)
 			switch fault {
 			case "wrong schema", "not sealed", "memory reused":

@@ -78,7 +78,7 @@ func (g *group) balance(now time.Time) {
 				extra--
 			}
 			count[p.owner]++
-			p.wanted = p.owner
+			p.wanted, p.until = p.owner, time.Time{}
 			continue
 		}
 		p.wanted = ""

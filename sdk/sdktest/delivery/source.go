@@ -114,10 +114,10 @@ func (s *source) beats() {
 	defer tick.Stop()
 	last := time.Now()
 	for {
-		if ok := s.beat(); ok {
+		if err := s.beat(); err == nil {
 			last = time.Now()
 		} else if time.Since(last) > s.world.Session {
-			s.lose(errors.New("no answer from the broker for a session's length"))
+			s.lose(fmt.Errorf("the broker has not answered for a session's length: %w", err))
 			return
 		}
 		select {
@@ -142,28 +142,28 @@ func (s *source) lose(err error) {
 }
 
 // beat asks what is assigned and makes it so.
-func (s *source) beat() bool {
+func (s *source) beat() error {
 	ctx := context.Background()
 	a, err := s.broker.Beat(ctx, s.member)
 	if errors.Is(err, ErrUnknownMember) {
 		s.lose(nil)
 		m, err := s.broker.Join(ctx)
 		if err != nil {
-			return false
+			return err
 		}
 		s.mu.Lock()
 		s.member = m
 		s.mu.Unlock()
-		return true
+		return nil
 	}
 	if err != nil {
-		return false
+		return err
 	}
-	release, ok := s.assign(ctx, a)
+	release, err := s.assign(ctx, a)
 	for _, x := range release {
-		ok = s.release(ctx, x.Partition, x.Life) == nil && ok
+		err = errors.Join(err, s.release(ctx, x.Partition, x.Life))
 	}
-	return ok
+	return err
 }
 
 // release gives a life up when no commit is under way.
@@ -177,7 +177,7 @@ func (s *source) release(ctx context.Context, partition uint32, life uint64) err
 }
 
 // assign makes the readers be those of a. It returns the lives that are to be given up.
-func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, ok bool) {
+func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = a.Done
@@ -194,9 +194,8 @@ func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, 
 		case r == nil && x.Revoked:
 			release = append(release, x) // nothing of it was read here
 		case r == nil && !s.stopped && !s.done:
-			var err error
 			if r, err = s.open(ctx, x); err != nil {
-				return release, false
+				return release, err
 			}
 			if r != nil {
 				s.readers[x.Partition] = r
@@ -222,7 +221,7 @@ func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, 
 		}
 	}
 	signal(s.news)
-	return release, true
+	return release, nil
 }
 
 // forget drops a reader that was lost; one that nobody accepted goes with it.
