@@ -95,6 +95,9 @@ func (r *recorder) Emit(port int, b *sdk.Batch) {
 func (r *recorder) Error(of *sdk.Batch, f sdk.Fault) {
 	r.t.Helper()
 	in := r.live[of]
+	if in == nil && of.Tracked() { // derived of an input, whose promise it holds
+		in = &input{}
+	}
 	if in == nil || in.settled.Load() > 0 {
 		r.t.Errorf("refused a record (%s) of a batch that is not an input held here: call Error before Done", f.Code)
 	}
