@@ -95,6 +95,7 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 // begin and end stand around each call of the core.
 func (d *decode) begin(out sdk.Out) {
 	d.out, d.worst = out, sdk.Delivered
+	d.netflow.Now = d.env.Now().UnixNano()
 }
 
 // end gives out at most limit of the batches that are ready, brings the books up to date and says whether more are ready.
