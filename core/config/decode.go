@@ -24,11 +24,19 @@ type decoder struct {
 	scalars   map[string]*value
 	failed    []string // paths about which something was said
 	// unknown says what is the matter with a key that the outermost struct does not have; "" for the general story.
-	unknown func(k *key) (code, message, help string)
+	unknown  func(k *key) (code, message, help string)
+	settings bool // of the process: their faults have codes of their own
 }
 
 func (c *decoder) say(code string, path string, at, end Pos, help, format string, args ...any) {
 	c.failed = append(c.failed, path)
+	if c.settings {
+		if code == CodeUnknownKey {
+			code = CodeUnknownSetting
+		} else {
+			code = CodeBadSetting
+		}
+	}
 	c.r.say(code, at, end, fullPath(c.prefix, path), help, format, args...)
 }
 
@@ -65,6 +73,9 @@ func (c *decoder) decode(k *key, dst reflect.Value, path string, f *field) {
 		}
 	}
 	switch {
+	case v.broken: // what it would have been is not known, so nothing can be said of it
+		c.failed = append(c.failed, path)
+		return
 	case t == rawType:
 		dst.Set(reflect.ValueOf(rawValue{k}))
 		return
@@ -195,7 +206,7 @@ func (c *decoder) scalar(k *key, dst reflect.Value, path string, f *field) {
 		return
 	}
 	if v.style != plain && len(v.pieces) == 0 {
-		wrong("write it without quotes")
+		c.say(CodeWrongType, path, v.at, v.end(), "write it without quotes", "%s is text; %s is wanted", quote(v), wanted(t))
 		return
 	}
 	text := strings.TrimSpace(v.text)

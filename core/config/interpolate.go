@@ -58,6 +58,7 @@ func (r *reading) fillScalar(v *value, path string) {
 	}
 	var b strings.Builder
 	bad := func(code string, at, n int, help, format string, args ...any) {
+		v.broken = true
 		from, to := v.locate(at), v.locate(at+n)
 		if to.Line != from.Line {
 			to = Pos{}

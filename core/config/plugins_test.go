@@ -124,7 +124,7 @@ func testPlugins() *Registry {
 }
 
 func testOptions() Options {
-	env := map[string]string{"PORT": "9000", "LISTEN": "hunter2-secret", "EMPTY": "", "SIZE": "s3cret-size", "SHORT": "zz"}
+	env := map[string]string{"PORT": "9000", "HOST": "hunter2-secret", "EMPTY": "", "SIZE": "s3cret-size", "SHORT": "zz"}
 	files := map[string]string{"/run/secrets/token": "bad\n", "/run/secrets/long": "correct horse\n"}
 	return Options{
 		Plugins: testPlugins(),

@@ -148,7 +148,7 @@ var Codes = []Code{
 		Mend:  "sources:\n  in: { type: udp }\nprocessors:\n  - { id: decode, type: decode }\n  - id: top\n    type: aggregate\n    with: { by: [dst_port], sum: [bytes] }\nsinks:\n  out: { type: stdout }\n"},
 
 	{Code: CodeUnknownSetting, Severity: SeverityError, Title: "unknown process setting",
-		Story: "Process settings come from the file given with --config, from the environment (WEIR_ADMIN, WEIR_DATA_DIR, ...) and from flags, in this order: the later wins.\nA name that is none of them is refused, also in the environment, for it would have no effect.",
+		Story: "Process settings come from the file given with --config, from the environment (WEIR_ADMIN, WEIR_DATA_DIR, ...) and from flags, in this order: the later wins.\nA name that is none of them is refused, for it would have no effect. In the environment, where others have their own WEIR_ variables, a\nname that is nearly one of them gives a warning.",
 		Wrong: "memory_limt: 2GiB\n", Mend: "memory_limit: 2GiB\n"},
 	{Code: CodeBadSetting, Severity: SeverityError, Title: "the process setting cannot be used",
 		Story: "The value has the wrong type, is none of those allowed, or is not well formed: a size is written 2GiB, a duration 30s.",

@@ -46,6 +46,7 @@ type value struct {
 	items []*value
 
 	filled  bool     // interpolation was done
+	broken  bool     // it could not be done, and why has been said
 	pieces  []piece  // where parts of text came from, if something was put in
 	put     []secret // what was put in
 	weight  int      // values in it, aliases followed
@@ -279,6 +280,7 @@ func (r *reading) token(t *token.Token) Pos {
 // mends says for messages of the YAML parser what is usually wrong.
 var mends = []struct{ part, help string }{
 	{"tab character", "indent with spaces"},
+	{"cannot start any token", "indent with spaces, not tabs"},
 	{"mapping value is not allowed", "put a text with `: ` in quotes, or indent the next line like its neighbours"},
 	{"could not find end character", "close the quote"},
 	{"must be specified", "close the bracket; within brackets, values are separated by commas"},
@@ -341,8 +343,12 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 		return r.entries(v, []*ast.MappingValueNode{n}, depth)
 	case *ast.SequenceNode:
 		v.kind = list
-		for _, item := range n.Values {
-			one := r.value(item, depth+1, v.at)
+		for i, item := range n.Values {
+			empty := v.at
+			if i < len(n.Entries) && n.Entries[i].Start != nil {
+				empty = r.token(n.Entries[i].Start)
+			}
+			one := r.value(item, depth+1, empty)
 			if one == nil {
 				return nil
 			}

@@ -24,9 +24,9 @@ const (
 
 // Change is what becomes of one node, and why, as half sentences.
 type Change struct {
-	ID     string
-	Action Action
-	Why    []string
+	ID     string   `json:"id"`
+	Action Action   `json:"action"`
+	Why    []string `json:"why,omitempty"`
 }
 
 func (c Change) String() string {
@@ -51,7 +51,11 @@ func Diff(old, new *Plan) []Change {
 			continue
 		}
 		delete(before, n.ID)
-		out = append(out, compare(o, n))
+		c := compare(o, n)
+		if !slices.Equal(old.conditions(n.ID), new.conditions(n.ID)) && c.Action != Replace {
+			c.Action, c.Why = Replace, append([]string{"applies other filters"}, c.Why...)
+		}
+		out = append(out, c)
 	}
 	for _, n := range old.Nodes {
 		if before[n.ID] != nil {
@@ -84,6 +88,17 @@ func compare(o, n *Node) Change {
 		c.Action = Update
 	}
 	return c
+}
+
+// conditions are those that have gone into a source: where its configuration keeps them is its own business.
+func (p *Plan) conditions(source string) []sdk.Expr {
+	var when []sdk.Expr
+	for _, f := range p.Pushed {
+		if f.Source == source {
+			when = append(when, f.When)
+		}
+	}
+	return when
 }
 
 // wiring is what a node reads, in a form that can be compared between plans.

@@ -80,7 +80,7 @@ func (p *Plan) JSON() ([]byte, error) {
 	out := jsonPlan{
 		Pipeline: p.Pipeline.Name, File: p.Pipeline.File,
 		Stages: []jsonStage{}, Nodes: []jsonNode{}, Edges: []jsonEdge{}, Keyed: []string{},
-		Pushed: append([]string{}, p.Pushed...), Limits: append([]string{}, p.Limits...),
+		Pushed: p.pushed(), Limits: append([]string{}, p.Limits...),
 	}
 	for _, s := range p.Stages {
 		j := jsonStage{Nodes: ids(s.Nodes), Lanes: s.Lanes, MaxLanes: s.MaxLanes, ByPartition: s.ByPartition}

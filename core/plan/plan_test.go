@@ -15,7 +15,7 @@ import (
 
 // Scenario: a plan is drawn and written in every form. Guarantees: the forms are those written down.
 func TestForms(t *testing.T) {
-	golden(t, "forms", func(t *testing.T, p *config.Pipeline) string {
+	golden(t, "forms", func(t *testing.T, p *config.Pipeline, _ *config.Diagnostics) string {
 		plan, diags := Resolve(p, Options{CPUs: 4})
 		if plan == nil {
 			t.Fatalf("no plan:\n%s", diagnostics(diags))
@@ -81,6 +81,16 @@ sink show stdout columns=bytes from=decode`
 	}
 }
 
+// Scenario: a filter that has gone into its source is changed. Guarantees: the source is replaced, wherever it keeps the condition.
+func TestDiffSeesPushedFilters(t *testing.T) {
+	const old = "source old file\nprocessor web filter when=\"dst_port == 443\"\nsink show stdout"
+	got := Diff(resolved(t, old), resolved(t, strings.Replace(old, "443", "80", 1)))
+	want := []Change{{ID: "old", Action: Replace, Why: []string{"applies other filters"}}, {ID: "show", Action: Keep}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 // Scenario: two configurations are compared. Guarantees: only what a user can set counts.
 func TestEqualConfigurations(t *testing.T) {
 	type inner struct{ List []string }
@@ -142,6 +152,7 @@ func TestFilterStays(t *testing.T) {
 		"lanes":        "source old file\nprocessor f filter when=bytes lanes=2\nsink show stdout",
 		"other input":  "source old file\nsource new file\nprocessor f filter when=bytes\nsink show stdout",
 		"other reader": "source old file\nprocessor f filter when=bytes\nsink show stdout\nsink all stdout from=old",
+		"no condition": "source old file\nprocessor f filter\nsink show stdout",
 		"refused":      "source old file\nprocessor f filter when=vlan\nsink show stdout",
 		"no filter":    "source old file\nprocessor f plain\nsink show stdout",
 		"errors":       "source old file\nprocessor f filter when=bytes\nsink show stdout on_error=drop\nsink letters parquet from=errors",
@@ -169,9 +180,39 @@ sink two clickhouse from=decode columns=dst_pot`)
 	for _, d := range diags {
 		got = append(got, d.Code+" "+d.Path)
 	}
-	want := []string{"E214 processors.f.with.when", "E204 sinks.out.from[1]", "E215 sinks.two.with.columns[0]"}
+	want := []string{"E401 processors.f.with.when", "E302 sinks.out.from[1]", "E401 sinks.two.with.columns[0]"}
 	if d := cmp.Diff(want, got); d != "" || plan != nil {
 		t.Errorf("plan %v, -want +got:\n%s", plan, d)
+	}
+}
+
+// Scenario: package config has found fault with a node's options. Guarantees: the node is not asked what they mean, its readers are
+// not either, and faults elsewhere are still found.
+func TestFaultyOptionsAreNotAskedTwice(t *testing.T) {
+	p := read(t, `source in udp
+processor decode decode
+processor f filter when="byts > 1"
+processor route route when=bytes
+sink out stdout from=f columns=nothing
+sink two clickhouse from=decode columns=dst_pot
+sink three stdout from=route`)
+	for _, c := range []struct {
+		found config.Diagnostic
+		want  []string
+	}{
+		{config.Diagnostic{Severity: config.SeverityError, Path: "processors.f.with.when"},
+			[]string{"E405 processors.route.with", "E401 sinks.two.with.columns[0]"}},
+		{config.Diagnostic{Severity: config.SeverityError, Path: "processors.f.queue.bytes"},
+			[]string{"E401 processors.f.with.when", "E405 processors.route.with", "E401 sinks.out.with.columns[0]", "E401 sinks.two.with.columns[0]"}},
+	} {
+		plan, diags := Resolve(p, Options{Found: []config.Diagnostic{c.found}})
+		var got []string
+		for _, d := range diags {
+			got = append(got, d.Code+" "+d.Path)
+		}
+		if d := cmp.Diff(c.want, got); d != "" || plan != nil {
+			t.Errorf("%s: plan %v, -want +got:\n%s", c.found.Path, plan, d)
+		}
 	}
 }
 
@@ -201,7 +242,7 @@ func TestManyKeyedSinks(t *testing.T) {
 		t.Errorf("keyed: %v", ids(p.Keyed))
 	}
 	plan, diags := Resolve(read(t, text+"sink z clickhouse"), Options{})
-	if plan != nil || len(diags) != 1 || diags[0].Code != CodeKeyed || diags[0].Path != "sinks.z" {
+	if plan != nil || len(diags) != 1 || diags[0].Code != CodeManyKeyed || diags[0].Path != "sinks.z" {
 		t.Errorf("%v\n%s", plan, diagnostics(diags))
 	}
 }
@@ -216,45 +257,5 @@ func TestLargePipeline(t *testing.T) {
 	p := resolved(t, text+"sink out stdout")
 	if took := time.Since(start); took > 10*time.Second || len(p.Nodes) != 1002 {
 		t.Errorf("%d nodes took %v", len(p.Nodes), took)
-	}
-}
-
-// Scenario: a fault at an offset of an option's text. Guarantees: its place in the file, however the scalar is written.
-func TestInside(t *testing.T) {
-	for _, c := range []struct {
-		name, file string
-		line, col  int // of the scalar
-		offset     int
-		want       string
-	}{
-		{"plain", "when: abc def", 1, 7, 4, "1:11"},
-		{"wide characters", "when: äöü def", 1, 7, 7, "1:11"},
-		{"quoted", `when: "abc def"`, 1, 7, 4, "1:12"},
-		{"escaped", `when: "\"a\" def"`, 1, 7, 4, "1:14"},
-		{"single quotes", `when: 'it''s def'`, 1, 7, 5, "1:14"},
-		{"literal", "when: |\n  abc\n  def ghi\n", 1, 7, 8, "3:7"},
-		{"folded", "when: >-\n    abc\n    def\n", 1, 7, 4, "3:5"},
-		{"blank line first", "when: |\n\n  abc\n", 1, 7, 1, "3:3"},
-		{"interpolated", "when: ${env:A} def", 1, 7, 4, "1:7"},
-		{"beyond the text", "when: abc", 1, 7, 9, "1:16"},
-		{"beyond the file", "when: abc", 9, 7, 4, "9:7"},
-		{"no place", "when: abc", 0, 0, 4, "0:0"},
-	} {
-		p := &config.Pipeline{File: "f", Text: []byte(c.file)}
-		got := inside(p, config.Pos{File: "f", Line: c.line, Col: c.col}, c.offset)
-		if s := fmt.Sprintf("%d:%d", got.Line, got.Col); s != c.want {
-			t.Errorf("%s: %s, want %s", c.name, s, c.want)
-		}
-	}
-}
-
-func TestSuggest(t *testing.T) {
-	names := []string{"decode", "src_addr", "dst_addr", "bytes", "a"}
-	for written, want := range map[string]string{
-		"decdoe": "decode", "Decode": "decode", "dst_adr": "dst_addr", "byts": "bytes", "packets": "", "x": "", "": "",
-	} {
-		if got := suggest(written, names); got != want {
-			t.Errorf("%q: %q, want %q", written, got, want)
-		}
 	}
 }

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirflow/weir/core/config"
@@ -10,9 +12,9 @@ import (
 // The plugins of these tests: one for each thing that a specification can say. They are never run.
 
 type options struct {
-	Columns []string
-	When    sdk.Expr
-	Outputs []string
+	Columns []string `yaml:"columns" doc:"columns to need; empty: all"`
+	When    sdk.Expr `yaml:"when" doc:"a condition"`
+	Outputs []string `yaml:"outputs" doc:"names of the outputs"`
 	pushed  sdk.Expr
 }
 
@@ -31,6 +33,15 @@ var flowSchema = sdk.NewSchema(
 	sdk.Field{Name: "ttl", Type: sdk.Uint8, Extra: true},
 	sdk.Field{Name: "vlan", Type: sdk.Uint16, Extra: true},
 )
+
+// wideSchema has more columns than anybody wants to read twice.
+var wideSchema = sdk.NewSchema(func() []sdk.Field {
+	f := slices.Clone(flowSchema.Fields())
+	for i := range 20 {
+		f = append(f, sdk.Field{Name: fmt.Sprintf("column_%02d", i), Type: sdk.Uint32})
+	}
+	return f
+}()...)
 
 var groupSchema = sdk.NewSchema(
 	sdk.Field{Name: "window", Type: sdk.Timestamp},
@@ -80,17 +91,25 @@ func named(when sdk.Expr) (words []string, offsets []int) {
 func checkCondition(when sdk.Expr, in *sdk.Schema) error {
 	var ps sdk.Problems
 	words, offsets := named(when)
+	if len(words) == 0 && when != "" {
+		return &sdk.Problem{Message: "a filter without columns keeps all or nothing"}
+	}
 	for i, w := range words {
+		if i > 0 && words[i-1] == w {
+			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "`" + w + "` twice"})
+		}
 		if in.Index(w) < 0 {
-			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "there is no column `" + w + "`", Help: suggest(w, in.Names())})
+			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "there is no column `" + w + "`", Help: didYouMean(w, in.Names(), "there are")})
 		}
 	}
 	return ps.Err()
 }
 
-var catalogue = map[string]*sdk.Plugin{}
+// The catalogue by type, and as a registry: package config takes it from there.
+var catalogue, registry = plugins()
 
-func init() {
+func plugins() (map[string]*sdk.Plugin, *config.Registry) {
+	byType, reg := map[string]*sdk.Plugin{}, config.NewRegistry()
 	for _, s := range []sdk.Spec{
 		{Kind: sdk.KindSource, Type: "udp", Output: one(sdk.Datagram), Lanes: lanes(4, true)},
 		{Kind: sdk.KindSource, Type: "socket", Output: one(sdk.Datagram)},
@@ -111,6 +130,8 @@ func init() {
 			Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string { return append(flat(wanted), "received") }},
 		{Kind: sdk.KindSource, Type: "stream", Output: one(flowSchema), Commits: true, Slowable: true},
 		{Kind: sdk.KindProcessor, Type: "hold", KeepsRange: true, Deterministic: true, Parks: true},
+		{Kind: sdk.KindSource, Type: "wide", Output: one(wideSchema), Slowable: true, Lanes: lanes(2, false)},
+		{Kind: sdk.KindSource, Type: "tcp", Output: one(flowSchema), Slowable: true},
 		{Kind: sdk.KindSource, Type: "odd", Output: one(oddSchema)},
 		{Kind: sdk.KindSource, Type: "mute"},
 		{Kind: sdk.KindProcessor, Type: "decode", KeepsRange: true, Deterministic: true, Parks: true, Output: one(flowSchema),
@@ -145,13 +166,16 @@ func init() {
 		{Kind: sdk.KindProcessor, Type: "aggregate", Deterministic: true, Output: one(groupSchema),
 			Needs: func(any, *sdk.Schema, [][]string) []string { return []string{"received", "dst_port", "bytes"} }},
 		{Kind: sdk.KindProcessor, Type: "liar", Ports: func(any) []string { return []string{"a", "b"} }, Output: one(flowSchema)},
+		{Kind: sdk.KindProcessor, Type: "picky", Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) {
+			return nil, sdk.Problems{{Path: "columns[0]", Message: "not this column"}, {Message: "not this input"}}
+		}},
 		{Kind: sdk.KindSink, Type: "clickhouse", HonoursKeys: true, Needs: listed},
 		{Kind: sdk.KindSink, Type: "parquet", Needs: listed},
 		{Kind: sdk.KindSink, Type: "topic", Ordered: true},
 		{Kind: sdk.KindSink, Type: "stdout", Fuses: true, Needs: listed},
 		{Kind: sdk.KindSink, Type: "discard", Fuses: true, Needs: func(any, *sdk.Schema, [][]string) []string { return []string{} }},
 	} {
-		if s.Config == nil {
+		if s.Config == nil && s.Type != "discard" {
 			s.Config = newOptions
 		}
 		if s.Type == "route" || s.Type == "lookup" {
@@ -160,8 +184,12 @@ func init() {
 				return append(flat(wanted), words...)
 			}
 		}
-		catalogue[s.Type] = &sdk.Plugin{Spec: s}
+		if err := reg.Add(sdk.Plugin{Spec: s}); err != nil {
+			panic(err)
+		}
+		byType[s.Type] = reg.Lookup(s.Kind, s.Type)
 	}
+	return byType, reg
 }
 
 // settings is the common part of a test plugin's configuration.
@@ -175,5 +203,9 @@ func settings(cfg any) *options {
 // node makes one node of a catalogued type with its defaults.
 func node(id, typ string) *config.Node {
 	p := catalogue[typ]
-	return &config.Node{ID: id, Kind: p.Spec.Kind, Type: typ, Plugin: p, Config: p.Spec.Config(), Positions: map[string]config.Pos{}}
+	n := &config.Node{ID: id, Kind: p.Spec.Kind, Type: typ, Plugin: p, OnError: config.DeadLetter}
+	if p.Spec.Config != nil {
+		n.Config = p.Spec.Config()
+	}
+	return n
 }

@@ -28,10 +28,10 @@ func fillSink(n *config.Node) {
 		n.InFlight = 4
 	}
 	if n.Retry.Initial == 0 {
-		n.Retry.Initial = 100 * time.Millisecond
+		n.Retry.Initial = config.DefaultRetryInitial
 	}
 	if n.Retry.Max == 0 {
-		n.Retry.Max = max(30*time.Second, n.Retry.Initial)
+		n.Retry.Max = max(config.DefaultRetryMax, n.Retry.Initial)
 	}
 }
 
@@ -71,7 +71,7 @@ func (r *resolver) keys() {
 	}
 	slices.SortFunc(r.plan.Keyed, func(a, b *Node) int { return strings.Compare(a.ID, b.ID) })
 	if len(r.plan.Keyed) > MaxKeyed {
-		r.report(r.plan.Keyed[MaxKeyed], "", CodeKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
+		r.report(r.plan.Keyed[MaxKeyed], "", CodeManyKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
 			"split it into two pipelines")
 	}
 	leads := map[*Node]bool{}
@@ -172,12 +172,14 @@ func (r *resolver) promises() {
 	}
 }
 
-// promise of one sink that records of sources come to: the sentences of its sources, each once.
+// promise of one sink that records of sources come to: the sentences of its sources, each once. Where they differ, each names its
+// sources.
 func promise(n *Node, sources []*Node, p paths) string {
 	if !n.Required {
 		return "best effort: nobody waits for it (ack: optional), what its queue drops is counted"
 	}
 	var said []string
+	from := map[string][]string{}
 	for _, s := range sources {
 		says := ""
 		switch _, endless := lanesOf(s); {
@@ -198,6 +200,12 @@ func promise(n *Node, sources []*Node, p paths) string {
 		}
 		if !slices.Contains(said, says) {
 			said = append(said, says)
+		}
+		from[says] = append(from[says], s.ID)
+	}
+	if len(said) > 1 {
+		for i, says := range said {
+			said[i] = "from " + quoteList(from[says]) + ": " + says
 		}
 	}
 	return strings.Join(said, "; ")

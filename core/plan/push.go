@@ -53,12 +53,19 @@ func (r *resolver) pushOne(src *Node) bool {
 	src.Config = pushed
 	src.Outputs[0] = f.Outputs[0]
 	for _, e := range src.Outputs[0] {
-		e.From = src
+		e.From = src // the readers' inputs are these same edges
 	}
-	for _, e := range f.Errors {
-		e.To.Inputs = slices.DeleteFunc(e.To.Inputs, func(x *Edge) bool { return x == e })
-	}
-	r.plan.Nodes = slices.DeleteFunc(r.plan.Nodes, func(n *Node) bool { return n == f })
-	r.plan.Pushed = append(r.plan.Pushed, fmt.Sprintf("`%s` is applied by the source `%s`: %s", f.ID, src.ID, when))
+	f.Outputs[0] = nil
+	r.remove(f)
+	r.plan.Pushed = append(r.plan.Pushed, Pushed{Filter: f.ID, Source: src.ID, When: when})
 	return true
+}
+
+// pushed are the filters that have gone into sources, as sentences without secrets.
+func (p *Plan) pushed() []string {
+	lines := []string{}
+	for _, f := range p.Pushed {
+		lines = append(lines, p.Pipeline.Redact(fmt.Sprintf("`%s` is applied by the source `%s`: %s", f.Filter, f.Source, f.When)))
+	}
+	return lines
 }

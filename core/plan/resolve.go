@@ -1,9 +1,10 @@
 package plan
 
 import (
-	"cmp"
+	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
@@ -16,12 +17,16 @@ type Options struct {
 	// Old is the plan that runs now, if there is one: schemas equal to its schemas are the same pointers, so that nodes which
 	// stay understand batches of nodes which are new.
 	Old *Plan
+	// Found is what package config has said of the pipeline: nodes whose type or options are at fault are not asked for their
+	// schemas, for they would only say the same again.
+	Found []config.Diagnostic
 }
 
 // Resolve checks a pipeline as a whole and lays it out. The plan is nil if one of the diagnostics is an error; all that can be
 // known at once is said at once, in the order of the file. The pipeline is not changed.
 //
-// Nodes whose Plugin or Config is nil have been reported by package config: what depends on them is passed over in silence.
+// The pipeline is as package config has read it: ids are there, and differ. Nodes whose plugin or configuration is not known
+// have been reported by it: what depends on them is passed over in silence.
 func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	if opts.CPUs <= 0 {
 		opts.CPUs = runtime.GOMAXPROCS(0)
@@ -31,15 +36,14 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 		opts:    opts,
 		byID:    map[string]*Node{},
 		ref:     map[*Edge]int{},
+		strange: map[*Node]bool{},
 		schemas: newInterner(opts.Old),
 	}
 	r.nodes()
 	r.wire()
 	r.order()
-	if r.wired {
-		r.reach()
-	}
 	if r.forward() && r.wired && !r.unknown {
+		r.unread()
 		r.push()
 		r.backward()
 	}
@@ -56,10 +60,9 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	} else {
 		r.number()
 	}
-	slices.SortStableFunc(r.diags, func(a, b config.Diagnostic) int {
-		return cmp.Or(cmp.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col))
-	})
-	return r.plan, r.diags
+	out := config.Diagnostics{List: r.diags}
+	out.Sort()
+	return r.plan, out.List
 }
 
 // resolver is one run of Resolve.
@@ -68,9 +71,10 @@ type resolver struct {
 	opts    Options
 	diags   []config.Diagnostic
 	byID    map[string]*Node
-	ref     map[*Edge]int // the entry of `from:` that made the edge; -1: the default wiring
-	wired   bool          // names and edges are sound
-	unknown bool          // some node's plugin or configuration is not known
+	ref     map[*Edge]int  // the entry of `from:` that made the edge; -1: the default wiring
+	wired   bool           // names and edges are sound
+	strange map[*Node]bool // its options are at fault
+	unknown bool           // some node's plugin or configuration is not known
 	schemas *interner
 }
 
@@ -80,17 +84,14 @@ func (r *resolver) failed() bool {
 
 // report says something about the option at path below n.
 func (r *resolver) report(n *Node, path, code, message, help string) {
-	r.reportAt(n, path, n.Pos(path), code, message, help)
-}
-
-func (r *resolver) reportAt(n *Node, path string, at config.Pos, code, message, help string) {
-	full := string(n.Kind) + "s." + n.ID
-	if path != "" {
-		full += "." + path
+	d := config.Diagnostic{Severity: config.SeverityError, Code: code, Path: n.Path(path), Message: message, Help: help}
+	if path == "" {
+		d.At = n.At
+		d.End = config.Pos{File: n.At.File, Line: n.At.Line, Col: n.At.Col + len(n.ID)}
+	} else {
+		d.At, d.End = n.Place(path, 0)
 	}
-	r.diags = append(r.diags, config.Diagnostic{
-		Severity: config.SeverityError, Code: code, At: at, Path: full, Message: message, Help: help,
-	})
+	r.diags = append(r.diags, d)
 }
 
 // nodes makes the plan's nodes in the file's order. Each has a copy of its configuration's node: defaults are filled in there.
@@ -98,7 +99,12 @@ func (r *resolver) nodes() {
 	for _, c := range r.plan.Pipeline.Nodes {
 		own := *c
 		n := &Node{Node: &own}
-		if n.Plugin == nil || n.Config == nil {
+		r.strange[n] = r.opts.faulty(c)
+		if r.knows(n) && n.Kind != sdk.KindSink && len(n.spec().PortNames(n.Config)) == 0 {
+			r.report(n, "with", config.CodeSchema, fmt.Sprintf("`%s` has no outputs", n.ID), "name one in its options")
+			r.strange[n] = true
+		}
+		if !r.knows(n) {
 			r.unknown = true
 		}
 		if n.Kind != sdk.KindSink {
@@ -116,17 +122,28 @@ func (r *resolver) nodes() {
 
 // ports are the names of a node's outputs; of a node that is not known, one without a name.
 func (r *resolver) ports(n *Node) []string {
-	if n.Plugin == nil || n.Config == nil {
-		if n.Kind == sdk.KindSink {
-			return nil
-		}
+	if !r.knows(n) && n.Kind != sdk.KindSink {
 		return []string{""}
+	}
+	if n.Kind == sdk.KindSink {
+		return nil
 	}
 	return n.Plugin.Spec.PortNames(n.Config)
 }
 
-// known says whether the node's plugin and configuration are there.
-func (n *Node) known() bool { return n.Plugin != nil && n.Config != nil }
+// knows says whether the node's plugin is there and its configuration sound.
+func (r *resolver) knows(n *Node) bool {
+	return n.Plugin != nil && (n.Config != nil || n.Plugin.Spec.Config == nil) && !r.strange[n]
+}
+
+// faulty says whether package config has found fault with what a node's schemas depend on.
+func (o *Options) faulty(n *config.Node) bool {
+	own := n.Path("with")
+	return slices.ContainsFunc(o.Found, func(d config.Diagnostic) bool {
+		rest, with := strings.CutPrefix(d.Path, own)
+		return d.Severity == config.SeverityError && (d.Path == n.Path("type") || with && (rest == "" || rest[0] == '.' || rest[0] == '['))
+	})
+}
 
 // spec of a known node.
 func (n *Node) spec() *sdk.Spec { return &n.Plugin.Spec }

@@ -2,11 +2,12 @@ package plan
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
@@ -52,7 +53,7 @@ func (in *interner) of(s *sdk.Schema) *sdk.Schema {
 func (r *resolver) forward() bool {
 	start := len(r.diags)
 	for _, n := range r.plan.Nodes {
-		if !n.known() {
+		if !r.knows(n) {
 			continue
 		}
 		if n.Kind != sdk.KindSource && !r.unite(n) {
@@ -60,7 +61,7 @@ func (r *resolver) forward() bool {
 		}
 		before := len(r.diags)
 		if f := n.spec().Input; f != nil && n.Kind != sdk.KindSource {
-			r.problems(n, f(n.Config, n.FullIn))
+			r.diags = append(r.diags, r.unfit(n, f(n.Config, n.FullIn))...)
 		}
 		if said := len(r.diags); n.Kind != sdk.KindSink {
 			n.FullOut = r.resolveOut(n)
@@ -74,6 +75,28 @@ func (r *resolver) forward() bool {
 		}
 	}
 	return len(r.diags) == start
+}
+
+// unfit are the diagnostics of an input that does not have what n reads. A plugin need not know the codes: without an option it is
+// the input as a whole, with one it is the word at the place in question, a column or the expression about it.
+func (r *resolver) unfit(n *Node, err error) []config.Diagnostic {
+	found := n.Diagnose("", err)
+	for i := range found {
+		d := &found[i]
+		if d.Code != "" {
+			continue
+		}
+		d.Code = config.CodeExpression
+		text := string(textAt(r.plan.Pipeline, d.At))
+		name := text[:len(text)-len(strings.TrimLeftFunc(text, isName))]
+		switch {
+		case d.Path == n.Path(""):
+			d.Code = config.CodeMissingColumn
+		case name != "" && n.FullIn.Index(name) < 0 && !strings.HasPrefix(text[len(name):], "("):
+			d.Code = config.CodeUnknownColumn
+		}
+	}
+	return found
 }
 
 // unite resolves a node's input schema; false if it is not known.
@@ -94,7 +117,7 @@ func (r *resolver) unite(n *Node) bool {
 	}
 	u, err := sdk.Union(in)
 	if err != nil {
-		r.fanIn(n, in, err)
+		r.fanIn(n, in)
 		return false
 	}
 	n.FullIn = u
@@ -113,7 +136,7 @@ func portSchema(e *Edge) *sdk.Schema {
 }
 
 // fanIn says which inputs of n do not agree.
-func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
+func (r *resolver) fanIn(n *Node, in []*sdk.Schema) {
 	for i, e := range n.Inputs {
 		for _, f := range in[i].Fields() {
 			for j := range i {
@@ -121,14 +144,13 @@ func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
 				if k < 0 || in[j].Field(k).Type == f.Type {
 					continue
 				}
-				r.report(n, fmt.Sprintf("from[%d]", max(0, r.ref[e])), CodeFanIn,
+				r.report(n, fmt.Sprintf("from[%d]", max(0, r.ref[e])), config.CodeFanInType,
 					fmt.Sprintf("column `%s` is %s from `%s` and %s from `%s`", f.Name, in[j].Field(k).Type, n.Inputs[j].From.ID, f.Type, e.From.ID),
 					"read the two in different nodes, or give one of the columns another name before they meet")
 				return
 			}
 		}
 	}
-	r.report(n, "from", CodeFanIn, err.Error(), "")
 }
 
 // resolveOut asks the node for the schema of each port.
@@ -136,18 +158,18 @@ func (r *resolver) resolveOut(n *Node) []*sdk.Schema {
 	spec, ports := n.spec(), len(n.Outputs)
 	if spec.Output == nil {
 		if n.Kind == sdk.KindSource {
-			r.report(n, "type", CodeSpec, fmt.Sprintf("the plugin `%s` does not say which columns it hands out", n.Type), "this is a fault of the plugin: report it to its author")
+			r.report(n, "type", config.CodeSchema, fmt.Sprintf("the plugin `%s` does not say which columns it hands out", n.Type), "this is a fault of the plugin: report it to its author")
 			return nil
 		}
 		return slices.Repeat([]*sdk.Schema{n.FullIn}, ports)
 	}
 	out, err := spec.Output(n.Config, n.FullIn)
 	if err != nil {
-		r.problems(n, err)
+		r.diags = append(r.diags, n.Diagnose(config.CodeSchema, err)...)
 		return nil
 	}
 	if len(out) != ports || slices.Contains(out, nil) {
-		r.report(n, "type", CodeSpec, fmt.Sprintf("the plugin `%s` has %d outputs and gives the columns of %d", n.Type, ports, len(out)),
+		r.report(n, "type", config.CodeSchema, fmt.Sprintf("the plugin `%s` has %d outputs and gives the columns of %d", n.Type, ports, len(out)),
 			"this is a fault of the plugin: report it to its author")
 		return nil
 	}
@@ -168,24 +190,28 @@ func (r *resolver) needed(n *Node) {
 		if n.FullIn.Index(name) >= 0 {
 			continue
 		}
-		help := "its columns are those of " + quoteList(inputIDs(n)) + ": see `weir inspect schema`"
-		if s := suggest(name, n.FullIn.Names()); s != "" {
-			help = fmt.Sprintf("did you mean `%s`?", s)
+		help := didYouMean(name, n.FullIn.Names(), "its columns are")
+		if help == "" {
+			help = "`weir inspect schema` lists the columns that come from " + quoteList(inputIDs(n))
 		}
-		r.report(n, r.written(n, name), CodeColumn, fmt.Sprintf("`%s` needs the column `%s`, which does not come in", n.ID, name), help)
+		code, path := config.CodeUnknownColumn, r.written(n, name)
+		if path == "" {
+			code, path = config.CodeMissingColumn, "type"
+		}
+		r.report(n, path, code, fmt.Sprintf("`%s` needs the column `%s`, which does not come in", n.ID, name), help)
 	}
 }
 
-// written is the path of the first option of n that begins with word in the file, "with" if there is none.
+// written is the path of the first option of n that begins with word in the file, empty if there is none.
 func (r *resolver) written(n *Node, word string) string {
-	best := "with"
+	best := ""
 	for _, path := range slices.Sorted(maps.Keys(n.Positions)) {
 		at := n.Positions[path]
-		if !strings.HasPrefix(path, "with.") || best != "with" && before(n.Positions[best], at) {
+		if !strings.HasPrefix(path, "with.") || best != "" && before(n.Positions[best], at) {
 			continue
 		}
 		text := bytes.TrimLeft(textAt(r.plan.Pipeline, at), `"'`)
-		if rest, ok := bytes.CutPrefix(text, []byte(word)); ok && !inName(rest) {
+		if rest, ok := bytes.CutPrefix(text, []byte(word)); ok && strings.IndexFunc(string(rest), isName) != 0 {
 			best = path // of two at one place the later is the deeper
 		}
 	}
@@ -194,10 +220,22 @@ func (r *resolver) written(n *Node, word string) string {
 
 func before(a, b config.Pos) bool { return a.Line < b.Line || a.Line == b.Line && a.Col < b.Col }
 
-// inName says whether text goes on with a character of a column's name.
-func inName(text []byte) bool {
-	return len(text) > 0 && (text[0] == '_' || text[0] >= '0' && text[0] <= '9' || text[0] >= 'a' && text[0] <= 'z' || text[0] >= 'A' && text[0] <= 'Z')
+// textAt is the rest of the line at a place in the pipeline's file.
+func textAt(p *config.Pipeline, at config.Pos) []byte {
+	lines := bytes.Split(p.Text, []byte{'\n'})
+	if at.File != p.File || at.Line < 1 || at.Line > len(lines) {
+		return nil
+	}
+	line := lines[at.Line-1]
+	for col := 1; col < at.Col && len(line) > 0; col++ {
+		_, size := utf8.DecodeRune(line)
+		line = line[size:]
+	}
+	return line
 }
+
+// isName says whether c may be in a column's name.
+func isName(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
 
 func inputIDs(n *Node) []string {
 	var ids []string
@@ -207,34 +245,4 @@ func inputIDs(n *Node) []string {
 		}
 	}
 	return ids
-}
-
-// problems turns what a plugin says of its options into diagnostics with places.
-func (r *resolver) problems(n *Node, err error) {
-	if err == nil {
-		return
-	}
-	list, ok := errors.AsType[sdk.Problems](err)
-	if !ok {
-		one, ok := errors.AsType[*sdk.Problem](err)
-		if !ok {
-			one = &sdk.Problem{Message: err.Error()}
-		}
-		list = sdk.Problems{one}
-	}
-	for _, p := range list {
-		path := ""
-		if p.Path != "" {
-			path = "with." + p.Path
-		}
-		code := p.Code
-		if code == "" {
-			code = CodeSchema
-		}
-		at := n.Pos(path)
-		if _, exact := n.Positions[path]; exact && p.Offset > 0 {
-			at = inside(r.plan.Pipeline, at, p.Offset)
-		}
-		r.reportAt(n, path, at, code, p.Message, p.Help)
-	}
 }

@@ -34,16 +34,9 @@ func (r *resolver) stages() {
 			s = &Stage{}
 			s.Lanes, s.MaxLanes = r.sourceLanes(n)
 		} else {
-			if n.Kind == sdk.KindSink && n.Lanes > 1 {
-				r.report(n, "lanes", CodeSinkLanes, fmt.Sprintf("the sink `%s` writes in one lane", n.ID),
-					"`in_flight` says how many blocks are written at a time")
-			}
 			s = common(n)
 			if s == nil || alone(n, s) {
-				lanes := 1
-				if n.Kind == sdk.KindProcessor {
-					lanes = max(1, n.Lanes)
-				}
+				lanes := max(1, n.Lanes)
 				s = &Stage{Lanes: lanes, MaxLanes: lanes, Queue: &Queue{}}
 			} else {
 				for _, e := range n.Inputs {
@@ -81,6 +74,7 @@ func alone(n *Node, s *Stage) bool {
 	return n.Queue.Asked ||
 		n.Kind == sdk.KindSink && !n.spec().Fuses ||
 		n.Lanes != 0 && n.Lanes != s.fixedLanes() ||
+		s.Head().Kind == sdk.KindSink || // its lane writes blocks and does nothing else
 		leaves(n)
 }
 
@@ -89,21 +83,26 @@ func leaves(n *Node) bool {
 	return !n.Required && slices.ContainsFunc(n.Inputs, func(e *Edge) bool { return e.From.Required })
 }
 
-// fixedLanes is the number of lanes of s, -1 if it is not fixed.
+// fixedLanes is the number of lanes of s, -1 if it is nowhere written: it is then another on every machine.
 func (s *Stage) fixedLanes() int {
-	switch {
-	case s.Lanes == s.MaxLanes && s.Lanes > 0, s.Lanes == 0 && s.MaxLanes > 0:
-		return s.MaxLanes
+	if n := s.Head(); n.Kind == sdk.KindSource && n.Lanes == 0 {
+		if count, endless := lanesOf(n); endless && count > 0 {
+			return count
+		}
+		return -1
 	}
-	return -1
+	return s.Lanes
 }
 
-// sourceLanes: endless readers have a lane each unless `lanes:` says how many share the work (most is then how many the source
-// says it has, 0 if it does not know); bounded ones are shared out to lanes that come and go.
+// sourceLanes: endless readers have a lane each (most is how many the source says it has, 0 if it does not know), or if they can
+// come and go, as partitions do, they are dealt to a lane for each CPU; `lanes:` says otherwise. Bounded ones are shared out to
+// lanes that come and go.
 func (r *resolver) sourceLanes(n *Node) (lanes, most int) {
 	switch count, endless := lanesOf(n); {
 	case n.Lanes > 0:
 		return n.Lanes, n.Lanes
+	case endless && count == 0 && n.spec().Commits:
+		return 0, r.opts.CPUs
 	case endless:
 		return 0, count
 	case count > 0:
@@ -201,7 +200,7 @@ func (r *resolver) queues() {
 		q.Bytes, q.Batches, q.WhenFull = int64(n.Queue.Bytes), n.Queue.Batches, n.Queue.WhenFull
 		switch {
 		case q.Bytes != 0 && q.Bytes < least:
-			r.report(n, "queue.bytes", CodeQueueSize, fmt.Sprintf("a queue of %s does not hold two full batches of what comes here", n.Queue.Bytes),
+			r.report(n, "queue.bytes", config.CodeQueueSmall, fmt.Sprintf("a queue of %s does not hold two full batches of what comes here", n.Queue.Bytes),
 				fmt.Sprintf("the least is %s", sdk.Size(least)))
 		case q.Bytes == 0 && n.Kind == sdk.KindSink && !n.spec().Fuses:
 			q.Bytes = max(waitBytes, least)
@@ -211,13 +210,13 @@ func (r *resolver) queues() {
 		if q.Batches == 0 {
 			q.Batches = maxBatches
 		} else if q.Batches < fullBatches {
-			r.report(n, "queue.batches", CodeQueueSize, "a queue of one batch makes the lanes in front of it and behind it wait for each other", "the least is 2")
+			r.report(n, "queue.batches", config.CodeQueueSmall, "a queue of one batch makes the lanes in front of it and behind it wait for each other", "the least is 2")
 		}
 		switch {
 		case leaves(n) && q.WhenFull == "":
 			q.WhenFull = config.DropOldest
 		case leaves(n) && q.WhenFull == config.Block:
-			r.report(n, "queue.when_full", CodeBlock, fmt.Sprintf("`%s` is optional: its full queue would hold up sinks that are required", n.ID),
+			r.report(n, "queue.when_full", config.CodeBlockOptional, fmt.Sprintf("`%s` is optional: its full queue would hold up sinks that are required", n.ID),
 				"use drop_oldest, drop_newest or spill, or remove `ack: optional`")
 		case q.WhenFull == "":
 			q.WhenFull = config.Block

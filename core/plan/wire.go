@@ -27,23 +27,15 @@ func (r *resolver) wire() {
 		case sdk.KindSink:
 			sinks = append(sinks, n)
 		}
-		if n.ID == errorsID {
-			r.report(n, "", CodeReserved, "`errors` is the reserved stream of refused records, no node can have that id", "choose another id")
-		}
-		if first, twice := r.byID[n.ID]; twice {
-			r.report(n, "", CodeDuplicate, fmt.Sprintf("the id `%s` is taken by a %s in line %d", n.ID, first.Kind, first.At.Line),
-				"sources, processors and sinks share one name space: choose another id")
-		} else {
-			r.byID[n.ID] = n
-		}
+		r.byID[n.ID] = n
 	}
 	start := config.Pos{File: r.plan.Pipeline.File, Line: 1, Col: 1}
 	if len(sources) == 0 {
-		r.diags = append(r.diags, config.Diagnostic{Severity: config.SeverityError, Code: CodeNoSource, At: start, Path: "sources",
+		r.diags = append(r.diags, config.Diagnostic{Severity: config.SeverityError, Code: config.CodeNoSource, At: start, Path: "sources",
 			Message: "the pipeline has no source", Help: "add one under `sources:`"})
 	}
 	if len(sinks) == 0 {
-		r.diags = append(r.diags, config.Diagnostic{Severity: config.SeverityError, Code: CodeNoSink, At: start, Path: "sinks",
+		r.diags = append(r.diags, config.Diagnostic{Severity: config.SeverityError, Code: config.CodeNoSink, At: start, Path: "sinks",
 			Message: "the pipeline has no sink", Help: "add one under `sinks:`, for example `out: { type: stdout }`"})
 	}
 
@@ -61,14 +53,6 @@ func (r *resolver) wire() {
 		}
 	}
 	r.wired = len(r.diags) == before
-	for _, n := range sources {
-		if len(n.From) > 0 {
-			r.report(n, "from", CodeSourceOption, "a source reads from outside, it has no `from`", "remove `from`")
-		}
-		if n.Queue.Asked {
-			r.report(n, "queue", CodeSourceOption, "no queue stands in front of a source", "put `queue` on the node that reads it")
-		}
-	}
 }
 
 // inputs connects n to what its `from:` names, or else to the defaults.
@@ -81,40 +65,34 @@ func (r *resolver) inputs(n *Node, defaults []*Node) {
 	}
 	for i, ref := range n.From {
 		path := fmt.Sprintf("from[%d]", i)
-		at := ref.At
-		if at == (config.Pos{}) {
-			at = n.Pos(path)
-		}
-		say := func(code, message, help string) { r.reportAt(n, path, at, code, message, help) }
+		say := func(code, message, help string) { r.report(n, path, code, message, help) }
 		if ref.Node == errorsID {
 			switch {
-			case ref.Port != "":
-				say(CodeUnknownPort, "`errors` has no outputs of its own", "write `from: errors`")
 			case n.Kind != sdk.KindSink:
-				say(CodeErrorsReader, "only a sink can read `errors`", "let a sink read it: what happens to a refused record ends there")
+				say(config.CodeErrorsElsewhere, "only a sink can read `errors`", "let a sink read it: what happens to a refused record ends there")
 			case len(n.From) > 1:
-				say(CodeErrorsReader, "a sink that reads `errors` reads nothing else", "give the stream `errors` a sink of its own")
+				say(config.CodeErrorsElsewhere, "a sink that reads `errors` reads nothing else", "give the stream `errors` a sink of its own")
 			}
 			continue
 		}
 		from := r.byID[ref.Node]
 		if from == nil {
-			say(CodeUnknownNode, fmt.Sprintf("there is no node `%s`", ref.Node), r.suggestNode(n, ref.Node))
+			say(config.CodeUnknownNode, fmt.Sprintf("there is no node `%s`", ref.Node), r.suggestNode(n, ref.Node))
 			continue
 		}
 		if from.Kind == sdk.KindSink {
-			say(CodeReadsSink, fmt.Sprintf("`%s` is a sink: it hands on nothing", from.ID), "read what the sink reads")
+			say(config.CodeFromSink, fmt.Sprintf("`%s` is a sink: it hands on nothing", from.ID), "read what the sink reads")
 			continue
 		}
 		port := 0
-		if ref.Port != "" && from.known() {
-			names := r.ports(from)
+		if ref.Port != "" && r.knows(from) {
+			names := slices.Clone(r.ports(from))
 			if port = slices.Index(names, ref.Port); port < 0 {
-				help := "its outputs are " + quoteList(names)
-				if s := suggest(ref.Port, names); s != "" {
-					help = fmt.Sprintf("did you mean `%s.%s`?", from.ID, s)
+				for i := range names {
+					names[i] = from.ID + "." + names[i]
 				}
-				say(CodeUnknownPort, fmt.Sprintf("`%s` has no output `%s`", from.ID, ref.Port), help)
+				say(config.CodeUnknownOutput, fmt.Sprintf("`%s` has no output `%s`", from.ID, ref.Port),
+					didYouMean(from.ID+"."+ref.Port, names, "its outputs are"))
 				continue
 			}
 		}
@@ -139,7 +117,7 @@ func (r *resolver) connect(from *Node, port int, to *Node, ref int) {
 
 // readsErrors says whether n is a sink on the reserved stream.
 func readsErrors(n *Node) bool {
-	return n.Kind == sdk.KindSink && len(n.From) == 1 && n.From[0].Node == errorsID && n.From[0].Port == ""
+	return n.Kind == sdk.KindSink && len(n.From) == 1 && n.From[0].Node == errorsID
 }
 
 // wireErrors connects the sink n to every node that may refuse a record and sends it there. Sources refuse nothing; a sink that
@@ -149,6 +127,16 @@ func (r *resolver) wireErrors(n *Node) {
 		if from.Kind != sdk.KindSource && from.OnError == config.DeadLetter && !readsErrors(from) {
 			r.connect(from, ErrorsPort, n, 0)
 		}
+	}
+	r.heard(n)
+}
+
+// heard reports a sink on `errors` that nothing comes to. To every other node something does: it reads a source, or a node of
+// which that is true.
+func (r *resolver) heard(n *Node) {
+	if len(n.Inputs) == 0 {
+		r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node that runs sends refused records to `errors`", n.ID),
+			"remove the sink, or the `on_error` that says otherwise")
 	}
 }
 
@@ -176,46 +164,54 @@ func (r *resolver) order() {
 	r.plan.Nodes = sorted
 }
 
-// circles reports one circle for each group of nodes that read each other, of nodes that could not be sorted.
-func (r *resolver) circles(left []*Node) {
+// circles reports the circles among nodes that could not be sorted; of those that share a node, one.
+func (r *resolver) circles(unsorted []*Node) {
+	left := map[*Node]bool{}
+	for _, n := range unsorted {
+		left[n] = true
+	}
+	read := func(n *Node) int { // the input by which n is behind another one that is left, or -1
+		return slices.IndexFunc(n.Inputs, func(e *Edge) bool { return left[e.From] })
+	}
 	for {
-		// Nodes behind a circle are not in one: drop what nobody left reads, until nothing changes.
-		for n := -1; n != len(left); {
-			n = len(left)
-			left = slices.DeleteFunc(left, func(n *Node) bool {
-				return !slices.ContainsFunc(left, func(o *Node) bool {
-					return slices.ContainsFunc(o.Inputs, func(e *Edge) bool { return e.From == n })
-				})
-			})
+		// What is in a circle reads something and is read: drop the rest until nothing changes.
+		for before := -1; before != len(left); {
+			before = len(left)
+			for _, n := range unsorted {
+				if left[n] && (read(n) < 0 || !feeds(n, left)) {
+					delete(left, n)
+				}
+			}
 		}
-		if len(left) == 0 {
+		start := slices.IndexFunc(unsorted, func(n *Node) bool { return left[n] })
+		if start < 0 {
 			return
 		}
+		// Go against the stream until a node comes again: each edge's From is the next one's To.
 		seen := map[*Node]int{}
-		var walk []*Edge // against the stream: each edge's From is the next one's To
-		n := left[0]
-		for {
-			if at, again := seen[n]; again {
-				walk = walk[at:]
-				break
-			}
+		var walk []*Edge
+		n := unsorted[start]
+		for again := false; !again; _, again = seen[n] {
 			seen[n] = len(walk)
-			i := slices.IndexFunc(n.Inputs, func(e *Edge) bool { return slices.Contains(left, e.From) })
-			if i < 0 { // the circle it was behind is reported already
-				break
-			}
-			walk = append(walk, n.Inputs[i])
-			n = n.Inputs[i].From
+			e := n.Inputs[read(n)]
+			walk, n = append(walk, e), e.From
 		}
-		if len(walk) == 0 || walk[len(walk)-1].From != walk[0].To {
-			left = slices.DeleteFunc(left, func(n *Node) bool { _, in := seen[n]; return in })
-			continue
-		}
+		walk = walk[seen[n]:]
 		r.circle(walk)
-		left = slices.DeleteFunc(left, func(n *Node) bool {
-			return slices.ContainsFunc(walk, func(e *Edge) bool { return e.To == n })
-		})
+		for _, e := range walk {
+			delete(left, e.To)
+		}
 	}
+}
+
+// feeds says whether one of nodes reads n.
+func feeds(n *Node, nodes map[*Node]bool) bool {
+	for e := range n.outs() {
+		if nodes[e.To] {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *resolver) circle(walk []*Edge) {
@@ -227,37 +223,45 @@ func (r *resolver) circle(walk []*Edge) {
 	for i := len(walk) - 1; i >= 0; i-- {
 		ids = append(ids, walk[i].To.ID)
 	}
-	r.report(e.To, fmt.Sprintf("from[%d]", max(0, r.ref[e])), CodeCycle,
+	r.report(e.To, fmt.Sprintf("from[%d]", max(0, r.ref[e])), config.CodeCycle,
 		"records would go round in a circle: "+strings.Join(ids, " -> "), "let one of them read from another node")
 }
 
-// reach reports nodes that no record comes to, and nodes whose records come to no sink.
-func (r *resolver) reach() {
-	before := len(r.diags)
-	from, to := map[*Node]bool{}, map[*Node]bool{}
-	for _, n := range r.plan.Nodes {
-		from[n] = n.Kind == sdk.KindSource || slices.ContainsFunc(n.Inputs, func(e *Edge) bool { return from[e.From] })
-		if from[n] {
+// unread takes nodes out of the plan whose records come to no sink: they are not run, and a warning says so.
+func (r *resolver) unread() {
+	useful := map[*Node]bool{}
+	for _, n := range slices.Backward(r.plan.Nodes) {
+		useful[n] = n.Kind == sdk.KindSink
+		for e := range n.outs() {
+			useful[n] = useful[n] || useful[e.To]
+		}
+	}
+	for _, n := range slices.Clone(r.plan.Nodes) {
+		if useful[n] {
 			continue
 		}
+		r.report(n, "", config.CodeUnread, fmt.Sprintf("no sink reads what comes of `%s`: it is not run", n.ID), "let a sink read it, or remove it")
+		r.diags[len(r.diags)-1].Severity = config.SeverityWarning
+		r.remove(n)
+	}
+	for _, n := range r.plan.Nodes {
 		if readsErrors(n) {
-			r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node sends refused records to `errors`", n.ID),
-				"remove the sink, or an `on_error` that says otherwise")
-		} else {
-			r.report(n, "", CodeUnreached, fmt.Sprintf("no record can reach `%s`", n.ID), "let it read from something that a source leads to")
+			r.heard(n)
 		}
 	}
-	for _, n := range slices.Backward(r.plan.Nodes) {
-		to[n] = n.Kind == sdk.KindSink
-		for e := range n.outs() {
-			to[n] = to[n] || to[e.To]
-		}
-		if !to[n] {
-			r.report(n, "", CodeDeadEnd, fmt.Sprintf("nothing reads `%s`: its records would be lost", n.ID),
-				"let a sink read it, `discard` if they are not wanted, or remove it")
+	r.wired = !r.failed()
+}
+
+// remove takes n and its edges out of the plan.
+func (r *resolver) remove(n *Node) {
+	gone := func(e *Edge) bool { return e.From == n || e.To == n }
+	r.plan.Nodes = slices.DeleteFunc(r.plan.Nodes, func(o *Node) bool { return o == n })
+	for _, o := range r.plan.Nodes {
+		o.Inputs, o.Errors = slices.DeleteFunc(o.Inputs, gone), slices.DeleteFunc(o.Errors, gone)
+		for port := range o.Outputs {
+			o.Outputs[port] = slices.DeleteFunc(o.Outputs[port], gone)
 		}
 	}
-	r.wired = len(r.diags) == before
 }
 
 // outs yields the edges of all ports, `errors` apart.

@@ -497,3 +497,32 @@ func TestSteadyStreamAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations for a batch of 512 datagrams, want 0", n)
 	}
 }
+
+// FuzzProcess: whatever two datagrams say, in whatever order, and whenever the clock moves on, the books balance and in the end
+// nothing is held or open.
+func FuzzProcess(f *testing.F) {
+	f.Add(v9(data(256, 1, 2)), v9(template(256)), uint8(0))
+	f.Add(v9(template(256), data(256, 1), data(300, 2)), v9(template(300), []byte{1, 0, 0, 3}), uint8(3))
+	f.Add([]byte("x"), []byte{}, uint8(1))
+	f.Fuzz(func(t *testing.T, a, b []byte, ticks uint8) {
+		c := lane(t, nil, flow.Schema)
+		part := &sdk.Partition{Source: "s", Name: "p"}
+		c.give(none, a, b)
+		for range ticks % 4 {
+			c.tick(time.Second)
+		}
+		c.give(sdk.Range{Partition: part, First: 1, Last: 1}, b)
+		c.give(none, a, v9(template(500)), v9(data(500, 77)))
+		c.flush(part, true)
+		c.flush(nil, true)
+		if c.env.Books.Held.Load() != 0 || c.env.Books.Open.Load() != 0 {
+			t.Errorf("%d held, %d open after a forced flush", c.env.Books.Held.Load(), c.env.Books.Open.Load())
+		}
+		if n := len(c.settled); n != 3 {
+			t.Errorf("%d of 3 inputs settled", n)
+		}
+		if len(c.ports) == 0 || c.ports[len(c.ports)-1] != 77 {
+			t.Error("a good datagram was not decoded afterwards")
+		}
+	})
+}

@@ -141,7 +141,7 @@ func (k *park) retry() {
 		}
 		p.resolve = true
 	}
-	k.d.netflow.Run()
+	k.d.run()
 	k.sweep(func(p *parked) bool {
 		if p.resolve {
 			payload := p.dg.Payload

@@ -99,7 +99,7 @@ func compile(text string, schema *sdk.Schema, m mode) (*Program, error) {
 	if len(c.problems) > 0 {
 		return nil, c.sorted()
 	}
-	return &Program{text: text, schema: schema, root: root}, nil
+	return &Program{schema: schema, root: root}, nil
 }
 
 // parse returns nil after a problem.
@@ -135,13 +135,21 @@ func (c *compilation) condition(n ast.Node) node {
 		case *ast.BinaryNode:
 			switch x.Operator {
 			case "and", "&&":
-				return newAnd(c.condition(x.Left), c.condition(x.Right))
+				return newAnd(c.chain(n, "and", "&&", nil))
 			case "or", "||":
-				return newOr(c.condition(x.Left), c.condition(x.Right))
+				return newOr(c.chain(n, "or", "||", nil))
 			}
 		}
 	}
 	return c.leaf(n)
+}
+
+// chain is a and b and c ..., in whatever order they are bracketed, as a list.
+func (c *compilation) chain(n ast.Node, op, sign string, parts []node) []node {
+	if x, ok := n.(*ast.BinaryNode); ok && (x.Operator == op || x.Operator == sign) {
+		return c.chain(x.Right, op, sign, c.chain(x.Left, op, sign, parts))
+	}
+	return append(parts, c.condition(n))
 }
 
 func (c *compilation) leaf(n ast.Node) node {
@@ -250,13 +258,13 @@ func (v *names) Visit(n *ast.Node) {
 	c := v.c
 	switch x := (*n).(type) {
 	case *ast.IdentifierNode:
-		switch at := c.offset(x.Location().From); {
+		switch {
 		case x.Value == "$env":
-			c.problem(at, "`$env` cannot be used", "name the column itself")
+			c.problem(c.at(x), "`$env` cannot be used", "name the column itself")
 		case v.callees[x]:
-			v.function(x, at)
+			v.function(x)
 		case c.schema != nil && c.schema.Index(x.Value) < 0:
-			c.problem(at, fmt.Sprintf("no column %s", quoted(x.Value)), didYouMean(x.Value, c.schema.Names()))
+			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), didYouMean(x.Value, c.schema.Names()))
 			c.problems[len(c.problems)-1].Code = unknown
 		default:
 			c.columns[x.Value] = true
@@ -267,10 +275,11 @@ func (v *names) Visit(n *ast.Node) {
 	}
 }
 
-func (v *names) function(x *ast.IdentifierNode, at int) {
+func (v *names) function(x *ast.IdentifierNode) {
 	if _, ok := v.c.cfg.Functions[x.Value]; ok && x.Value[0] != hidden {
 		return
 	}
+	at := v.c.at(x)
 	if x.Value == "now" {
 		v.c.problem(at, "now() cannot be used: a condition must give the same answer at every reading", "compare with a time such as \"2026-01-01T00:00:00Z\"")
 		return

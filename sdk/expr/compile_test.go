@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -29,6 +30,11 @@ func TestProblems(t *testing.T) {
 		`src_addr == "10.0.0.0/8"`: {{Offset: 12, Message: `"10.0.0.0/8" is a network, not an address`, Help: `src_addr in "10.0.0.0/8"`}},
 		`src_addr < "10.0.0.0"`: {{Offset: 9, Message: "`src_addr` is an address: it goes with == and != an address or `in` networks",
 			Help: `src_addr in ["10.0.0.0/8", "2001:db8::/32"]`}},
+		`bytes == src_addr or flow_start > 5 or src_mac in bytes or note == as_path`: {
+			{Offset: 6, Message: "invalid operation: == (mismatched types int and address)"},
+			{Offset: 32, Message: "invalid operation: > (mismatched types time and int)"},
+			{Offset: 47, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`},
+			{Offset: 64, Message: "invalid operation: == (mismatched types string and list)"}},
 		`src_mac == "00:11"`:           {{Offset: 11, Message: `"00:11" is not a MAC address`, Help: "write 00:11:22:33:44:55"}},
 		`src_mac > "00:11:22:33:44:5"`: {{Offset: 8, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`}},
 		`flow_start > "yesterday"`:     {{Offset: 13, Message: `"yesterday" is not a time between 1678 and 2262`, Help: "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01"}},
@@ -125,6 +131,38 @@ func TestAddressSets(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Guarantees: the longest and deepest expressions are compiled or refused in a moment.
+func TestHostileExpressions(t *testing.T) {
+	for name, text := range map[string]string{
+		"deep brackets":    strings.Repeat("(", MaxText/2-3) + "1 < 2" + strings.Repeat(")", MaxText/2-3),
+		"open brackets":    strings.Repeat("(", MaxText),
+		"nots":             strings.Repeat("not ", 4000) + "true",
+		"many ands":        strings.Repeat("bytes > 1 and ", 1000) + "true",
+		"unknown names":    strings.Repeat("x > 1 and ", 1000) + "true",
+		"alternating":      strings.Repeat("(bytes > 1 and (bytes > 2 or ", 500) + "true" + strings.Repeat("))", 500),
+		"a long list":      "src_as in [" + strings.Repeat("77, ", 4000) + "1]",
+		"a long sum":       strings.Repeat("bytes + ", 2000) + "1 > 2",
+		"a long string":    `note == "` + strings.Repeat("x", MaxText-20) + `"`,
+		"loops in loops":   "count(1..100000, count(1..100000, # > 1) > 1) > 1",
+		"much memory":      `len(repeat(repeat("x", 1000000), 1000000)) > 1`,
+		"a huge range":     "bytes in 1..9223372036854775807",
+		"a range of items": "len(1..1000000000) > 1",
+		"a huge pattern":   `note matches "((((x{1000}){1000}){1000}){1000})"`,
+	} {
+		start := time.Now()
+		p, err := Compile(sdk.Expr(text), flows, Bool)
+		if err == nil {
+			p.Select(traffic(sdk.NewPool(nil)), nil)
+		} else if ps, ok := errors.AsType[sdk.Problems](err); !ok || len(ps) == 0 {
+			t.Errorf("%s: %v", name, err)
+		}
+		if d := time.Since(start); d > 3*time.Second {
+			t.Errorf("%s: took %v", name, d)
+		}
+		t.Logf("%s: %v %.100v", name, time.Since(start), err)
+	}
 }
 
 // Guarantees: compiling what a stranger wrote neither panics nor hangs; there is a program that runs, or there are problems whose

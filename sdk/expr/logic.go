@@ -34,20 +34,12 @@ func (n constNode) explain(e *explanation) {
 // andNode narrows: each part is evaluated for the rows that the parts before it have left.
 type andNode struct{ parts []node }
 
-func newAnd(l, r node) node {
-	if l == nil || r == nil {
+func newAnd(parts []node) node {
+	if slices.Contains(parts, nil) { // a problem was found
 		return nil
 	}
-	n := &andNode{}
-	for _, x := range []node{l, r} {
-		if a, ok := x.(*andNode); ok {
-			n.parts = append(n.parts, a.parts...)
-		} else {
-			n.parts = append(n.parts, x)
-		}
-	}
-	slices.SortStableFunc(n.parts, byCost)
-	return n
+	slices.SortStableFunc(parts, byCost)
+	return &andNode{parts: parts}
 }
 
 func byCost(a, b node) int {
@@ -80,20 +72,12 @@ type orNode struct {
 	left, found, some bitmap
 }
 
-func newOr(l, r node) node {
-	if l == nil || r == nil {
+func newOr(parts []node) node {
+	if slices.Contains(parts, nil) { // a problem was found
 		return nil
 	}
-	n := &orNode{}
-	for _, x := range []node{l, r} {
-		if o, ok := x.(*orNode); ok {
-			n.parts = append(n.parts, o.parts...)
-		} else {
-			n.parts = append(n.parts, x)
-		}
-	}
-	slices.SortStableFunc(n.parts, byCost)
-	return n
+	slices.SortStableFunc(parts, byCost)
+	return &orNode{parts: parts}
 }
 
 func (n *orNode) eval(b *sdk.Batch, words int, in, out *bitmap) {

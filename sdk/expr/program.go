@@ -10,8 +10,7 @@ import (
 
 // Program is a compiled condition. It is used by one goroutine; [Program.Clone] makes another for a second one.
 type Program struct {
-	text   string
-	schema *sdk.Schema
+	schema *sdk.Schema // that of the batches: one equal to what was compiled against
 	root   node
 	match  bitmap
 }
@@ -37,6 +36,12 @@ type node interface {
 // It does not allocate once rows has the capacity and each value of a name column has been met, unless the program needs the
 // virtual machine (see [Program.Kernels]).
 func (p *Program) Select(b *sdk.Batch, rows []uint16) []uint16 {
+	if s := b.Schema(); s != p.schema {
+		if !s.Equal(p.schema) {
+			panic(fmt.Sprintf("expr: a program for %v met a batch of %v", p.schema, s))
+		}
+		p.schema = s
+	}
 	n := b.Rows()
 	words := (n + 63) / 64
 	if words == 0 {
@@ -91,11 +96,8 @@ func (m *bitmap) appendRows(rows []uint16, n int) []uint16 {
 
 // Clone is the same condition for another goroutine: what was compiled is shared, what is written while it runs is not.
 func (p *Program) Clone() *Program {
-	return &Program{text: p.text, schema: p.schema, root: p.root.clone()}
+	return &Program{schema: p.schema, root: p.root.clone()}
 }
-
-// Schema that the program was compiled against.
-func (p *Program) Schema() *sdk.Schema { return p.schema }
 
 // Kernels says whether the whole condition is evaluated by kernels, without the virtual machine.
 func (p *Program) Kernels() bool {

@@ -20,8 +20,11 @@ func quoted(s string) string {
 // sentence is the first line of a message, without a full stop.
 func sentence(s string) string {
 	s, _, _ = strings.Cut(s, "\n")
-	return strings.TrimSuffix(s, ".")
+	return strings.TrimSuffix(goTypes.Replace(s), ".")
 }
+
+// goTypes are the types of columns as expr-lang names them, and as users do.
+var goTypes = strings.NewReplacer("netip.Addr", "address", "expr.mac", "MAC address", "time.Time", "time", "time.Duration", "duration", "[]int", "list", "[]uint8", "bytes")
 
 func typeName(t reflect.Type) string {
 	switch t {

@@ -72,13 +72,9 @@ func loopProcessor(t testing.TB, p sdk.Plugin, env *sdk.Env, cfg any) (*remotePr
 	r.guest = pg
 	host.start(r.handle)
 	g.link.start(pg.handle)
+	t.Cleanup(func() { host.stop(); g.link.stop() })
 	err := guard("the constructor", func() (err error) { pg.proc, err = p.Processor(g.world.env, g.cfg); return err })
-	if err != nil {
-		host.stop()
-		g.link.stop()
-		return nil, err
-	}
-	return r, nil
+	return r, err
 }
 
 func (r *remoteProcessor) handle(ctx context.Context, name string, body []byte) (any, error) {
@@ -274,5 +270,8 @@ func (g *processorGuest) Error(of *sdk.Batch, f sdk.Fault) {
 		}
 	}
 	g.mu.Unlock()
+	if !of.Tracked() {
+		id = 0 // it was Done: no batch of the host's
+	}
 	g.link.notify("error", errorArgs{id, f})
 }

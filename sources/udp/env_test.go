@@ -81,6 +81,9 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 	if cfg.ReceiveBuffer == 0 {
 		cfg.ReceiveBuffer = 4 << 20
 	}
+	if cfg.Balance == "" {
+		cfg.Balance = BalanceKernel
+	}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

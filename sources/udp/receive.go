@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weirflow/weir/bpf"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -38,6 +39,7 @@ type reader struct {
 	part   *sdk.Partition
 	addr   netip.AddrPort
 	next   int64
+	depth  *bpf.Depth // nil if nobody asks how far it is
 	frame  *frame
 	home   chan *slab
 	polls  [2]unix.PollFd // the socket and wake
@@ -65,7 +67,7 @@ func newReader(s *source, sock *socket, hold sdk.Shared) (*reader, error) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	addr := sock.group.address()
-	r := &reader{src: s, sock: sock, hold: hold, part: s.partition(addr, sock.worker), addr: addr, frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
+	r := &reader{src: s, sock: sock, hold: hold, part: s.partition(addr, sock.worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
 	r.polls = [2]unix.PollFd{{Fd: int32(sock.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	return r, nil
 }
@@ -82,7 +84,7 @@ func (r *reader) stop() {
 }
 
 func (r *reader) Close(context.Context) error {
-	r.src.lost(r.sock.newDrops())
+	r.drops()
 	return errors.Join(r.sock.release(), unix.Close(r.wake), r.frame.close(), r.hold.Close())
 }
 
@@ -90,7 +92,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 	now := time.Now()
 	if now.Sub(r.looked) >= dropsEvery {
 		r.looked = now
-		r.src.lost(r.sock.newDrops())
+		r.drops()
 	}
 	for until := now.Add(wait); ; now = time.Now() {
 		if err := ctx.Err(); err != nil {
@@ -118,6 +120,9 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 			continue
 		case e != unix.EAGAIN:
 			return nil, fmt.Errorf("reading UDP on %s: %w", r.addr, e)
+		}
+		if r.depth != nil {
+			r.depth.Empty()
 		}
 		if r.leaving && now.Sub(r.left) >= grace {
 			return nil, io.EOF
@@ -190,5 +195,17 @@ func (r *reader) batch(n int) *sdk.Batch {
 	r.mean += n - r.mean/8
 	r.short = n < slots
 	r.src.received(n)
+	if r.depth != nil {
+		r.depth.Took(n)
+	}
 	return b
+}
+
+// drops counts what the kernel has dropped since the last time.
+func (r *reader) drops() {
+	n := r.sock.newDrops()
+	r.src.lost(n)
+	if r.depth != nil {
+		r.depth.Took(int(n))
+	}
 }

@@ -203,6 +203,7 @@ func TestValidate(t *testing.T) {
 		"big port": {func(c *Config) { c.Listen = []string{":65536"} }, `listen[0]: "65536" is not a port`},
 		"twice":    {func(c *Config) { c.Listen = []string{":2055", "[::]:2055"} }, `listen[1]: "[::]:2055" is named twice`},
 		"workers":  {func(c *Config) { c.Workers = 65 }, "workers: 65 workers: between 1 and 64 can be asked for, or 0 for a choice by the number of CPUs"},
+		"balance":  {func(c *Config) { c.Balance = "fair" }, `balance: "fair" is none of packet, source, domain, kernel`},
 		"buffer":   {func(c *Config) { c.ReceiveBuffer = 1 }, "receive_buffer: 1B is not between 64KiB and 1GiB"},
 	} {
 		cfg := good()

@@ -35,3 +35,14 @@ func TestProcessorsConform(t *testing.T) {
 		})
 	}
 }
+
+func TestSourceConforms(t *testing.T) {
+	var world *delivery.Memory
+	world = delivery.NewMemory(delivery.Config{Partitions: 3, Records: 700, Gaps: true, Bounded: true})
+	// The suite sets a new world up for each run; the plugin asks whichever is there.
+	src := delivery.Source(current{&world})
+	sdktest.Source(t, src, sdktest.SourceCase{Rows: 3 * 700, Config: func(testing.TB) any {
+		world = delivery.NewMemory(delivery.Config{Partitions: 3, Records: 700, Gaps: true, Bounded: true})
+		return src.Spec.Config()
+	}})
+}

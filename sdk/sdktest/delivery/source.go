@@ -2,7 +2,6 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -231,13 +230,16 @@ func (s *source) open(ctx context.Context, x Assigned) (*reader, error) {
 	p := &sdk.Partition{Source: s.env.Node, Name: fmt.Sprintf("%s/%d", Topic, x.Partition), Life: x.Life, Gone: gone}
 	planned := sdk.Position{Stored: -1}
 	if c.Value == nil {
-		c.Value = encodePosition(planned)
+		if c.Value, err = planned.AppendBinary(nil); err != nil {
+			return nil, err
+		}
 		if err := s.broker.Commit(ctx, s.member, map[uint32]Committed{x.Partition: c}); err != nil {
 			return nil, err
 		}
-	} else if planned, err = decodePosition(c.Value); err != nil {
+	} else if planned, err = sdk.ParsePosition(c.Value); err != nil {
 		return nil, err
 	}
+	planned.Next = c.Next
 	if w := s.world; w.Bounded && w.Records > 0 && w.NumberAt(planned.Next) >= w.Records {
 		return nil, nil
 	}
@@ -262,10 +264,10 @@ func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 			s.mu.Unlock()
 			return fmt.Errorf("save %s: %w", p.Partition.Name, ErrGone)
 		}
-		value := encodePosition(p)
-		if len(value) > sdk.MaxPosition {
+		value, err := p.AppendBinary(nil)
+		if err != nil {
 			s.mu.Unlock()
-			return fmt.Errorf("save %s: %w", p.Partition.Name, sdk.ErrPositionFull)
+			return fmt.Errorf("save %s: %w", p.Partition.Name, err)
 		}
 		m[part] = Committed{Next: p.Next, Value: value}
 	}
@@ -303,28 +305,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-// saved is a position as the group keeps it.
-type saved struct {
-	Next     int64
-	Stored   int64
-	StoredBy uint64    `json:",omitempty"`
-	Ends     []sdk.End `json:",omitempty"`
-}
-
-func encodePosition(p sdk.Position) []byte {
-	b, err := json.Marshal(saved{p.Next, p.Stored, p.StoredBy, p.Ends})
-	if err != nil {
-		panic(err) // numbers and bytes
-	}
-	return b
-}
-
-func decodePosition(b []byte) (sdk.Position, error) {
-	var s saved
-	if err := json.Unmarshal(b, &s); err != nil {
-		return sdk.Position{}, fmt.Errorf("read a committed position: %w", err)
-	}
-	return sdk.Position{Next: s.Next, Stored: s.Stored, StoredBy: s.StoredBy, Ends: s.Ends}, nil
 }
