@@ -11,7 +11,9 @@ import (
 	"github.com/weirflow/weir/processors/decode"
 	"github.com/weirflow/weir/processors/filter"
 	"github.com/weirflow/weir/sinks/discard"
+	"github.com/weirflow/weir/sinks/parquet"
 	"github.com/weirflow/weir/sinks/stdout"
+	sinkudp "github.com/weirflow/weir/sinks/udp"
 	"github.com/weirflow/weir/sources/generate"
 	"github.com/weirflow/weir/sources/pcap"
 	"github.com/weirflow/weir/sources/udp"
@@ -28,7 +30,9 @@ func builtIn() *config.Registry {
 		filter.Plugin,
 
 		discard.Plugin,
+		parquet.Plugin,
 		stdout.Plugin,
+		sinkudp.Plugin,
 	)
 }
 

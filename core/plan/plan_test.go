@@ -152,6 +152,7 @@ func TestFilterStays(t *testing.T) {
 		"lanes":        "source old file\nprocessor f filter when=bytes lanes=2\nsink show stdout",
 		"other input":  "source old file\nsource new file\nprocessor f filter when=bytes\nsink show stdout",
 		"other reader": "source old file\nprocessor f filter when=bytes\nsink show stdout\nsink all stdout from=old",
+		"no condition": "source old file\nprocessor f filter\nsink show stdout",
 		"refused":      "source old file\nprocessor f filter when=vlan\nsink show stdout",
 		"no filter":    "source old file\nprocessor f plain\nsink show stdout",
 		"errors":       "source old file\nprocessor f filter when=bytes\nsink show stdout on_error=drop\nsink letters parquet from=errors",

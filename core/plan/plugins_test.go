@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/weirflow/weir/core/config"
@@ -31,6 +33,15 @@ var flowSchema = sdk.NewSchema(
 	sdk.Field{Name: "ttl", Type: sdk.Uint8, Extra: true},
 	sdk.Field{Name: "vlan", Type: sdk.Uint16, Extra: true},
 )
+
+// wideSchema has more columns than anybody wants to read twice.
+var wideSchema = sdk.NewSchema(func() []sdk.Field {
+	f := slices.Clone(flowSchema.Fields())
+	for i := range 20 {
+		f = append(f, sdk.Field{Name: fmt.Sprintf("column_%02d", i), Type: sdk.Uint32})
+	}
+	return f
+}()...)
 
 var groupSchema = sdk.NewSchema(
 	sdk.Field{Name: "window", Type: sdk.Timestamp},
@@ -80,9 +91,15 @@ func named(when sdk.Expr) (words []string, offsets []int) {
 func checkCondition(when sdk.Expr, in *sdk.Schema) error {
 	var ps sdk.Problems
 	words, offsets := named(when)
+	if len(words) == 0 && when != "" {
+		return &sdk.Problem{Message: "a filter without columns keeps all or nothing"}
+	}
 	for i, w := range words {
+		if i > 0 && words[i-1] == w {
+			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "`" + w + "` twice"})
+		}
 		if in.Index(w) < 0 {
-			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Code: config.CodeUnknownColumn, Message: "there is no column `" + w + "`", Help: didYouMean(w, in.Names(), "there are")})
+			ps = append(ps, &sdk.Problem{Path: "when", Offset: offsets[i], Message: "there is no column `" + w + "`", Help: didYouMean(w, in.Names(), "there are")})
 		}
 	}
 	return ps.Err()
@@ -113,6 +130,8 @@ func plugins() (map[string]*sdk.Plugin, *config.Registry) {
 			Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string { return append(flat(wanted), "received") }},
 		{Kind: sdk.KindSource, Type: "stream", Output: one(flowSchema), Commits: true, Slowable: true},
 		{Kind: sdk.KindProcessor, Type: "hold", KeepsRange: true, Deterministic: true, Parks: true},
+		{Kind: sdk.KindSource, Type: "wide", Output: one(wideSchema), Slowable: true, Lanes: lanes(2, false)},
+		{Kind: sdk.KindSource, Type: "tcp", Output: one(flowSchema), Slowable: true},
 		{Kind: sdk.KindSource, Type: "odd", Output: one(oddSchema)},
 		{Kind: sdk.KindSource, Type: "mute"},
 		{Kind: sdk.KindProcessor, Type: "decode", KeepsRange: true, Deterministic: true, Parks: true, Output: one(flowSchema),
@@ -147,6 +166,9 @@ func plugins() (map[string]*sdk.Plugin, *config.Registry) {
 		{Kind: sdk.KindProcessor, Type: "aggregate", Deterministic: true, Output: one(groupSchema),
 			Needs: func(any, *sdk.Schema, [][]string) []string { return []string{"received", "dst_port", "bytes"} }},
 		{Kind: sdk.KindProcessor, Type: "liar", Ports: func(any) []string { return []string{"a", "b"} }, Output: one(flowSchema)},
+		{Kind: sdk.KindProcessor, Type: "picky", Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) {
+			return nil, sdk.Problems{{Path: "columns[0]", Message: "not this column"}, {Message: "not this input"}}
+		}},
 		{Kind: sdk.KindSink, Type: "clickhouse", HonoursKeys: true, Needs: listed},
 		{Kind: sdk.KindSink, Type: "parquet", Needs: listed},
 		{Kind: sdk.KindSink, Type: "topic", Ordered: true},

@@ -172,12 +172,14 @@ func (r *resolver) promises() {
 	}
 }
 
-// promise of one sink that records of sources come to: the sentences of its sources, each once.
+// promise of one sink that records of sources come to: the sentences of its sources, each once. Where they differ, each names its
+// sources.
 func promise(n *Node, sources []*Node, p paths) string {
 	if !n.Required {
 		return "best effort: nobody waits for it (ack: optional), what its queue drops is counted"
 	}
 	var said []string
+	from := map[string][]string{}
 	for _, s := range sources {
 		says := ""
 		switch _, endless := lanesOf(s); {
@@ -198,6 +200,12 @@ func promise(n *Node, sources []*Node, p paths) string {
 		}
 		if !slices.Contains(said, says) {
 			said = append(said, says)
+		}
+		from[says] = append(from[says], s.ID)
+	}
+	if len(said) > 1 {
+		for i, says := range said {
+			said[i] = "from " + quoteList(from[says]) + ": " + says
 		}
 	}
 	return strings.Join(said, "; ")

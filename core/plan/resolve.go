@@ -42,9 +42,6 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	r.nodes()
 	r.wire()
 	r.order()
-	if r.wired {
-		r.reach()
-	}
 	if r.forward() && r.wired && !r.unknown {
 		r.unread()
 		r.push()

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/weirflow/weir/core/config"
@@ -60,7 +61,7 @@ func (r *resolver) forward() bool {
 		}
 		before := len(r.diags)
 		if f := n.spec().Input; f != nil && n.Kind != sdk.KindSource {
-			r.diags = append(r.diags, n.Diagnose(config.CodeSchema, f(n.Config, n.FullIn))...)
+			r.diags = append(r.diags, r.unfit(n, f(n.Config, n.FullIn))...)
 		}
 		if said := len(r.diags); n.Kind != sdk.KindSink {
 			n.FullOut = r.resolveOut(n)
@@ -74,6 +75,28 @@ func (r *resolver) forward() bool {
 		}
 	}
 	return len(r.diags) == start
+}
+
+// unfit are the diagnostics of an input that does not have what n reads. A plugin need not know the codes: without an option it is
+// the input as a whole, with one it is the word at the place in question, a column or the expression about it.
+func (r *resolver) unfit(n *Node, err error) []config.Diagnostic {
+	found := n.Diagnose("", err)
+	for i := range found {
+		d := &found[i]
+		if d.Code != "" {
+			continue
+		}
+		d.Code = config.CodeExpression
+		text := string(textAt(r.plan.Pipeline, d.At))
+		name := text[:len(text)-len(strings.TrimLeftFunc(text, isName))]
+		switch {
+		case d.Path == n.Path(""):
+			d.Code = config.CodeMissingColumn
+		case name != "" && n.FullIn.Index(name) < 0 && !strings.HasPrefix(text[len(name):], "("):
+			d.Code = config.CodeUnknownColumn
+		}
+	}
+	return found
 }
 
 // unite resolves a node's input schema; false if it is not known.
@@ -94,7 +117,7 @@ func (r *resolver) unite(n *Node) bool {
 	}
 	u, err := sdk.Union(in)
 	if err != nil {
-		r.fanIn(n, in, err)
+		r.fanIn(n, in)
 		return false
 	}
 	n.FullIn = u
@@ -113,7 +136,7 @@ func portSchema(e *Edge) *sdk.Schema {
 }
 
 // fanIn says which inputs of n do not agree.
-func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
+func (r *resolver) fanIn(n *Node, in []*sdk.Schema) {
 	for i, e := range n.Inputs {
 		for _, f := range in[i].Fields() {
 			for j := range i {
@@ -128,7 +151,6 @@ func (r *resolver) fanIn(n *Node, in []*sdk.Schema, err error) {
 			}
 		}
 	}
-	r.report(n, "from", config.CodeFanInType, err.Error(), "")
 }
 
 // resolveOut asks the node for the schema of each port.
@@ -189,7 +211,7 @@ func (r *resolver) written(n *Node, word string) string {
 			continue
 		}
 		text := bytes.TrimLeft(textAt(r.plan.Pipeline, at), `"'`)
-		if rest, ok := bytes.CutPrefix(text, []byte(word)); ok && !inName(rest) {
+		if rest, ok := bytes.CutPrefix(text, []byte(word)); ok && strings.IndexFunc(string(rest), isName) != 0 {
 			best = path // of two at one place the later is the deeper
 		}
 	}
@@ -212,10 +234,8 @@ func textAt(p *config.Pipeline, at config.Pos) []byte {
 	return line
 }
 
-// inName says whether text goes on with a character of a column's name.
-func inName(text []byte) bool {
-	return len(text) > 0 && (text[0] == '_' || text[0] >= '0' && text[0] <= '9' || text[0] >= 'a' && text[0] <= 'z' || text[0] >= 'A' && text[0] <= 'Z')
-}
+// isName says whether c may be in a column's name.
+func isName(c rune) bool { return c == '_' || unicode.IsLetter(c) || unicode.IsDigit(c) }
 
 func inputIDs(n *Node) []string {
 	var ids []string

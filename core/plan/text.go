@@ -12,6 +12,7 @@ import (
 // Text writes the plan as `weir plan` prints it.
 func (p *Plan) Text(w io.Writer) error {
 	var b strings.Builder
+	said := map[*sdk.Schema]string{}
 	fmt.Fprintf(&b, "pipeline %s\n", p.Pipeline.Name)
 	for _, s := range p.Stages {
 		fmt.Fprintf(&b, "\nstage %d: %s\n", s.Index+1, s.lanesText())
@@ -19,7 +20,7 @@ func (p *Plan) Text(w io.Writer) error {
 			fmt.Fprintf(&b, "  queue  %s, %d batches, when full %s\n", sdk.Size(q.Bytes), q.Batches, q.WhenFull)
 		}
 		for _, n := range s.Nodes {
-			n.text(&b)
+			n.text(&b, said)
 		}
 	}
 	list(&b, "pushed into sources", p.pushed())
@@ -57,7 +58,8 @@ func (s *Stage) lanesText() string {
 	return text
 }
 
-func (n *Node) text(b *strings.Builder) {
+// text describes a node. A long list of columns is written out once: said knows by whom, for equal schemas are one pointer.
+func (n *Node) text(b *strings.Builder, said map[*sdk.Schema]string) {
 	fmt.Fprintf(b, "  %s  %s %s", n.ID, n.Type, n.Kind)
 	if n.Kind == sdk.KindSink && !n.Required {
 		b.WriteString(", optional")
@@ -65,17 +67,19 @@ func (n *Node) text(b *strings.Builder) {
 	b.WriteString("\n")
 	if len(n.Inputs) > 0 {
 		wrap(b, "    reads    ", "             ", commas(n.reads()))
-		wrap(b, "    needs    ", "             ", columns(n.In, n.FullIn))
+		wrap(b, "    needs    ", "             ", columns(n.In, n.FullIn, nil, said))
+		name(said, n.In, "`"+n.ID+"` needs")
 	}
 	for port, s := range n.Out {
 		if len(n.Outputs[port]) == 0 {
 			continue
 		}
-		name := "gives"
+		verb := "gives"
 		if len(n.Out) > 1 {
-			name = "gives " + n.portName(port) + ":"
+			verb = "gives " + n.portName(port) + ":"
 		}
-		wrap(b, fmt.Sprintf("    %-8s ", name), "             ", columns(s, n.FullOut[port]))
+		wrap(b, fmt.Sprintf("    %-8s ", verb), "             ", columns(s, n.FullOut[port], n.In, said))
+		name(said, s, "`"+n.ID+"` gives")
 	}
 	if n.Kind == sdk.KindSink {
 		if !n.spec().Fuses {
@@ -106,11 +110,18 @@ func (n *Node) reads() []string {
 
 func (n *Node) portName(port int) string { return n.spec().PortNames(n.Config)[port] }
 
-// columns says how many of the columns there are, and which.
-func columns(some, all *sdk.Schema) []string {
-	if all.Len() == 0 {
-		return []string{"no columns"}
+// fewColumns are so few that they are always written out.
+const fewColumns = 8
+
+func name(said map[*sdk.Schema]string, s *sdk.Schema, who string) {
+	if _, known := said[s]; !known {
+		said[s] = who
 	}
+}
+
+// columns says how many of the columns there are, and which: by their names, as what has been said before, or as what differs from
+// the node's input.
+func columns(some, all, in *sdk.Schema, said map[*sdk.Schema]string) []string {
 	head := fmt.Sprintf("%d of %d columns", some.Len(), all.Len())
 	if some.Len() == all.Len() {
 		head = fmt.Sprintf("all %s", count(all.Len(), "column"))
@@ -118,7 +129,33 @@ func columns(some, all *sdk.Schema) []string {
 	if some.Len() == 0 {
 		return []string{head}
 	}
+	if some.Len() > fewColumns {
+		if who, known := said[some]; known {
+			return []string{head + ",", "as", who}
+		}
+		if in != nil {
+			more, less := without(some, in), without(in, some)
+			switch {
+			case len(more)+len(less) > fewColumns:
+			case len(less) == 0:
+				return append([]string{head + ":", "what", "comes", "in", "and"}, commas(more)...)
+			case len(more) == 0:
+				return append([]string{head + ":", "what", "comes", "in", "without"}, commas(less)...)
+			}
+		}
+	}
 	return append([]string{head + ":"}, commas(some.Names())...)
+}
+
+// without are the columns of a that b lacks.
+func without(a, b *sdk.Schema) []string {
+	var names []string
+	for _, f := range a.Fields() {
+		if b.Index(f.Name) < 0 {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 func commas(words []string) []string {

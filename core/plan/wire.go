@@ -128,6 +128,16 @@ func (r *resolver) wireErrors(n *Node) {
 			r.connect(from, ErrorsPort, n, 0)
 		}
 	}
+	r.heard(n)
+}
+
+// heard reports a sink on `errors` that nothing comes to. To every other node something does: it reads a source, or a node of
+// which that is true.
+func (r *resolver) heard(n *Node) {
+	if len(n.Inputs) == 0 {
+		r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node that runs sends refused records to `errors`", n.ID),
+			"remove the sink, or the `on_error` that says otherwise")
+	}
 }
 
 // order sorts the nodes so that each comes after all it reads from, else as the file has them, and reports circles.
@@ -154,46 +164,54 @@ func (r *resolver) order() {
 	r.plan.Nodes = sorted
 }
 
-// circles reports one circle for each group of nodes that read each other, of nodes that could not be sorted.
-func (r *resolver) circles(left []*Node) {
+// circles reports the circles among nodes that could not be sorted; of those that share a node, one.
+func (r *resolver) circles(unsorted []*Node) {
+	left := map[*Node]bool{}
+	for _, n := range unsorted {
+		left[n] = true
+	}
+	read := func(n *Node) int { // the input by which n is behind another one that is left, or -1
+		return slices.IndexFunc(n.Inputs, func(e *Edge) bool { return left[e.From] })
+	}
 	for {
-		// Nodes behind a circle are not in one: drop what nobody left reads, until nothing changes.
-		for n := -1; n != len(left); {
-			n = len(left)
-			left = slices.DeleteFunc(left, func(n *Node) bool {
-				return !slices.ContainsFunc(left, func(o *Node) bool {
-					return slices.ContainsFunc(o.Inputs, func(e *Edge) bool { return e.From == n })
-				})
-			})
+		// What is in a circle reads something and is read: drop the rest until nothing changes.
+		for before := -1; before != len(left); {
+			before = len(left)
+			for _, n := range unsorted {
+				if left[n] && (read(n) < 0 || !feeds(n, left)) {
+					delete(left, n)
+				}
+			}
 		}
-		if len(left) == 0 {
+		start := slices.IndexFunc(unsorted, func(n *Node) bool { return left[n] })
+		if start < 0 {
 			return
 		}
+		// Go against the stream until a node comes again: each edge's From is the next one's To.
 		seen := map[*Node]int{}
-		var walk []*Edge // against the stream: each edge's From is the next one's To
-		n := left[0]
-		for {
-			if at, again := seen[n]; again {
-				walk = walk[at:]
-				break
-			}
+		var walk []*Edge
+		n := unsorted[start]
+		for again := false; !again; _, again = seen[n] {
 			seen[n] = len(walk)
-			i := slices.IndexFunc(n.Inputs, func(e *Edge) bool { return slices.Contains(left, e.From) })
-			if i < 0 { // the circle it was behind is reported already
-				break
-			}
-			walk = append(walk, n.Inputs[i])
-			n = n.Inputs[i].From
+			e := n.Inputs[read(n)]
+			walk, n = append(walk, e), e.From
 		}
-		if len(walk) == 0 || walk[len(walk)-1].From != walk[0].To {
-			left = slices.DeleteFunc(left, func(n *Node) bool { _, in := seen[n]; return in })
-			continue
-		}
+		walk = walk[seen[n]:]
 		r.circle(walk)
-		left = slices.DeleteFunc(left, func(n *Node) bool {
-			return slices.ContainsFunc(walk, func(e *Edge) bool { return e.To == n })
-		})
+		for _, e := range walk {
+			delete(left, e.To)
+		}
 	}
+}
+
+// feeds says whether one of nodes reads n.
+func feeds(n *Node, nodes map[*Node]bool) bool {
+	for e := range n.outs() {
+		if nodes[e.To] {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *resolver) circle(walk []*Edge) {
@@ -207,24 +225,6 @@ func (r *resolver) circle(walk []*Edge) {
 	}
 	r.report(e.To, fmt.Sprintf("from[%d]", max(0, r.ref[e])), config.CodeCycle,
 		"records would go round in a circle: "+strings.Join(ids, " -> "), "let one of them read from another node")
-}
-
-// reach reports nodes that no record comes to.
-func (r *resolver) reach() {
-	before := len(r.diags)
-	reached := map[*Node]bool{}
-	for _, n := range r.plan.Nodes {
-		reached[n] = n.Kind == sdk.KindSource || slices.ContainsFunc(n.Inputs, func(e *Edge) bool { return reached[e.From] })
-		switch {
-		case reached[n]:
-		case readsErrors(n):
-			r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node sends refused records to `errors`", n.ID),
-				"remove the sink, or an `on_error` that says otherwise")
-		default:
-			r.report(n, "", CodeUnreached, fmt.Sprintf("no record can reach `%s`", n.ID), "let it read from something that a source leads to")
-		}
-	}
-	r.wired = len(r.diags) == before
 }
 
 // unread takes nodes out of the plan whose records come to no sink: they are not run, and a warning says so.
@@ -245,11 +245,11 @@ func (r *resolver) unread() {
 		r.remove(n)
 	}
 	for _, n := range r.plan.Nodes {
-		if readsErrors(n) && len(n.Inputs) == 0 {
-			r.wired = false
-			r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node that runs sends refused records to `errors`", n.ID), "give the pipeline a sink that reads its records")
+		if readsErrors(n) {
+			r.heard(n)
 		}
 	}
+	r.wired = !r.failed()
 }
 
 // remove takes n and its edges out of the plan.

@@ -196,6 +196,9 @@ func TestFilter(t *testing.T) {
 		if err := f.Close(); err != nil || books.Open.Load() != 0 {
 			t.Fatal(err, books.Open.Load())
 		}
+		if n := pool.InUse(); n != 0 {
+			t.Fatalf("%d batches were not released", n)
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("records (-want +got):\n%s", diff)
 		}

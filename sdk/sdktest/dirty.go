@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"bytes"
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
@@ -66,3 +67,25 @@ var spoilt = func() (b [2048]byte) {
 	}
 	return b
 }()
+
+// zeroColumn is the column that all batches share which nobody wrote, with its addresses as the widest type.
+func zeroColumn() [][16]byte {
+	p := sdk.NewPool(nil)
+	b := p.Get(sdk.NewSchema(sdk.Field{Name: "zero", Type: sdk.Addr}), sdk.MaxRows)
+	b.SetRows(sdk.MaxRows)
+	return sdk.Values[[16]byte](b, 0)
+}
+
+// zeroSpoilt says whether a plugin wrote into the shared zero column, and mends it.
+func zeroSpoilt() bool {
+	if bytes.Equal(zeros, clean) {
+		return false
+	}
+	clear(zeros)
+	return true
+}
+
+var (
+	zeros = raw(zeroColumn(), 16)
+	clean = make([]byte, len(zeros))
+)

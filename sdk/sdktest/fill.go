@@ -3,6 +3,7 @@ package sdktest
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"math/rand/v2"
 	"unsafe"
 
@@ -161,12 +162,11 @@ func copyRows(p *sdk.Pool, b *sdk.Batch, at, n int) *sdk.Batch {
 
 // fingerprint is a hash of the values of a batch, cheaper than Rows: for checks that run after each call.
 func fingerprint(b *sdk.Batch) uint64 {
-	h := uint64(14695981039346656037)
+	var h maphash.Hash
+	h.SetSeed(seed)
 	mix := func(m []byte) {
-		for _, x := range m {
-			h = (h ^ uint64(x)) * 1099511628211
-		}
-		h = (h ^ uint64(len(m))) * 1099511628211
+		maphash.WriteComparable(&h, len(m))
+		h.Write(m)
 	}
 	for col, f := range b.Schema().Fields() {
 		switch f.Type.Width() {
@@ -186,8 +186,10 @@ func fingerprint(b *sdk.Batch) uint64 {
 			mix(raw(sdk.Values[[16]byte](b, col), 16))
 		}
 	}
-	return h
+	return h.Sum64()
 }
+
+var seed = maphash.MakeSeed()
 
 func raw[T any](v []T, width int) []byte {
 	if len(v) == 0 {

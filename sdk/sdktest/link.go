@@ -93,7 +93,7 @@ func (l *link) start(handle func(ctx context.Context, name string, body []byte) 
 	l.work.Go(l.receive)
 }
 
-// stop ends both directions and waits for this end's goroutines.
+// stop ends both directions and waits for this end's goroutines. It may be called again.
 func (l *link) stop() {
 	l.mu.Lock()
 	select {

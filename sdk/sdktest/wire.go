@@ -9,6 +9,7 @@ import (
 	"io"
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
@@ -167,7 +168,7 @@ type wireError struct {
 	NotReady *sdk.NotReady
 }
 
-var sentinels = []error{io.EOF, context.Canceled, context.DeadlineExceeded, sdk.ErrPositionFull}
+var sentinels = []error{io.EOF, context.Canceled, context.DeadlineExceeded, sdk.ErrPositionFull, sdk.ErrRevoked}
 
 func wireErrorOf(err error) *wireError {
 	if err == nil {
@@ -210,13 +211,17 @@ func (w *wireError) error() error {
 
 // wireBooks are the guest's books as it last told them; the host adds the difference to its own.
 type wireBooks struct {
+	Serial                                                      uint64
 	Forwarded, Filtered, Consumed, Produced, Restored, Received uint64
 	Held, Open, InHand                                          int64
 	Dropped, Lost                                               map[sdk.Reason]uint64
 }
 
+var readings atomic.Uint64
+
 func readBooks(b *sdk.Books) wireBooks {
 	w := wireBooks{
+		Serial:    readings.Add(1),
 		Forwarded: b.Forwarded.Load(), Filtered: b.Filtered.Load(), Consumed: b.Consumed.Load(), Produced: b.Produced.Load(),
 		Restored: b.Restored.Load(), Received: b.Received.Load(),
 		Held: b.Held.Load(), Open: b.Open.Load(), InHand: b.InHand.Load(),
@@ -234,30 +239,44 @@ type copyBooks struct {
 	seen wireBooks
 }
 
+// set takes a reading over. Readings of two calls may arrive in either order, so a count only grows, and of levels the latest
+// reading holds.
 func (c *copyBooks) set(w wireBooks) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	add := func(to *sdk.Count, now, was uint64) {
-		if now > was {
-			to.Add(now - was)
+	s := &c.seen
+	for _, x := range []struct {
+		to       *sdk.Count
+		now, was *uint64
+	}{
+		{&c.to.Forwarded, &w.Forwarded, &s.Forwarded}, {&c.to.Filtered, &w.Filtered, &s.Filtered},
+		{&c.to.Consumed, &w.Consumed, &s.Consumed}, {&c.to.Produced, &w.Produced, &s.Produced},
+		{&c.to.Restored, &w.Restored, &s.Restored}, {&c.to.Received, &w.Received, &s.Received},
+	} {
+		if *x.now > *x.was {
+			x.to.Add(*x.now - *x.was)
+			*x.was = *x.now
 		}
 	}
-	add(&c.to.Forwarded, w.Forwarded, c.seen.Forwarded)
-	add(&c.to.Filtered, w.Filtered, c.seen.Filtered)
-	add(&c.to.Consumed, w.Consumed, c.seen.Consumed)
-	add(&c.to.Produced, w.Produced, c.seen.Produced)
-	add(&c.to.Restored, w.Restored, c.seen.Restored)
-	add(&c.to.Received, w.Received, c.seen.Received)
-	c.to.Held.Set(w.Held)
-	c.to.Open.Set(w.Open)
-	c.to.InHand.Set(w.InHand)
-	for r, n := range w.Dropped {
-		c.to.Drop(r, n-c.seen.Dropped[r])
+	if w.Serial > s.Serial {
+		s.Serial = w.Serial
+		c.to.Held.Set(w.Held)
+		c.to.Open.Set(w.Open)
+		c.to.InHand.Set(w.InHand)
 	}
-	for r, n := range w.Lost {
-		c.to.Lost(r, n-c.seen.Lost[r])
+	reasons := func(now map[sdk.Reason]uint64, was *map[sdk.Reason]uint64, count func(sdk.Reason, uint64)) {
+		if *was == nil {
+			*was = map[sdk.Reason]uint64{}
+		}
+		for r, n := range now {
+			if n > (*was)[r] {
+				count(r, n-(*was)[r])
+				(*was)[r] = n
+			}
+		}
 	}
-	c.seen = w
+	reasons(w.Dropped, &s.Dropped, c.to.Drop)
+	reasons(w.Lost, &s.Lost, c.to.Lost)
 }
 
 // copyConfig takes a configuration across as JSON. One that JSON does not give back whole crosses as it is: the real link sends

@@ -81,6 +81,9 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 	if cfg.ReceiveBuffer == 0 {
 		cfg.ReceiveBuffer = 4 << 20
 	}
+	if cfg.Balance == "" {
+		cfg.Balance = BalanceKernel
+	}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -89,6 +92,14 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 		t.Fatal(err)
 	}
 	return s.(*source)
+}
+
+// Addrs are the addresses of the sockets, with the port the system chose where the configuration says 0.
+func (s *source) Addrs() (out []netip.AddrPort) {
+	for _, r := range s.readers {
+		out = append(out, r.local())
+	}
+	return out
 }
 
 // got is one row as tests compare it.

@@ -5,6 +5,7 @@ package udp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -24,6 +25,7 @@ type group struct {
 	bound   netip.AddrPort // with the port the system chose, once a socket is bound
 	sockets []*socket      // by worker; nil where none is open or the last one is leaving
 	open    int            // sockets not closed, those leaving included
+	balancer
 }
 
 // socket is one member of a group.
@@ -47,7 +49,7 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 		}
 		out = append(out, r)
 	}
-	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "receive_buffer", sdk.Size(receiveBuffer(out[0].(*reader).sock.fd)))
+	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", out[0].(*reader).sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(out[0].(*reader).sock.fd)))
 	return out, nil
 }
 
@@ -81,6 +83,10 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 		g.sockets = append(g.sockets, nil)
 	}
 	if s := g.sockets[w]; s != nil {
+		g.balance(cfg, s.fd, log)
+		if err := g.spread(); err != nil {
+			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
+		}
 		s.holders++
 		return s, nil
 	}
@@ -114,8 +120,13 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 			"listen", g.bound, "asked", cfg.ReceiveBuffer, "got", sdk.Size(got))
 	}
 	g.open++
-	g.sockets[w] = &socket{fd: fd, group: g, worker: w, holders: 1}
-	return g.sockets[w], nil
+	g.balance(cfg, fd, log)
+	s := &socket{fd: fd, group: g, worker: w, holders: 1}
+	g.sockets[w] = s
+	if err := g.joined(s); err != nil {
+		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
+	}
+	return s, nil
 }
 
 func (g *group) address() netip.AddrPort {
@@ -124,8 +135,23 @@ func (g *group) address() netip.AddrPort {
 	return g.bound
 }
 
+// rule of balancing in force, for people.
+func (g *group) rule() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.used == "" {
+		return "none"
+	}
+	return g.used
+}
+
 // Close is called when nobody holds the group. Its sockets are closed by then, by those who held them.
-func (g *group) Close() error { return nil }
+func (g *group) Close() error {
+	if g.prog != nil {
+		return g.prog.Close()
+	}
+	return nil
+}
 
 // leave takes the socket out of its group, if the caller is its only holder: what comes from now on goes to the others of the
 // group, of this process or of its successor, and what it has can be read to the end. With another holder there is nothing
@@ -141,7 +167,7 @@ func (s *socket) leave() (other bool, err error) {
 	}
 	s.left = true
 	s.group.sockets[s.worker] = nil // who comes now gets a fresh one
-	return false, disconnect(s.fd)
+	return false, errors.Join(s.group.leaving(s), disconnect(s.fd))
 }
 
 // release gives up one hold; the last one closes the socket.
@@ -151,11 +177,16 @@ func (s *socket) release() error {
 	if s.holders--; s.holders > 0 {
 		return nil
 	}
+	return s.group.drop(s)
+}
+
+// drop closes a socket that nobody holds.
+func (g *group) drop(s *socket) error {
 	if !s.left {
-		s.group.sockets[s.worker] = nil
+		g.sockets[s.worker] = nil
 	}
-	s.group.open--
-	return unix.Close(s.fd)
+	g.open--
+	return errors.Join(unix.Close(s.fd), g.spread())
 }
 
 // newDrops is how many datagrams the kernel has dropped at the socket since the last call, by whichever holder.

@@ -131,19 +131,36 @@ func TestTakeOverLosesNothing(t *testing.T) {
 		name         string
 		sameProcess  bool
 		before, then int
-	}{{"next generation", true, 2, 2}, {"more workers", true, 1, 4}, {"fewer workers", true, 4, 1}, {"another process", false, 3, 3}} {
+		balance      Balance
+		next         Balance
+		unprivileged bool
+	}{
+		{"next generation", true, 2, 2, BalanceKernel, BalanceKernel, false},
+		{"more workers", true, 1, 4, BalancePacket, BalancePacket, false},
+		{"fewer workers", true, 4, 1, BalancePacket, BalancePacket, false},
+		{"another rule", true, 2, 3, BalancePacket, BalanceDomain, false},
+		{"no rule", true, 3, 2, BalanceSource, BalanceKernel, false},
+		{"random, more workers", true, 1, 4, BalancePacket, BalancePacket, true},
+		{"random, fewer workers", true, 4, 1, BalancePacket, BalancePacket, true},
+		{"another process", false, 3, 3, BalanceKernel, BalanceKernel, false},
+		{"another process, by packet", false, 3, 2, BalancePacket, BalancePacket, false},
+		{"another process, random before", false, 3, 3, BalancePacket, BalancePacket, true},
+	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.unprivileged {
+				refuse(t)
+			}
 			env := testEnv(t)
-			old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.before})
+			old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.before, Balance: c.balance})
 			at := old.Addrs()[0]
 			oldWait := collect(t, old)
 			stop := sender(t, at)
 			time.Sleep(30 * time.Millisecond)
 			env2 := testEnv(t)
-			cfg := &Config{Listen: []string{at.String()}, Workers: c.then, SharePort: true}
+			cfg := &Config{Listen: []string{at.String()}, Workers: c.then, SharePort: true, Balance: c.next}
 			if c.sameProcess {
 				env2.Share = env.Share
-				cfg = &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.then}
+				cfg = &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.then, Balance: c.next}
 			}
 			next := open(t, env2, cfg)
 			nextWait := collect(t, next)

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weirflow/weir/bpf"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -38,15 +40,18 @@ type reader struct {
 	part   *sdk.Partition
 	addr   netip.AddrPort
 	next   int64
+	depth  *bpf.Depth // nil if nobody asks how far it is
 	frame  *frame
 	home   chan *slab
 	polls  [2]unix.PollFd // the socket and wake
-	wake   int            // an eventfd
+	wakeMu sync.Mutex     // stop comes from another goroutine, perhaps after Close
+	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	mean   int            // moving average of datagrams a receive, times 8
 	short  bool           // the last receive did not fill the slab
 	looked time.Time      // at the drops
 
 	stopped atomic.Bool
+	ended   bool
 	leaving bool
 	left    time.Time     // when the socket left its group
 	limit   time.Duration // how long it is read from then on, at most; 0: until it is empty
@@ -65,7 +70,7 @@ func newReader(s *source, sock *socket, hold sdk.Shared) (*reader, error) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	addr := sock.group.address()
-	r := &reader{src: s, sock: sock, hold: hold, part: s.partition(addr, sock.worker), addr: addr, frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
+	r := &reader{src: s, sock: sock, hold: hold, part: s.partition(addr, sock.worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
 	r.polls = [2]unix.PollFd{{Fd: int32(sock.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	return r, nil
 }
@@ -75,31 +80,36 @@ func (r *reader) Ready() <-chan struct{}    { return nil }
 func (r *reader) local() netip.AddrPort     { return r.addr }
 
 func (r *reader) stop() {
-	if r.stopped.CompareAndSwap(false, true) {
+	r.stopped.Store(true)
+	r.wakeMu.Lock()
+	defer r.wakeMu.Unlock()
+	if r.wake >= 0 {
 		// A write to an eventfd fails only when the counter is full.
 		_, _ = unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
 func (r *reader) Close(context.Context) error {
-	r.src.lost(r.sock.newDrops())
-	return errors.Join(r.sock.release(), unix.Close(r.wake), r.frame.close(), r.hold.Close())
+	r.drops()
+	r.wakeMu.Lock()
+	wake := r.wake
+	r.wake = -1
+	r.wakeMu.Unlock()
+	return errors.Join(r.sock.release(), unix.Close(wake), r.frame.close(), r.hold.Close())
 }
 
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
 	now := time.Now()
 	if now.Sub(r.looked) >= dropsEvery {
 		r.looked = now
-		r.src.lost(r.sock.newDrops())
+		r.drops()
 	}
 	for until := now.Add(wait); ; now = time.Now() {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if r.stopped.Load() && !r.leaving && !r.leave(now) {
-			return nil, io.EOF
-		}
-		if r.limit > 0 && now.Sub(r.left) > r.limit {
+		if r.ended || r.stopped.Load() && !r.leaving && !r.leave(now) || r.limit > 0 && now.Sub(r.left) > r.limit {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if r.frame.slab == nil && !r.slab(until.Sub(now)) {
@@ -119,7 +129,11 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		case e != unix.EAGAIN:
 			return nil, fmt.Errorf("reading UDP on %s: %w", r.addr, e)
 		}
+		if r.depth != nil {
+			r.depth.Empty()
+		}
 		if r.leaving && now.Sub(r.left) >= grace {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if now = time.Now(); !now.Before(until) {
@@ -190,5 +204,17 @@ func (r *reader) batch(n int) *sdk.Batch {
 	r.mean += n - r.mean/8
 	r.short = n < slots
 	r.src.received(n)
+	if r.depth != nil {
+		r.depth.Took(n)
+	}
 	return b
+}
+
+// drops counts what the kernel has dropped since the last time.
+func (r *reader) drops() {
+	n := r.sock.newDrops()
+	r.src.lost(n)
+	if r.depth != nil {
+		r.depth.Took(int(n))
+	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +157,33 @@ func TestReadWaits(t *testing.T) {
 	}
 }
 
+// Stop may come after a reader was closed, and its file descriptors have become those of others.
+func TestStopAfterClose(t *testing.T) {
+	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1})
+	r, _ := s.Accept(t.Context())
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for range 8 {
+		f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	s.Stop(t.Context())
+	for _, f := range files {
+		if st, err := f.Stat(); err != nil || st.Size() != 0 {
+			t.Error("Stop wrote into a file of somebody else: ", err)
+		}
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCancelled(t *testing.T) {
 	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1})
 	r, _ := s.Accept(t.Context())
@@ -203,6 +232,7 @@ func TestValidate(t *testing.T) {
 		"big port": {func(c *Config) { c.Listen = []string{":65536"} }, `listen[0]: "65536" is not a port`},
 		"twice":    {func(c *Config) { c.Listen = []string{":2055", "[::]:2055"} }, `listen[1]: "[::]:2055" is named twice`},
 		"workers":  {func(c *Config) { c.Workers = 65 }, "workers: 65 workers: between 1 and 64 can be asked for, or 0 for a choice by the number of CPUs"},
+		"balance":  {func(c *Config) { c.Balance = "fair" }, `balance: "fair" is none of packet, source, domain, kernel`},
 		"buffer":   {func(c *Config) { c.ReceiveBuffer = 1 }, "receive_buffer: 1B is not between 64KiB and 1GiB"},
 	} {
 		cfg := good()

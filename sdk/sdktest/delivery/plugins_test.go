@@ -3,15 +3,12 @@ package delivery_test
 import (
 	"math/rand/v2"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/sdktest"
 	"github.com/weirflow/weir/sdk/sdktest/delivery"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // records fills a batch with numbered records of one partition.
 func records(r *rand.Rand, b *sdk.Batch) {
@@ -32,6 +29,58 @@ func TestProcessorsConform(t *testing.T) {
 	} {
 		t.Run(p.Spec.Type, func(t *testing.T) {
 			sdktest.Processor(t, p, sdktest.ProcessorCase{In: delivery.Schema, Input: records})
+		})
+	}
+}
+
+func TestSourceConforms(t *testing.T) {
+	var world *delivery.Memory
+	world = delivery.NewMemory(delivery.Config{Partitions: 3, Records: 700, Gaps: true, Bounded: true})
+	// The suite sets a new world up for each run; the plugin asks whichever is there.
+	src := delivery.Source(current{&world})
+	sdktest.Source(t, src, sdktest.SourceCase{Rows: 3 * 700, Config: func(testing.TB) any {
+		world = delivery.NewMemory(delivery.Config{Partitions: 3, Records: 700, Gaps: true, Bounded: true})
+		return src.Spec.Config()
+	}})
+}
+
+func TestSinksConform(t *testing.T) {
+	var world *delivery.Memory
+	b := current{&world}
+	set := func(c delivery.Config) { world = delivery.NewMemory(c) }
+	stored := func(t testing.TB, _ any) int {
+		tally, err := world.Tally(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, c := range tally.Stores["node"].Times {
+			for _, k := range c {
+				n += int(k)
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name    string
+		plugin  sdk.Plugin
+		world   delivery.Config
+		config  any
+		refuses bool
+		stored  func(testing.TB, any) int
+	}{
+		{"keyed", delivery.Store(b), delivery.Config{}, &delivery.StoreConfig{}, false, stored},
+		{"keyed, asynchronous", delivery.Store(b), delivery.Config{}, &delivery.StoreConfig{Async: true, Latency: time.Millisecond}, false, stored},
+		{"keyed, late and down", delivery.Store(b), delivery.Config{Late: 0.5, LateBy: 30 * time.Millisecond, DownEvery: 20 * time.Millisecond, DownFor: 10 * time.Millisecond},
+			&delivery.StoreConfig{Async: true, Latency: time.Millisecond}, false, stored},
+		{"bad rows", delivery.Store(b), delivery.Config{Bad: 13}, &delivery.StoreConfig{}, true, stored},
+		{"bad rows, asynchronous", delivery.Store(b), delivery.Config{Bad: 13}, &delivery.StoreConfig{Async: true}, true, stored},
+		{"unkeyed", delivery.Unkeyed(b), delivery.Config{}, &delivery.StoreConfig{}, false, stored},
+		{"files", delivery.Files(b), delivery.Config{}, &delivery.FilesConfig{Rows: 250, Age: 20 * time.Millisecond}, false, stored},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sdktest.Sink(t, c.plugin, sdktest.SinkCase{In: delivery.Schema, Input: records, Refuses: c.refuses, Stored: c.stored,
+				Config: func(testing.TB) any { set(c.world); return c.config }})
 		})
 	}
 }

@@ -20,7 +20,7 @@ type reader struct {
 
 	revoked flag
 	stopped flag
-	ended   bool // of the goroutine that reads
+	over    error // what ended it, of the goroutine that reads
 
 	planned sdk.Position
 	ends    []int64 // that no batch may cross, ascending
@@ -65,11 +65,11 @@ func (r *reader) Ready() <-chan struct{}    { return r.ready }
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
 	deadline := time.Now().Add(wait)
 	for {
-		if r.ended {
-			return nil, io.EOF
+		if r.over == nil && (r.revoked.get() || r.stopped.get() || r.p.IsGone()) {
+			r.over = sdk.ErrRevoked
 		}
-		if r.revoked.get() || r.stopped.get() || r.p.IsGone() {
-			return nil, sdk.ErrRevoked
+		if r.over != nil {
+			return nil, r.over
 		}
 		for len(r.ends) > 0 && r.next > r.ends[0] {
 			r.ends = r.ends[1:]
@@ -88,7 +88,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 			r.next = upto + 1 // the end lies in a gap
 			continue
 		case f.Ended && r.s.world.Bounded:
-			r.ended = true
+			r.over = io.EOF
 			return nil, io.EOF
 		}
 		left := time.Until(deadline)
@@ -137,7 +137,7 @@ func (r *reader) batch(f Fetched) *sdk.Batch {
 // Close gives the life up. What was not committed of it is read again in the next one.
 func (r *reader) Close(ctx context.Context) error {
 	r.s.mu.Lock()
-	mine, member := r.s.readers[r.part] == r, r.s.member
+	mine := r.s.readers[r.part] == r
 	if mine {
 		delete(r.s.readers, r.part)
 		r.lose() // nothing more may be saved for it
@@ -146,5 +146,5 @@ func (r *reader) Close(ctx context.Context) error {
 	if !mine {
 		return nil
 	}
-	return r.s.broker.Release(ctx, member, r.part, r.p.Life)
+	return r.s.release(ctx, r.part, r.p.Life)
 }
