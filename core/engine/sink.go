@@ -34,6 +34,7 @@ type sinkLane struct {
 	waker queue.Waker
 	keyed int // index among the plan's keyed sinks, -1
 	errs  []*target
+	watch *watch
 
 	segs    map[*segment]*block // open blocks of segments
 	plain   *block              // the open block of what has no segment
@@ -65,7 +66,7 @@ type completion struct {
 func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 	n := st.plan.Head()
 	acct := r.ledger.Node(n.ID, n.Kind)
-	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1,
+	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1, watch: r.watch(n.ID),
 		segs: map[*segment]*block{}, writing: map[*block]struct{}{}, marks: map[*segment]int{}, wFor: n.In}
 	if i, ok := r.keyed[n]; ok {
 		k.keyed = i
@@ -97,6 +98,8 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 // run is the life of the sink's lane.
 func (k *sinkLane) run() {
 	r := k.run_
+	k.lane.work()
+	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
 	for n := 0; !r.aborted(); n++ {
@@ -377,8 +380,13 @@ func (k *sinkLane) write(b *block) {
 	k.limit.Reset(writeDeadline)
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
-	} else if err := k.w.Write(ctx, &b.Block, b.done); err != nil {
-		b.done(err)
+	} else {
+		from := k.watch.start()
+		err := k.w.Write(ctx, &b.Block, b.done)
+		k.watch.stop(from)
+		if err != nil {
+			b.done(err)
+		}
 	}
 	k.limit.Stop()
 }
