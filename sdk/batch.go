@@ -21,6 +21,7 @@ type Batch struct {
 	schema *Schema
 	cols   []column
 	rows   int
+	high   int // no column's watermark is above it
 	size   int // most rows: MaxRows or a smaller class
 	rng    Range
 	ack    *ack
@@ -34,6 +35,8 @@ type Batch struct {
 	extra  int    // bytes held beside the columns: slabs looked into
 	fixed  int    // bytes of fixed-width buffers attached
 	onFree Freer
+	charge Charger
+	due    int // what charge is told when the data goes
 
 	pool *Pool
 	home *shelf
@@ -45,10 +48,29 @@ type column struct {
 	vals      [][]byte       // variable-length values
 	watermark int
 	dict      *Dict // Name columns
+	own       bool  // data and vals are this batch's, not its base's
 }
 
 // Freer is told when a batch whose values look into its memory has been released.
 type Freer interface{ Freed(b *Batch) }
+
+// Charger keeps account of memory that batches hold: a queue, from the push of a batch until its last release.
+type Charger interface{ Uncharge(bytes int) }
+
+// Charge makes c the one that is told when the batch's data has gone; whoever was charged before is told now. Core calls it.
+func (b *Batch) Charge(c Charger, bytes int) {
+	if b.charge != nil {
+		b.charge.Uncharge(b.due)
+	}
+	b.charge, b.due = c, bytes
+}
+
+// TakeCharge lets nobody be told, and returns what would have been. Core calls it.
+func (b *Batch) TakeCharge() int {
+	n := b.due
+	b.charge, b.due = nil, 0
+	return n
+}
 
 // Schema of the batch.
 func (b *Batch) Schema() *Schema { return b.schema }
@@ -70,14 +92,37 @@ func (b *Batch) SetRows(n int) {
 	if n < 0 || n > b.size {
 		panic(fmt.Sprintf("sdk: %d rows in a batch of %d", n, b.size))
 	}
+	if n < b.high {
+		b.cut(n)
+	}
 	b.rows = n
+}
+
+// cut lowers the watermarks to n: else rows that are added later would show what was written beyond n in columns that they do
+// not claim.
+//
+//go:noinline
+func (b *Batch) cut(n int) {
+	for i := range b.cols {
+		if c := &b.cols[i]; c.watermark > n {
+			if c.vals != nil {
+				clear(c.vals[n:c.watermark])
+			}
+			c.watermark = n
+		}
+	}
+	b.high = n
 }
 
 // Held is the memory the batch holds, in bytes: the capacity of its buffers, not the rows used, with what it looks into.
 func (b *Batch) Held() int {
 	h := b.fixed + cap(b.arena) + b.extra
-	for i := range b.cols {
-		h += cap(b.cols[i].vals) * 24
+	if b.schema.variable {
+		for i := range b.cols {
+			if c := &b.cols[i]; c.own {
+				h += cap(c.vals) * 24
+			}
+		}
 	}
 	if b.base != nil {
 		h += b.base.Held()
@@ -121,6 +166,7 @@ func (b *Batch) Claim(col, at, n int) unsafe.Pointer {
 		b.zero(col, c.watermark, at)
 	}
 	c.watermark = at + n
+	b.high = max(b.high, at+n)
 	return c.data
 }
 
@@ -132,7 +178,7 @@ func (b *Batch) attach(col int) {
 	}
 	n := (b.size*w + 63) &^ 63
 	buf := b.pool.mem.Allocate(n)
-	b.cols[col].data = unsafe.Pointer(unsafe.SliceData(buf))
+	b.cols[col].data, b.cols[col].own = unsafe.Pointer(unsafe.SliceData(buf)), true
 	b.fixed += n
 }
 
@@ -170,13 +216,14 @@ func (b *Batch) SetBytes(col, row int, v []byte) { b.setVal(col, row, b.keep(v))
 func (b *Batch) setVal(col, row int, v []byte) {
 	c := &b.cols[col]
 	if c.vals == nil {
-		c.vals = make([][]byte, b.size)
+		c.vals, c.own = make([][]byte, b.size), true
 	}
 	if c.watermark < row {
 		clear(c.vals[c.watermark:row])
 	}
 	c.vals[row] = v
 	c.watermark = max(c.watermark, row+1)
+	b.high = max(b.high, row+1)
 }
 
 // keep copies v to the end of the arena. Growing it allocates another; the old one lives on in the values that look into it.
@@ -209,6 +256,9 @@ func (b *Batch) Views() bool { return b.views }
 // Lend says that values look into memory of held bytes, and who is told when the batch has been released.
 func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
 
+// IsShared says whether the batch's columns are another's (Share).
+func (b *Batch) IsShared() bool { return b.base != nil }
+
 // Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it.
 func (b *Batch) Own() {
 	if !b.views {
@@ -228,13 +278,17 @@ func (b *Batch) Own() {
 	}
 	for i := range b.cols {
 		c := &b.cols[i]
-		if c.vals != nil {
-			if b.base != nil { // the slice of values is the base's, and others may read it
-				c.vals = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...)
+		if c.vals == nil {
+			if b.base != nil && c.watermark > 0 {
+				b.copyFixed(i)
 			}
-			for j, v := range c.vals[:min(c.watermark, b.rows)] {
-				c.vals[j] = b.keep(v)
-			}
+			continue
+		}
+		if b.base != nil { // the slice of values is the base's, and others may read it
+			c.vals, c.own = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...), true
+		}
+		for j, v := range c.vals[:min(c.watermark, b.rows)] {
+			c.vals[j] = b.keep(v)
 		}
 	}
 	b.views, b.extra = false, 0
@@ -242,6 +296,21 @@ func (b *Batch) Own() {
 		b.onFree = nil
 		f.Freed(b)
 	}
+	if base := b.base; base != nil {
+		b.base = nil
+		base.Release()
+	}
+}
+
+// copyFixed gives a sharing batch a column of its own.
+func (b *Batch) copyFixed(col int) {
+	c := &b.cols[col]
+	w := b.schema.fields[col].Type.Width()
+	n := (b.size*w + 63) &^ 63
+	buf := b.pool.mem.Allocate(n)
+	copy(buf, unsafe.Slice((*byte)(c.data), b.size*w)[:b.rows*w])
+	c.data, c.own = unsafe.Pointer(unsafe.SliceData(buf)), true
+	b.fixed += n
 }
 
 // Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.
@@ -360,27 +429,31 @@ func (b *Batch) Release() {
 }
 
 // Share derives a batch of the same rows that shares b's columns: for a second reader with its own promise. With tracked false
-// the new batch has none: nobody waits for an optional branch. schema, if not nil, chooses which columns (by name) it has.
+// the new batch has none: nobody waits for an optional branch. schema, if not nil, chooses which columns (by name) it has; columns
+// that b lacks or has as zero columns may be claimed, the others must not be written.
 func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
 	if schema == nil {
 		schema = b.schema
 	}
 	s := b.pool.shell(schema)
-	s.size, s.rows, s.views = b.size, b.rows, b.views
-	if schema == b.schema {
-		copy(s.cols, b.cols)
-	} else {
-		for i, f := range schema.fields {
-			if j := b.schema.Index(f.Name); j >= 0 {
-				s.cols[i] = b.cols[j]
-			} else {
-				s.cols[i] = column{}
-			}
+	s.size, s.rows, s.high, s.views = b.size, b.rows, b.high, b.views
+	for i, f := range schema.fields {
+		j := i
+		if schema != b.schema {
+			j = b.schema.Index(f.Name)
+		}
+		// Of a zero column nothing is shared: what the sharer claims there must not be the base's buffer.
+		if s.cols[i] = (column{}); j >= 0 && b.cols[j].watermark > 0 {
+			s.cols[i] = b.cols[j]
+			s.cols[i].own = false
 		}
 	}
 	b.Retain()
 	s.base = b
-	s.rng, s.child = b.rng, true
+	s.child = true
+	if tracked {
+		s.rng = b.rng // an optional branch has no part in cuts, so its batches have no range
+	}
 	if tracked && b.ack != nil {
 		s.ack = b.pool.acks.get()
 		b.ack.left.Add(1)

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -24,14 +25,18 @@ type Reader interface {
 	// Partition is the same for the whole life of the reader. Batches of a source that commits carry it in their Range.
 	Partition() *Partition
 	// Read returns the next batch within about wait (0: at once), and no batch if nothing came: Tick runs on the same goroutine.
-	// io.EOF: it has ended or is being revoked; core then settles the partition and calls Close. A batch never crosses a
-	// planned end. Read never returns a batch with an error.
+	// io.EOF: it has ended. ErrRevoked: another owner will read on; core then forces nothing out and what is not settled is
+	// read again there. After either, core settles the partition and calls Close. A batch never crosses a planned end. Read
+	// never returns a batch with an error.
 	Read(ctx context.Context, wait time.Duration) (*Batch, error)
 	// Ready wakes a lane that serves several readers; nil if the reader has no such signal and must be polled.
 	Ready() <-chan struct{}
 	// Close is called once, after the last Read, when what was read is settled, or the partition is Gone.
 	Close(ctx context.Context) error
 }
+
+// ErrRevoked is what Read returns when the partition has been given to another owner, or the source was stopped before its end.
+var ErrRevoked = errors.New("partition revoked")
 
 // Planner is implemented by the readers of a source that commits.
 type Planner interface {
@@ -86,7 +91,8 @@ func (w Why) String() string {
 type Out interface {
 	// Emit gives out b, sealed, at a port. An empty batch is taken and settled.
 	Emit(port int, b *Batch)
-	// Error sends a refused record of the input batch of to the reserved stream `errors`.
+	// Error sends a refused record to the reserved stream `errors`. of is the input batch it came in, or a batch derived of that and
+	// not yet done: what a processor keeps of an input whose data it has given back.
 	Error(of *Batch, f Fault)
 }
 
@@ -132,6 +138,17 @@ type Block struct {
 	Range   Range  // of the segment, not the hull of what arrived; no partition where there are no segments
 	Key     string // the same at every retry, also after a crash
 	Note    []byte // what Noter said before
+
+	// OnCopied is core's: what Copied calls.
+	OnCopied func()
+}
+
+// Copied says that the sink has its own copy of the data: the batches are given back now and must not be touched again. The sink
+// then retries by itself, counts its copies in Held, and an error it gives to done is final.
+func (b *Block) Copied() {
+	if b.OnCopied != nil {
+		b.OnCopied()
+	}
 }
 
 // Writer writes blocks. Its methods are called by one goroutine at a time.
@@ -147,6 +164,11 @@ type Writer interface {
 	Held() int64
 	Close(ctx context.Context) error
 }
+
+// Copier is implemented by a Writer that reads nothing of a block's batches once Write has returned: their data may be released
+// then, and they are settled when done is called. Its Held counts its copies, and an error that done brings is final, for the rows
+// are gone: it is tried again inside the writer.
+type Copier interface{ Copies() }
 
 // Noter is implemented by a Writer whose store needs more than the key to know a block again: asked before the segment is
 // prepared, given back after a crash. At most MaxNote bytes.

@@ -10,6 +10,7 @@ const MaxNames = 1 << 16
 type Dict struct {
 	values atomic.Pointer[[]string]
 	index  map[string]uint16 // of the goroutine that adds
+	arrow  dictArrow
 }
 
 // NewDict makes a dictionary that holds the empty string at index 0.
@@ -45,4 +46,12 @@ func (d *Dict) Intern(s string) (i uint16, ok bool) {
 	d.values.Store(&v)
 	d.index[s] = i
 	return i, true
+}
+
+// InternBytes is Intern of the string b holds; it allocates only for a new one.
+func (d *Dict) InternBytes(b []byte) (i uint16, ok bool) {
+	if i, ok := d.index[string(b)]; ok {
+		return i, true
+	}
+	return d.Intern(string(b))
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -15,7 +16,12 @@ type Pool struct {
 	mu      sync.Mutex
 	shelves map[shelfKey]*shelf
 	shells  []*Batch
+	inUse   atomic.Int64
 }
+
+// InUse is the number of batches handed out and not yet given back, those that share another's columns included: 0 when all
+// that came of a run has been released.
+func (p *Pool) InUse() int64 { return p.inUse.Load() }
 
 type shelfKey struct {
 	schema *Schema
@@ -26,8 +32,14 @@ type shelfKey struct {
 type shelf struct {
 	mu   sync.Mutex
 	free []*Batch
-	keep int
+	// As many are kept as were out at a time lately: a queue that fills and empties costs no allocation, and what a burst needed
+	// goes after a while.
+	out, peak, keep int
+	puts            int
 }
+
+// shelfWindow is how many batches come back before what is kept is reckoned anew.
+const shelfWindow = 4096
 
 // NewPool makes a pool that takes its memory from mem; nil means Go's heap.
 func NewPool(mem memory.Allocator) *Pool {
@@ -70,17 +82,22 @@ func SizeClass(rows int) int {
 
 // Get returns an empty batch of schema s with room for at least rows rows (at most MaxRows), with one holder: the caller.
 func (p *Pool) Get(s *Schema, rows int) *Batch {
+	p.inUse.Add(1)
 	size := SizeClass(rows)
 	k := shelfKey{s, size}
 	p.mu.Lock()
 	sh := p.shelves[k]
 	if sh == nil {
-		// What is kept free is bounded in bytes: 32 MiB of a wide schema, never fewer than 8 batches.
-		sh = &shelf{keep: max(8, (32<<20)/(size*max(1, s.width)))}
+		sh = &shelf{keep: 8}
 		p.shelves[k] = sh
 	}
 	p.mu.Unlock()
 	sh.mu.Lock()
+	sh.out++
+	if sh.out > sh.peak {
+		sh.peak = sh.out
+		sh.keep = max(sh.keep, sh.peak)
+	}
 	var b *Batch
 	if n := len(sh.free); n > 0 {
 		b, sh.free = sh.free[n-1], sh.free[:n-1]
@@ -95,6 +112,7 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 
 // shell returns a batch without columns of its own, for sharing another's.
 func (p *Pool) shell(s *Schema) *Batch {
+	p.inUse.Add(1)
 	p.mu.Lock()
 	var b *Batch
 	if n := len(p.shells); n > 0 {
@@ -115,25 +133,34 @@ func (p *Pool) shell(s *Schema) *Batch {
 const maxArena = 4 << 20
 
 func (p *Pool) put(b *Batch) {
-	b.rows, b.rng, b.views, b.extra = 0, Range{}, false, 0
+	p.inUse.Add(-1)
+	b.rows, b.high, b.rng, b.views, b.extra = 0, 0, Range{}, false, 0
 	if b.ack != nil {
 		panic("sdk: batch released for the last time before Done")
 	}
 	b.done, b.child = false, false
+	if c := b.charge; c != nil {
+		b.charge = nil
+		defer c.Uncharge(b.due)
+	}
 	b.arena = b.arena[:0]
 	if cap(b.arena) > maxArena {
 		b.arena = nil
 	}
-	if base := b.base; base != nil {
+	if b.home == nil { // a batch that shared another's columns
+		base := b.base
 		b.base = nil
+		p.free(b)
 		clear(b.cols)
-		b.schema, b.arena = nil, nil
+		b.schema, b.arena, b.fixed = nil, nil, 0
 		p.mu.Lock()
 		if len(p.shells) < 256 {
 			p.shells = append(p.shells, b)
 		}
 		p.mu.Unlock()
-		base.Release()
+		if base != nil {
+			base.Release()
+		}
 		return
 	}
 	for i := range b.cols {
@@ -145,14 +172,31 @@ func (p *Pool) put(b *Batch) {
 	}
 	sh := b.home
 	sh.mu.Lock()
+	sh.out--
+	if sh.puts++; sh.puts == shelfWindow {
+		sh.keep, sh.peak, sh.puts = max(8, sh.peak), sh.out, 0
+		for len(sh.free) > sh.keep {
+			n := len(sh.free) - 1
+			p.free(sh.free[n])
+			sh.free[n], sh.free = nil, sh.free[:n]
+		}
+	}
 	if len(sh.free) < sh.keep {
 		sh.free = append(sh.free, b)
 		sh.mu.Unlock()
 		return
 	}
 	sh.mu.Unlock()
+	p.free(b)
+}
+
+// free gives back the buffers that are b's own.
+func (p *Pool) free(b *Batch) {
+	if b.fixed == 0 {
+		return
+	}
 	for i, f := range b.schema.fields {
-		if c := &b.cols[i]; c.data != nil {
+		if c := &b.cols[i]; c.own && c.data != nil {
 			p.mem.Free(unsafe.Slice((*byte)(c.data), (b.size*f.Type.Width()+63)&^63))
 		}
 	}

@@ -69,7 +69,9 @@ type Schema struct {
 	fields []Field
 	index  map[string]int
 	width  int
-	arrow  arrowSchema
+	// variable says that some column has values of variable length.
+	variable bool
+	arrow    arrowSchema
 }
 
 // NewSchema makes a schema of fields. Two fields of one name are a programming error and panic.
@@ -84,6 +86,7 @@ func NewSchema(fields ...Field) *Schema {
 			s.width += w
 		} else {
 			s.width += 24
+			s.variable = true
 		}
 	}
 	return s

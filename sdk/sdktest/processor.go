@@ -1,0 +1,421 @@
+package sdktest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+// ProcessorCase is one configuration of a processor with its input.
+type ProcessorCase struct {
+	Name   string
+	Config any         // a pointer to the plugin's struct; nil: what Spec.Config makes
+	In     *sdk.Schema // the input's schema
+	// Input fills the empty batch b, whose room is 256 rows, and must give the same for the same r; nil: [Fill].
+	Input   func(r *rand.Rand, b *sdk.Batch)
+	Batches int // how many; 0: 16
+	// Check looks at the output of a whole run, optional: the rows at each port in order, and the codes of refused records.
+	Check func(t testing.TB, out map[int]Rows, refused []string)
+}
+
+// Processor runs the suite over a processor plugin: for each case
+//
+//   - after every call the books balance and at most 4 batches were given out by Tick, Flush or Drain, none by a blocked Tick;
+//   - outputs have the port's very schema, are sealed, and are not changed afterwards; an input that somebody else holds is not either;
+//   - an input is settled once, after all that came of it; a failed output fails its inputs, and nothing else does;
+//   - a forced Flush leaves nothing held, and of a processor that keeps ranges nothing of the partition at all: outputs stay
+//     inside the segment; Drain at the end of input leaves nothing held or open;
+//   - memory that was lent for the call, or released, may be overwritten at once;
+//   - what the specification says of determinism holds: for other batch boundaries too, unless the processor parks;
+//   - panics, goroutines, batches and shared objects left over are failures.
+func Processor(t *testing.T, p sdk.Plugin, cases ...ProcessorCase) {
+	t.Helper()
+	processor(t, p, cases)
+}
+
+func processor(t testing.TB, p sdk.Plugin, cases []ProcessorCase) {
+	t.Helper()
+	processorWays(t, p, cases, false, true)
+}
+
+// processorWays runs the cases directly, through the loop-back, or both.
+func processorWays(t testing.TB, p sdk.Plugin, cases []ProcessorCase, loops ...bool) {
+	t.Helper()
+	checkSpec(t, &p.Spec, sdk.KindProcessor)
+	if p.Processor == nil {
+		t.Fatal("the plugin has no Processor constructor")
+	}
+	for i, c := range cases {
+		if c.Name == "" {
+			c.Name = fmt.Sprintf("case %d", i)
+		}
+		if c.Batches == 0 {
+			c.Batches = 16
+		}
+		for _, loop := range loops {
+			name := c.Name + "/direct"
+			if loop {
+				name = c.Name + "/loopback"
+			}
+			subtest(t, name, func(t testing.TB) {
+				s := &processorSuite{p: p, c: c, cfg: configOf(&p.Spec, c.Config), loop: loop}
+				s.run(t)
+			})
+		}
+	}
+}
+
+type processorSuite struct {
+	p    sdk.Plugin
+	c    ProcessorCase
+	cfg  any
+	loop bool
+
+	own       *sdk.Pool    // of the templates
+	templates []*sdk.Batch // the input, never given away
+}
+
+// way is how one run of the same input differs from another.
+type way struct {
+	name   string
+	seed   uint64 // of what is done between inputs
+	lent   bool   // inputs are views into a slab that is overwritten after the call
+	slices int    // each input is given in so many pieces
+	why    sdk.Why
+}
+
+func (s *processorSuite) run(t testing.TB) {
+	s.own = sdk.NewPool(nil)
+	for i := range s.c.Batches {
+		b := s.own.Get(s.c.In, 256)
+		r := rand.New(rand.NewPCG(7, uint64(i)))
+		switch {
+		case i == 5: // no row of a range need be left
+			b.SetRows(0)
+		case s.c.Input != nil:
+			s.c.Input(r, b)
+		default:
+			Fill(r, b, 1+r.IntN(200))
+		}
+		b.Seal()
+		s.templates = append(s.templates, b)
+	}
+	spec := &s.p.Spec
+	plain := s.drive(t, way{name: "plain", seed: 1})
+	if t.Failed() {
+		return
+	}
+	lent := s.drive(t, way{name: "lent memory", seed: 1, lent: true})
+	if spec.Deterministic {
+		s.same(t, "memory lent and overwritten after each call", plain, lent)
+		if !spec.Parks {
+			s.same(t, "the same rows in smaller batches", plain, s.drive(t, way{name: "sliced", seed: 1, slices: 3}))
+		}
+	}
+	for _, why := range []sdk.Why{sdk.LaneRetired, sdk.Replaced, sdk.Stopping} {
+		s.drive(t, way{name: why.String(), seed: 2 + uint64(why), why: why, lent: true})
+	}
+	if s.c.Check != nil && !t.Failed() {
+		var codes []string
+		for _, f := range plain.refused {
+			codes = append(codes, f.Code)
+		}
+		s.c.Check(t, plain.byPort(), codes)
+	}
+}
+
+// shorten keeps the beginning of a long difference.
+func shorten(d string) string {
+	if len(d) > 3000 {
+		return d[:3000] + "\n..."
+	}
+	return d
+}
+
+// same compares two runs: each partition's rows in order if ranges are kept, else all as a set, since groups come in any order.
+func (s *processorSuite) same(t testing.TB, what string, a, b *recorder) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	var x, y any
+	if s.p.Spec.KeepsRange {
+		x, y = a.streams(), b.streams()
+	} else {
+		sorted := func(m map[int]Rows) map[int]Rows {
+			for port, rows := range m {
+				m[port] = rows.Sorted()
+			}
+			return m
+		}
+		x, y = sorted(a.byPort()), sorted(b.byPort())
+	}
+	if !reflect.DeepEqual(x, y) {
+		d := cmp.Diff(x, y)
+		t.Errorf("%s give other output, and the specification says deterministic (-plain +this):\n%s", what, shorten(d))
+	}
+	if d := cmp.Diff(a.refused, b.refused); d != "" {
+		t.Errorf("%s refuse other records (-plain +this):\n%s", what, shorten(d))
+	}
+}
+
+// freed counts the slabs given back.
+type freed struct{ n int }
+
+func (f *freed) Freed(*sdk.Batch) { f.n++ }
+
+// drive gives the templates to a new instance, in two partitions by turns, with ticks and flushes between them, and drains it.
+func (s *processorSuite) drive(t testing.TB, w way) *recorder {
+	t.Helper()
+	leaks := goleak.IgnoreCurrent()
+	clock := NewClock(time.Time{})
+	out := outputs(t, &s.p.Spec, s.cfg, s.c.In)
+	world := newWorld(t, WithIn(s.c.In), WithOut(out...), WithClock(clock))
+	rec := &recorder{t: t, env: world.env, rand: rand.New(rand.NewPCG(w.seed, 99)), live: map[*sdk.Batch]*input{}, remote: s.loop}
+	d := &driver{t: t, w: w, s: s, env: world.env, rec: rec, clock: clock, rand: rand.New(rand.NewPCG(w.seed, 3)), sync: func() {}}
+	for i := range d.parts {
+		gone := make(chan struct{})
+		d.parts[i] = &sdk.Partition{Source: "source", Name: fmt.Sprintf("topic/%d", i), Life: 1, Gone: gone}
+		d.first[i], d.next[i] = 100, 100
+	}
+	var err error
+	if s.loop {
+		var remote *remoteProcessor
+		if remote, err = loopProcessor(t, s.p, world.env, s.cfg); err == nil {
+			d.proc, d.sync = remote, remote.sync
+		}
+	} else {
+		err = guard("the constructor", func() (err error) { d.proc, err = s.p.Processor(world.env, s.cfg); return err })
+	}
+	if err != nil {
+		t.Fatalf("%s: %v", w.name, err)
+	}
+	for i := range s.templates {
+		d.input(i)
+		d.between()
+	}
+	d.drain()
+	d.call("Close", -1, d.proc.Close)
+	left := w.why != sdk.InputEnded // what is held is a sibling's or the next life's, or goes unsettled
+	rec.finish(d.sync, left)
+	if n := world.env.Pool.InUse(); n != 0 && !left {
+		t.Errorf("%s: %d batches were never released (negative: released too often)", w.name, n)
+	}
+	if remote, ok := d.proc.(*remoteProcessor); ok {
+		if n := remote.end(); n != 0 && !left {
+			t.Errorf("%s: %d batches were never released in the guest", w.name, n)
+		}
+	}
+	if err := world.shares.open(); err != nil {
+		t.Errorf("%s: after Close: %v", w.name, err)
+	}
+	if d.lent != d.back.n && !left {
+		t.Errorf("%s: %d slabs were lent, %d given back", w.name, d.lent, d.back.n)
+	}
+	if err := goleak.Find(leaks); err != nil {
+		t.Errorf("%s: after Close: %v", w.name, err)
+	}
+	return rec
+}
+
+// driver is one run.
+type driver struct {
+	t     testing.TB
+	w     way
+	s     *processorSuite
+	env   *sdk.Env
+	rec   *recorder
+	proc  sdk.Processor
+	clock *Clock
+	rand  *rand.Rand
+	sync  func()
+
+	parts [2]*sdk.Partition
+	first [2]int64 // where the open segment begins
+	next  [2]int64
+	lent  int
+	back  freed
+}
+
+// call makes one call of the plugin and checks what is true after every one. most is the number of batches it may give out, -1
+// for any.
+func (d *driver) call(name string, most int, f func() error) {
+	d.t.Helper()
+	if err := within(d.t, patience, name, f); err != nil {
+		d.t.Fatalf("%s: %s: %v", d.w.name, name, err)
+	}
+	d.sync()
+	if zeroSpoilt() {
+		d.t.Errorf("%s: %s wrote into the zero column that all batches share: Claim a column to write it", d.w.name, name)
+	}
+	if n := len(d.rec.fresh); most >= 0 && n > most {
+		d.t.Errorf("%s: %s gave out %d batches, at most %d a call", d.w.name, name, n, most)
+	}
+	d.rec.take(name)
+	d.sync()
+	d.rec.balance(d.w.name+": "+name, d.env.Books, d.s.p.Spec.Reasons)
+}
+
+// until calls f as long as it says there is more.
+func (d *driver) until(name string, f func() (more bool, err error)) {
+	d.t.Helper()
+	for n, more := 0, true; more; n++ {
+		if n == 10000 {
+			d.t.Fatalf("%s: %s says more after %d calls", d.w.name, name, n)
+		}
+		d.call(name, 4, func() (err error) { more, err = f(); return err })
+	}
+}
+
+// input gives template i, whole or in pieces. Each row is one position; two positions are missing after each template.
+func (d *driver) input(i int) {
+	d.t.Helper()
+	tmpl, part := d.s.templates[i], i%len(d.parts)
+	pieces := max(1, d.w.slices)
+	for k := range pieces {
+		from, to := tmpl.Rows()*k/pieces, tmpl.Rows()*(k+1)/pieces
+		if from == to && (k > 0 || tmpl.Rows() > 0) {
+			continue
+		}
+		b, slab := copyRows(d.env.Pool, tmpl, from, to-from), []byte(nil)
+		if d.w.lent {
+			whole := b
+			b, slab = lend(d.env.Pool, whole, &d.back)
+			whole.Done(sdk.Dropped)
+			whole.Release()
+			d.lent++
+		}
+		// Position of row x is next + x: the same however the rows are cut into batches.
+		r := sdk.Range{Partition: d.parts[part], First: d.next[part] + int64(from), Last: d.next[part] + int64(max(to, from+1)) - 1}
+		d.rec.give(b, r)
+		// Another holder, an optional branch say, must see the same as before.
+		held, before := !d.w.lent && (i+k)%3 == 0, uint64(0)
+		if held {
+			b.Retain()
+			before = fingerprint(b)
+		}
+		schema := b.Schema()
+		d.call("Process", -1, func() error { return d.proc.Process(b, d.rec) })
+		if held {
+			if fingerprint(b) != before {
+				d.t.Errorf("%s: Process changed its input while another held it: only with Unique may it", d.w.name)
+			}
+			if err := guard("the last Release of an input", func() error { b.Release(); return nil }); err != nil {
+				d.t.Fatalf("%s: %v", d.w.name, err)
+			}
+		}
+		if d.w.lent {
+			for i := range slab {
+				slab[i] = poison
+			}
+			spoil(d.env.Pool, schema, 256, 4)
+		}
+	}
+	d.next[part] += int64(max(tmpl.Rows(), 1)) + 2
+}
+
+// between is what may come between two inputs. It depends on the seed alone, so that runs can be compared.
+func (d *driver) between() {
+	d.t.Helper()
+	if d.rand.IntN(2) == 0 {
+		d.tick()
+	}
+	switch d.rand.IntN(8) {
+	case 0, 1:
+		d.flush(d.rand.IntN(len(d.parts)), d.rand.IntN(2) == 0)
+	case 2:
+		held := 0
+		d.until("Flush of all", func() (more bool, err error) { held, more, err = d.proc.Flush(nil, false, d.rec); return more, err })
+		if d.s.p.Spec.KeepsRange {
+			if h := d.env.Books.Held.Load(); int64(held) != h {
+				d.t.Errorf("%s: Flush of all says %d held, the books %d", d.w.name, held, h)
+			}
+			if o := d.env.Books.Open.Load(); o != 0 {
+				d.t.Errorf("%s: %d rows are open after a Flush of all", d.w.name, o)
+			}
+		}
+	}
+}
+
+func (d *driver) tick() {
+	d.t.Helper()
+	d.clock.Advance(100 * time.Millisecond)
+	if d.rand.IntN(4) == 0 {
+		d.call("Tick while blocked", 0, func() error { _, err := d.proc.Tick(d.clock.Now(), true, d.rec); return err })
+		return
+	}
+	d.until("Tick", func() (bool, error) { return d.proc.Tick(d.clock.Now(), false, d.rec) })
+}
+
+// flush asks for a cut of one partition.
+func (d *driver) flush(part int, force bool) {
+	d.t.Helper()
+	p, held := d.parts[part], 0
+	d.until("Flush", func() (more bool, err error) { held, more, err = d.proc.Flush(p, force, d.rec); return more, err })
+	if held < 0 || force && held != 0 {
+		d.t.Errorf("%s: a forced Flush left %d held", d.w.name, held)
+	}
+	if !d.s.p.Spec.KeepsRange || held > 0 {
+		return
+	}
+	// The cut is made: all of the partition is out, and settles when its outputs do.
+	d.rec.settle(func(o *output) bool { return o.rng.Partition == p })
+	d.sync()
+	for _, in := range d.rec.inputs {
+		if in.rng.Partition == p && in.settled.Load() == 0 {
+			d.t.Errorf("%s: input %v is not settled after the cut at %d and all outputs are", d.w.name, in.rng, d.next[part]-1)
+		}
+	}
+	d.ranges(part)
+	d.first[part] = d.next[part]
+}
+
+// ranges checks that what came of a partition since its last cut lies inside the segment.
+func (d *driver) ranges(part int) {
+	d.t.Helper()
+	for _, o := range d.rec.outs {
+		if o.rng.Partition == nil {
+			d.t.Errorf("%s: an output has no range, and the specification says ranges are kept: one open batch for each partition", d.w.name)
+			return
+		}
+		if o.rng.Partition != d.parts[part] || o.rng.Last < d.first[part] {
+			continue
+		}
+		if o.rng.First < d.first[part] || o.rng.Last >= d.next[part] {
+			d.t.Errorf("%s: output %v leaves its segment %d-%d", d.w.name, o.rng, d.first[part], d.next[part]-1)
+		}
+	}
+}
+
+func (d *driver) drain() {
+	d.t.Helper()
+	d.until("Drain", func() (bool, error) { return d.proc.Drain(d.w.why, d.w.why != sdk.LaneRetired, d.rec) })
+	if held, open := d.env.Books.Held.Load(), d.env.Books.Open.Load(); d.w.why == sdk.InputEnded && (held != 0 || open != 0) {
+		d.t.Errorf("%s: Drain left %d held and %d open", d.w.name, held, open)
+	}
+	if d.s.p.Spec.KeepsRange {
+		for part := range d.parts {
+			d.ranges(part)
+		}
+	}
+	if d.w.lent {
+		for _, o := range d.rec.outs {
+			for _, row := range o.rows {
+				for col, v := range row {
+					if s, ok := v.(string); ok && strings.Contains(s, string(spoilt[:8])) {
+						d.t.Fatalf("%s: column %s of an output shows memory that was lent for a call that has returned: Own what is kept",
+							d.w.name, d.env.Out[o.port].Field(col).Name)
+					}
+				}
+			}
+		}
+	}
+}
