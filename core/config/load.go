@@ -300,7 +300,7 @@ func (r *reading) refs(c *decoder, n *Node, k *key) {
 			c.say(CodeBadValue, path, v.at, v.end(), "write `id`, `id.output` or `errors`", "%s does not name an output", quote(v))
 			continue
 		case seen[v.text]:
-			c.say(CodeBadValue, path, v.at, v.end(), "remove one of them", "%s is read already", quote(v))
+			c.say(CodeReadTwice, path, v.at, v.end(), "remove one of them", "%s is read already", quote(v))
 			continue
 		}
 		seen[v.text] = true
