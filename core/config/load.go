@@ -150,15 +150,18 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
-	at, end := mark(k)
+	at, end := k.at, k.end
 	switch {
 	case k.v.kind == null:
 	case s.kind == sdk.KindProcessor && k.v.kind == list:
 		for i, item := range k.v.items {
+			if r.full() {
+				return
+			}
 			prefix := fmt.Sprintf("processors[%d]", i)
 			ik := itemKey(item)
 			if id := item.get("id"); id != nil && id.v.kind == scalar {
-				ik.at, ik.end = id.v.at, id.v.end()
+				ik.at, ik.word = id.v.at, id.v
 				if validID(id.v.text) == "" {
 					prefix = "processors." + id.v.text
 				}
@@ -173,6 +176,9 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		r.say(CodeWrongType, at, end, s.name, "write `"+s.name+": { id: { type: ... } }`", "%s are a map from ids to nodes, not %s", s.name, k.v.kind)
 	default:
 		for i := range k.v.keys {
+			if r.full() {
+				return
+			}
 			e := &k.v.keys[i]
 			if n := r.node(s, e, e.name, s.name+"."+e.name); n != nil {
 				add(n)
@@ -240,7 +246,7 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 	}
 	if n.ID != "" {
 		if why := validID(n.ID); why != "" {
-			c.say(CodeBadID, "", k.at, k.end, "", "%s", why)
+			c.say(CodeBadID, "", k.at, k.ends(), "", "%s", why)
 		}
 	}
 	r.refs(c, n, keys.From.k)
@@ -274,9 +280,12 @@ func (r *reading) refs(c *decoder, n *Node, k *key) {
 	if k.v.kind == list {
 		items = k.v.items
 	}
-	c.positions["from"], _ = mark(k)
+	c.positions["from"] = start(k)
 	seen := map[string]bool{}
 	for i, v := range items {
+		if r.full() {
+			return
+		}
 		path := fmt.Sprintf("from[%d]", i)
 		if v.kind != scalar {
 			at, end := mark(&key{at: k.at, end: k.end, v: v})
@@ -325,7 +334,7 @@ func (r *reading) options(c *decoder, n *Node, whole, with *key) {
 	sub := &decoder{r: r, prefix: fullPath(c.prefix, "with"), positions: map[string]Pos{}, scalars: map[string]*value{}, unknown: c.unknown}
 	switch {
 	case with == nil || with.v.kind == null:
-		site := &key{at: at.v.at, end: at.v.end(), v: &value{kind: mapping, at: at.v.at, src: at.v.src}}
+		site := &key{at: at.v.at, word: at.v, v: &value{kind: mapping, at: at.v.at, src: at.v.src}}
 		sub.structure(site, reflect.ValueOf(n.Config).Elem(), "")
 	case with.v.kind != mapping:
 		p, end := mark(with)

@@ -16,7 +16,7 @@ const (
 	folded // >
 )
 
-// end is the place after a scalar that stands on one line, for underlining; of anything else, no place.
+// end is the place after a scalar, for underlining; of a block scalar that of its header; of a list or map, no place.
 func (v *value) end() Pos {
 	if v == nil || v.kind != scalar {
 		return Pos{}
@@ -25,16 +25,10 @@ func (v *value) end() Pos {
 	case block, folded:
 		return after(v.at, v.literal, 0)
 	case plain, tagged:
-		end := v.locate(len(v.raw))
-		if v.style == tagged || end.Line != v.at.Line {
-			return Pos{}
-		}
-		return end
+		return v.locate(len(v.raw))
 	}
 	end := v.locate(len(v.raw))
-	if end.Line == v.at.Line {
-		end.Col++ // the closing quote
-	}
+	end.Col++ // the closing quote
 	return end
 }
 
@@ -68,10 +62,6 @@ func (v *value) locate(off int) Pos {
 		}
 	case single, double:
 		s++
-	case tagged:
-		if v.src.text[min(s, len(src)-1)] == '!' {
-			return v.at
-		}
 	}
 	for i := 0; i < off && s < len(src); {
 		c := v.raw[i]
@@ -108,6 +98,10 @@ func (v *value) locate(off int) Pos {
 		_, w := utf8.DecodeRuneInString(v.raw[i:])
 		_, n := utf8.DecodeRuneInString(src[s:])
 		i, s = i+w, s+n
+	}
+	for v.style == double && strings.HasPrefix(src[min(s, len(src)):], "\\\n") {
+		n, _ := escape(src[s:])
+		s += n
 	}
 	return v.forward(min(s, len(src)))
 }

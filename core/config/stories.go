@@ -20,7 +20,7 @@ var Codes = []Code{
 		Wrong: "sources: [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n",
 		Mend:  "sources:\n  in: { type: udp }\nsinks:\n  out: { type: stdout }\n"},
 	{Code: CodeTooMuch, Severity: SeverityError, Title: "the file has too many values",
-		Story: "A file may hold 500,000 values and a map 10,000 keys, counted after aliases (`*name`) are replaced by what they stand for.\nAliases of aliases grow by multiplication: nine lines can stand for a billion values.",
+		Story: "A file may hold 200,000 values and a map 10,000 keys, counted after aliases (`*name`) are replaced by what they stand for.\nAliases of aliases grow by multiplication: nine lines can stand for a billion values.",
 		Wrong: "a: &a [x, x, x, x, x, x, x, x, x, x]\nb: &b [*a, *a, *a, *a, *a, *a, *a, *a, *a, *a]\nc: &c [*b, *b, *b, *b, *b, *b, *b, *b, *b, *b]\nd: &d [*c, *c, *c, *c, *c, *c, *c, *c, *c, *c]\ne: &e [*d, *d, *d, *d, *d, *d, *d, *d, *d, *d]\nf: [*e, *e, *e, *e, *e, *e, *e, *e, *e, *e]\n",
 		Mend:  "sources:\n  in: { type: udp }\nsinks:\n  out: { type: stdout }\n"},
 	{Code: CodeAlias, Severity: SeverityError, Title: "an alias or merge key cannot be followed",

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -19,7 +20,7 @@ import (
 const (
 	MaxFileBytes = 4 << 20
 	MaxDepth     = 64      // lists and maps within each other
-	MaxValues    = 500_000 // aliases followed
+	MaxValues    = 200_000 // aliases followed
 	MaxKeys      = 10_000  // of one map; the YAML parser's time is quadratic in them
 )
 
@@ -58,7 +59,15 @@ type key struct {
 	name string
 	at   Pos
 	end  Pos
+	word *value // instead of end: a scalar whose end it is, found only when it is asked for
 	v    *value
+}
+
+func (k *key) ends() Pos {
+	if k.word != nil {
+		return k.word.end()
+	}
+	return k.end
 }
 
 // source is one text: a file, or the value of a --set.
@@ -67,6 +76,8 @@ type source struct {
 	text  string
 	lines []int // byte offset of each line's start
 	base  int   // columns before the text: the path of a --set
+	last  Pos   // of the last offset asked for, so that reading along a long line is not quadratic
+	at    int   // that offset
 }
 
 func newSource(name, text string) *source {
@@ -96,9 +107,15 @@ func (s *source) offset(p Pos) int {
 	if p.Line == 1 {
 		col -= s.base
 	}
+	if s.last.Line == p.Line && s.last.Col <= p.Col {
+		i, col = s.at, p.Col-s.last.Col+1
+	}
 	for ; col > 1 && i < len(s.text) && s.text[i] != '\n'; col-- {
 		_, n := utf8.DecodeRuneInString(s.text[i:])
 		i += n
+	}
+	if col <= 1 {
+		s.last, s.at = p, i
 	}
 	return i
 }
@@ -126,7 +143,11 @@ type reading struct {
 	budget  int // values that may still come
 	put     int // bytes put in by interpolation
 	secrets []secret
+	hidden  map[secret]bool // what is among secrets
 }
+
+// full says that enough is known to be wrong: finding the places of more would only cost time.
+func (r *reading) full() bool { return len(r.d.List) >= MaxDiagnostics }
 
 func (r *reading) say(code string, at, end Pos, path, help, format string, args ...any) {
 	r.d.Add(Diagnostic{Code: code, At: at, End: end, Path: path, Message: fmt.Sprintf(format, args...), Help: help})
@@ -174,6 +195,10 @@ func (r *reading) encoding() bool {
 
 // tree parses r.src.
 func (r *reading) tree() *value {
+	if n := structural(r.src.text); n > MaxValues {
+		r.tooMuch(Pos{File: r.src.name})
+		return nil
+	}
 	tokens := lexer.Tokenize(r.src.text)
 	if !r.sane(tokens) {
 		return nil
@@ -184,16 +209,10 @@ func (r *reading) tree() *value {
 		return nil
 	}
 	var body ast.Node
-	for _, doc := range f.Docs {
-		if doc.Body == nil {
-			continue
+	for _, doc := range f.Docs { // there is one at most, and perhaps one with directives alone
+		if doc.Body != nil {
+			body = doc.Body
 		}
-		if body != nil {
-			at := r.first(doc.Body)
-			r.say(CodeSeveralDocs, at, Pos{}, "", "put each into a file of its own", "a second document begins here")
-			return nil
-		}
-		body = doc.Body
 	}
 	if body == nil {
 		r.say(CodeEmpty, Pos{File: r.src.name}, Pos{}, "", "a pipeline has `sources:` and `sinks:`", "the file is empty")
@@ -203,13 +222,38 @@ func (r *reading) tree() *value {
 	return r.value(body, 0, Pos{})
 }
 
-// sane bounds what the parser is given: its recursion follows nesting, its time is quadratic in the keys of one map and in
-// the depth of `- - - -`.
+// structural is about how many lists, maps and values a text may hold, so that the lexer need not make a token of each before there
+// are found to be too many: a token takes 300 bytes.
+func structural(text string) (n int) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '[', ',':
+			n++
+		case '{':
+			if i == 0 || text[i-1] != '$' {
+				n++
+			}
+		case ':', '-', '?':
+			if i+1 == len(text) || isBlank(text[i+1]) {
+				n++
+			}
+		case '&', '*', '!', '"', '\'':
+			if i == 0 || isBlank(text[i-1]) {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// sane bounds what the parser is given: its recursion follows nesting, its time is quadratic in the keys of one map, in the
+// depth of `- - - -` and in the number of documents.
 func (r *reading) sane(tokens token.Tokens) bool {
 	run, line := 0, 0
-	var opened []int         // keys of the open flow collections
-	columns := map[int]int{} // keys of the open block maps, by column
-	key := 0                 // column of the last scalar
+	begun, ended := false, false // the document
+	var opened []int             // keys of the open flow collections
+	columns := map[int]int{}     // keys of the open block maps, by column
+	key := 0                     // column of the last scalar
 	tooDeep := func(t *token.Token) bool {
 		r.say(CodeTooDeep, r.token(t), Pos{}, "", "", "lists and maps are nested deeper than %d", MaxDepth)
 		return false
@@ -231,7 +275,18 @@ func (r *reading) sane(tokens token.Tokens) bool {
 				run = 0
 			}
 		}
+		if ended && t.Type != token.DocumentEndType {
+			r.say(CodeSeveralDocs, r.token(t), Pos{}, "", "put each into a file of its own", "a second document begins here")
+			return false
+		}
 		switch t.Type {
+		case token.DocumentEndType:
+			ended = true
+		case token.DocumentHeaderType:
+			if begun {
+				r.say(CodeSeveralDocs, r.token(t), Pos{}, "", "put each into a file of its own", "a second document begins here")
+				return false
+			}
 		case token.SequenceStartType, token.MappingStartType:
 			opened = append(opened, 0)
 			if len(opened) > MaxDepth {
@@ -266,6 +321,7 @@ func (r *reading) sane(tokens token.Tokens) bool {
 			}
 			key = t.Position.Column
 		}
+		begun = begun || t.Type != token.DirectiveType
 	}
 	return true
 }
@@ -291,6 +347,9 @@ var mends = []struct{ part, help string }{
 	{"unexpected key name", "is the line indented like its neighbours?"},
 }
 
+// flowWithPlainPut is a line with ${...} without quotes within brackets.
+var flowWithPlainPut = regexp.MustCompile(`[\[{].*[:,\[{]\s*\$\{`)
+
 func (r *reading) syntax(err error) {
 	at, message := Pos{File: r.src.name}, "the text cannot be read as YAML"
 	var se *yaml.SyntaxError
@@ -305,7 +364,19 @@ func (r *reading) syntax(err error) {
 			break
 		}
 	}
+	if line := r.line(at.Line); flowWithPlainPut.MatchString(line) {
+		help = "within { } and [ ], a ${...} needs quotes: \"${env:NAME}\""
+	}
 	r.say(CodeSyntax, at, Pos{}, "", help, "this is not YAML: %s", message)
+}
+
+// line is the text of a line of the file.
+func (r *reading) line(n int) string {
+	if n < 1 || n > len(r.src.lines) {
+		return ""
+	}
+	start := r.src.lines[n-1]
+	return r.src.text[start:lineEnd(r.src.text, start)]
 }
 
 // first is the place of the first token of n: a block map's own token is the colon after its first key.
@@ -371,8 +442,13 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 				return v
 			}
 			one := r.value(n.Value, depth, empty)
-			if one != nil && one.kind == scalar && one.style == plain && (tag == "!!str" || tag == "!") {
-				one.style = tagged
+			if one != nil && one.kind == scalar && one.style == plain {
+				for i := r.src.offset(one.at); i < len(r.src.text) && isBlank(r.src.text[i]); i++ { // the parser counts one too few
+					one.at.Col++
+				}
+				if tag == "!!str" || tag == "!" {
+					one.style = tagged
+				}
 			}
 			return one
 		default:
@@ -449,6 +525,9 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 	seen := make(map[string]Pos, len(entries))
 	var merged []*value
 	for _, e := range entries {
+		if r.full() {
+			return nil
+		}
 		k, ok := r.key(e.Key)
 		if !ok {
 			return nil

@@ -45,8 +45,16 @@ type sinkLane struct {
 	flushAsked atomic.Bool
 	flushing   chan error // answer of a Flush under way
 
+	// A write's context ends with the run, or when its time is over; it is made anew only after that has happened.
+	ctx    context.Context
+	cancel context.CancelFunc
+	limit  *time.Timer
+
+	free []*block // for use again
+
 	mu        sync.Mutex
 	completed []completion
+	handled   []completion // the other half of the double buffer
 }
 
 type completion struct {
@@ -81,6 +89,8 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 		return nil, err
 	}
 	k.w = w
+	k.limit = time.AfterFunc(time.Hour, func() { k.timeUp() })
+	k.limit.Stop()
 	return k, nil
 }
 
@@ -123,6 +133,8 @@ func (k *sinkLane) run() {
 	if r.aborted() {
 		k.abandon()
 	}
+	k.limit.Stop()
+	k.timeUp()
 	for _, f := range k.st.feeds {
 		f.q.CloseProducer()
 	}
@@ -213,7 +225,8 @@ func (k *sinkLane) take(it queue.Item) {
 		default:
 			blk := k.segs[seg]
 			if blk == nil {
-				blk = &block{k: k, seg: seg, schema: b.Schema()}
+				blk = k.newBlock(b.Schema())
+				blk.seg = seg
 				k.segs[seg] = blk
 			}
 			blk.add(b)
@@ -225,7 +238,8 @@ func (k *sinkLane) take(it queue.Item) {
 		k.plain = nil
 	}
 	if k.plain == nil {
-		k.plain = &block{k: k, schema: b.Schema(), opened: time.Now()}
+		k.plain = k.newBlock(b.Schema())
+		k.plain.opened = time.Now()
 	}
 	k.plain.add(b)
 	if k.plain.Rows >= k.node.Batch.Rows || (k.node.Batch.Bytes > 0 && k.plain.bytes >= int64(k.node.Batch.Bytes)) {
@@ -254,7 +268,9 @@ func (k *sinkLane) takeMark(m *mark) {
 
 // close ends a block: it has its key and waits to be written.
 func (k *sinkLane) close(b *block) {
-	b.Key = b.key()
+	if k.node.Plugin.Spec.HonoursKeys {
+		b.Key = b.key()
+	}
 	if b.seg != nil {
 		b.Range = sdk.Range{Partition: b.seg.ps.part, First: b.seg.first, Last: b.seg.last}
 		k.note(b.seg, b)
@@ -356,27 +372,47 @@ func (k *sinkLane) write(b *block) {
 	}
 	k.writing[b] = struct{}{}
 	k.acct.Blocks.Add(1)
-	ctx, cancel := context.WithTimeout(k.run_.ctx, writeDeadline)
-	defer cancel()
-	answered := &atomic.Bool{}
-	done := func(err error) {
-		if answered.Swap(true) {
-			k.run_.log.Error("sink answered twice for one block", "node", k.node.ID, "key", b.Key)
-			return
-		}
-		k.mu.Lock()
-		k.completed = append(k.completed, completion{b, err})
-		k.mu.Unlock()
-		k.waker.Wake()
-	}
-	b.OnCopied = func() { k.copied(b) }
+	b.answered.Store(false)
+	ctx := k.writeContext()
+	k.limit.Reset(writeDeadline)
 	if k.run_.opt.rules.inParts {
-		k.writeInParts(ctx, b, done)
+		k.writeInParts(ctx, b, b.done)
+	} else if err := k.w.Write(ctx, &b.Block, b.done); err != nil {
+		b.done(err)
+	}
+	k.limit.Stop()
+}
+
+// writeContext is the context of the next write.
+func (k *sinkLane) writeContext() context.Context {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ctx == nil {
+		k.ctx, k.cancel = context.WithCancel(k.run_.ctx)
+	}
+	return k.ctx
+}
+
+// timeUp ends the context of the write under way.
+func (k *sinkLane) timeUp() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cancel != nil {
+		k.cancel()
+	}
+	k.ctx, k.cancel = nil, nil
+}
+
+// answer takes the sink's answer for a block, from any goroutine.
+func (k *sinkLane) answer(b *block, err error) {
+	if b.answered.Swap(true) {
+		k.run_.log.Error("sink answered twice for one block", "node", k.node.ID, "key", b.Key)
 		return
 	}
-	if err := k.w.Write(ctx, &b.Block, done); err != nil {
-		done(err)
-	}
+	k.mu.Lock()
+	k.completed = append(k.completed, completion{b, err})
+	k.mu.Unlock()
+	k.waker.Wake()
 }
 
 // reopen opens a writer for another schema, when the old one has nothing under way.
@@ -407,7 +443,7 @@ func (k *sinkLane) hasCompleted() bool {
 func (k *sinkLane) complete() {
 	k.mu.Lock()
 	done := k.completed
-	k.completed = nil
+	k.completed, k.handled = k.handled[:0], done
 	k.mu.Unlock()
 	for _, c := range done {
 		delete(k.writing, c.b)
@@ -417,6 +453,7 @@ func (k *sinkLane) complete() {
 		}
 		k.failed(c.b, c.err)
 	}
+	clear(done)
 }
 
 // failed decides what becomes of a block that was not stored.

@@ -29,6 +29,9 @@ type Options struct {
 type Decoder struct {
 	// Tally counts bytes and records of all datagrams so far; it is the caller's to read and to reset.
 	Tally Tally
+	// Now is the caller's clock, ns since the Unix epoch: set before each batch. The ages of what exporters have told are measured
+	// by it, for datagrams of an old capture arrived long ago.
+	Now int64
 
 	store *Store
 	out   *sdk.Schema
@@ -176,21 +179,26 @@ func (d *Decoder) begin(g *Datagram, h *Header) {
 			d.Tally.Clamped++
 		}
 	}
-	k.n = [constants]uint64{constReceived: uint64(g.Received), constExported: uint64(exported), constDomain: uint64(h.Domain),
-		constPort: uint64(g.Port), constSequence: uint64(h.Sequence)}
+	// One by one: a literal is made elsewhere and copied, and the copy waits for the stores.
+	k.n[constReceived] = uint64(g.Received)
+	k.n[constExported] = uint64(exported)
+	k.n[constDomain] = uint64(h.Domain)
+	k.n[constPort] = uint64(g.Port)
+	k.n[constSequence] = uint64(h.Sequence)
+	k.n[constSampling] = 0
 	k.uptime, k.hasUptime = h.Uptime, h.Version != IPFIX
 	k.format = formatOf(h.Version)
 	k.samplers = nil
 }
 
 // view finds the lane's view of an exporter and brings it up to date; nil if the store does not know the exporter.
-func (d *Decoder) view(addr [16]byte, make bool, now int64) *exporterView {
+func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
 	v := d.last
 	if v == nil || v.exp.Addr != addr || v.exp.gone.Load() {
 		if v = d.lanes[addr]; v == nil || v.exp.gone.Load() {
 			var e *Exporter
 			if make {
-				e = d.store.exporter(addr, now)
+				e = d.store.exporter(addr, d.Now)
 			} else {
 				e = d.store.lookup(addr)
 			}
@@ -213,7 +221,7 @@ func (d *Decoder) view(addr [16]byte, make bool, now int64) *exporterView {
 		}
 		v.plans = v.plans[:len(s.entries)]
 	}
-	touch(&v.exp.seen, now)
+	touch(&v.exp.seen, d.Now)
 	return v
 }
 

@@ -23,8 +23,8 @@ var DefaultLimits = Limits{Exporters: 20_000, PerExporter: 1024, Templates: 100_
 // stand. Lanes share one store. What is read for each data set is an immutable snapshot, one for each exporter, so learning
 // costs what that exporter has and nobody else waits; writers take turns.
 //
-// Exporters are told apart by address: routers send templates and data from different ports. Times are those at which
-// datagrams arrived, never the exporter's own.
+// Exporters are told apart by address: routers send templates and data from different ports. Ages are measured by the caller's
+// clock ([Decoder.Now]), never by an exporter's.
 type Store struct {
 	limits Limits
 
@@ -160,13 +160,15 @@ func (s *Store) lookup(addr [16]byte) *Exporter {
 
 // exporter finds or makes an exporter; nil if there are too many.
 func (s *Store) exporter(addr [16]byte, now int64) *Exporter {
-	if e := s.lookup(addr); e != nil {
+	s.mu.RLock()
+	e, full := s.exporters[addr], len(s.exporters) >= s.limits.Exporters
+	s.mu.RUnlock()
+	if e != nil || full { // a flood of strangers takes no turn from anybody
 		return e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := s.exporters[addr]
-	if e == nil {
+	if e = s.exporters[addr]; e == nil {
 		if len(s.exporters) >= s.limits.Exporters {
 			return nil
 		}

@@ -5,14 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/sdktest"
 	"github.com/weirflow/weir/sdk/sdktest/delivery"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // records fills a batch with numbered records of one partition.
 func records(r *rand.Rand, b *sdk.Batch) {
