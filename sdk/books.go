@@ -19,20 +19,20 @@ const (
 	ReasonPluginCrash  Reason = "plugin_crash"
 )
 
-// Count is a counter that one goroutine writes and any number read. Padding is its owner's business.
+// Count is a counter. It is meant to be added to once a batch: the readers of one source share theirs.
 type Count struct{ v atomic.Uint64 }
 
-// Add adds n. Not safe for two writers: it is a load and a store, without the locked instruction.
-func (c *Count) Add(n uint64) { c.v.Store(c.v.Load() + n) }
+// Add adds n.
+func (c *Count) Add(n uint64) { c.v.Add(n) }
 
 // Load reads the counter.
 func (c *Count) Load() uint64 { return c.v.Load() }
 
-// Gauge is a level that one goroutine writes and any number read.
+// Gauge is a level. Who shares it with others adds to it, who has it alone may set it.
 type Gauge struct{ v atomic.Int64 }
 
 func (g *Gauge) Set(n int64) { g.v.Store(n) }
-func (g *Gauge) Add(n int64) { g.v.Store(g.v.Load() + n) }
+func (g *Gauge) Add(n int64) { g.v.Add(n) }
 func (g *Gauge) Load() int64 { return g.v.Load() }
 
 // Books are what one lane of one node counts, where it happens. The core counts what goes in and what comes out and compares:
@@ -75,7 +75,7 @@ func (b *Books) Lost(reason Reason, n uint64) {
 // Losses reads the counts of Lost.
 func (b *Books) Losses(f func(Reason, uint64)) { b.lost.each(f) }
 
-// tally counts under a few constant reasons: one writer, read without a lock.
+// tally counts under a few constant reasons, without a lock once a reason is known.
 type tally struct {
 	mu   sync.Mutex // adding a reason
 	rows atomic.Pointer[[]*tallyRow]
@@ -99,6 +99,12 @@ func (t *tally) add(r Reason, n uint64) {
 	defer t.mu.Unlock()
 	var rows []*tallyRow
 	if old := t.rows.Load(); old != nil {
+		for _, x := range *old {
+			if x.reason == r { // another was faster
+				x.n.Add(n)
+				return
+			}
+		}
 		rows = append(rows, *old...)
 	}
 	x := &tallyRow{reason: r}

@@ -91,7 +91,8 @@ func (w Why) String() string {
 type Out interface {
 	// Emit gives out b, sealed, at a port. An empty batch is taken and settled.
 	Emit(port int, b *Batch)
-	// Error sends a refused record of the input batch of to the reserved stream `errors`.
+	// Error sends a refused record to the reserved stream `errors`. of is the input batch it came in, or a batch derived of that and
+	// not yet done: what a processor keeps of an input whose data it has given back.
 	Error(of *Batch, f Fault)
 }
 
@@ -163,6 +164,11 @@ type Writer interface {
 	Held() int64
 	Close(ctx context.Context) error
 }
+
+// Copier is implemented by a Writer that reads nothing of a block's batches once Write has returned: their data may be released
+// then, and they are settled when done is called. Its Held counts its copies, and an error that done brings is final, for the rows
+// are gone: it is tried again inside the writer.
+type Copier interface{ Copies() }
 
 // Noter is implemented by a Writer whose store needs more than the key to know a block again: asked before the segment is
 // prepared, given back after a crash. At most MaxNote bytes.

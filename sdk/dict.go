@@ -47,3 +47,11 @@ func (d *Dict) Intern(s string) (i uint16, ok bool) {
 	d.index[s] = i
 	return i, true
 }
+
+// InternBytes is Intern of the string b holds; it allocates only for a new one.
+func (d *Dict) InternBytes(b []byte) (i uint16, ok bool) {
+	if i, ok := d.index[string(b)]; ok {
+		return i, true
+	}
+	return d.Intern(string(b))
+}

@@ -16,6 +16,13 @@ type Plan struct {
 	Stages   []*Stage // in the order of their first nodes
 	Keyed    []*Node  // the sinks that honour keys and get cuts, by id: bit i of sdk.End.Sinks is Keyed[i]
 	Limits   []string // what the promise does not cover, as sentences (DESIGN 7.8)
+	Pushed   []Pushed // filters that their source applies: they are no nodes of the plan
+}
+
+// Pushed is a filter that has gone into the source in front of it.
+type Pushed struct {
+	Filter, Source string // ids
+	When           sdk.Expr
 }
 
 // Node with its schemas resolved.

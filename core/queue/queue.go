@@ -4,6 +4,7 @@ package queue
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -108,7 +109,9 @@ func (q *Queue) Push(it Item, w Waker) bool {
 				return true
 			}
 		default:
-			q.room = append(q.room, w)
+			if !slices.Contains(q.room, w) {
+				q.room = append(q.room, w)
+			}
 			q.full.Store(true)
 			q.wakeAll()
 			q.mu.Unlock()

@@ -21,6 +21,8 @@ const (
 	Octets                     // bytes as they are
 	Label                      // 3 bytes of an MPLS label stack entry: label 20 bits, TC 3, S 1 (RFC 3032); one list item each
 	Frame                      // bytes of a frame, to be dissected (dataLinkFrameSection, RFC 7133)
+	ICMPType                   // 2 bytes, type * 256 + code: the type of them (elements 32 and 139)
+	ICMPCode                   // 2 bytes, type * 256 + code: the code of them
 )
 
 // Element is an information element (RFC 7012): enterprise number, 0 for IANA's, and id. NetFlow v9 field types 1..127 are the
@@ -47,6 +49,18 @@ func enc(e Encoding, ids ...uint16) (es []Element) {
 	}
 	return
 }
+
+// reversePEN is the enterprise under which RFC 5103 puts the elements of a biflow's reverse direction.
+const reversePEN = 29305
+
+func reverse(ids ...uint16) []Element {
+	es := u(ids...)
+	for i := range es {
+		es[i].PEN = reversePEN
+	}
+	return es
+}
+
 func addr(v4, v6 uint16) []Element { return []Element{{ID: v4, Enc: IPv4}, {ID: v6, Enc: IPv6}} }
 
 func col(name string, t sdk.Type, unit, doc, nfdump string, es ...[]Element) Column {
@@ -66,9 +80,9 @@ var Columns = []Column{
 	col("received", sdk.Timestamp, "ns", "when the datagram or packet arrived at Weir", "genericFlow.msecReceived"),
 	col("exported", sdk.Timestamp, "ns", "when the exporter sent the record, by its own clock", ""),
 	col("flow_start", sdk.Timestamp, "ns", "first packet of the flow", "genericFlow.msecFirst",
-		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}}),
+		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}, {ID: 323, Enc: Millis}}),
 	col("flow_end", sdk.Timestamp, "ns", "last packet of the flow", "genericFlow.msecLast",
-		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}}),
+		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}, {ID: 323, Enc: Millis}}),
 	col("sampling_rate", sdk.Uint64, "packets", "one packet in so many was looked at; 1: all, or not known", "samplerInfo.packetInterval", u(34, 50)),
 	extra(col("sequence", sdk.Uint32, "", "sequence number of the datagram", "")),
 	extra(col("flow_id", sdk.Uint64, "", "the exporter's number of the flow", "flowId.flowId", u(148))),
@@ -95,14 +109,14 @@ var Columns = []Column{
 	col("etype", sdk.Uint16, "", "Ethernet type of the flow's packets: 0x0800 IPv4, 0x86dd IPv6", "", u(256)),
 	col("tcp_flags", sdk.Uint16, "", "union of the TCP flags seen", "genericFlow.tcpFlags", u(6)),
 	col("tos", sdk.Uint8, "", "type of service or traffic class byte", "genericFlow.srcTos", u(5)),
-	col("icmp_type", sdk.Uint8, "", "ICMP type", "", u(176, 178)),
-	col("icmp_code", sdk.Uint8, "", "ICMP code", "", u(177, 179)),
+	col("icmp_type", sdk.Uint8, "", "ICMP type", "", u(176, 178), enc(ICMPType, 32, 139)),
+	col("icmp_code", sdk.Uint8, "", "ICMP code", "", u(177, 179), enc(ICMPCode, 32, 139)),
 
 	// How much.
 	col("bytes", sdk.Uint64, "bytes", "bytes of the flow, not multiplied by sampling_rate", "genericFlow.inBytes", u(1, 85, 23, 231, 232)),
 	col("packets", sdk.Uint64, "packets", "packets of the flow, not multiplied by sampling_rate", "genericFlow.inPackets", u(2, 86, 24, 298, 299)),
-	extra(col("out_bytes", sdk.Uint64, "bytes", "bytes after the exporter, or of the other direction", "cntFlow.outBytes", u(23))),
-	extra(col("out_packets", sdk.Uint64, "packets", "packets after the exporter, or of the other direction", "cntFlow.outPackets", u(24))),
+	extra(col("out_bytes", sdk.Uint64, "bytes", "bytes after the exporter, or of the other direction", "cntFlow.outBytes", u(23), reverse(1, 85))),
+	extra(col("out_packets", sdk.Uint64, "packets", "packets after the exporter, or of the other direction", "cntFlow.outPackets", u(24), reverse(2, 86))),
 	extra(col("flows", sdk.Uint64, "flows", "flows this record stands for", "cntFlow.flows", u(3))),
 
 	// Through what.

@@ -16,10 +16,11 @@ var fills = map[flow.Encoding][]sdk.Type{
 	flow.MACAddress: {sdk.MAC},
 	flow.Uptime:     {sdk.Timestamp}, flow.Seconds: {sdk.Timestamp}, flow.Millis: {sdk.Timestamp},
 	flow.Micros: {sdk.Timestamp}, flow.Nanos: {sdk.Timestamp}, flow.DeltaMicro: {sdk.Timestamp},
-	flow.String: {sdk.Name, sdk.Text},
-	flow.Octets: {sdk.Bytes},
-	flow.Label:  {sdk.Uint32s},
-	flow.Frame:  {sdk.Bytes},
+	flow.String:   {sdk.Name, sdk.Text},
+	flow.Octets:   {sdk.Bytes},
+	flow.Label:    {sdk.Uint32s},
+	flow.Frame:    {sdk.Bytes},
+	flow.ICMPType: {sdk.Uint8}, flow.ICMPCode: {sdk.Uint8},
 }
 
 func TestTableIsSound(t *testing.T) {

@@ -20,9 +20,9 @@ var Plugin = sdk.Plugin{
 		Doc:  "takes records and throws them away",
 		Long: "Every record is delivered as soon as it arrives. Behind it nothing waits, so a pipeline that ends here runs as fast as what\n" +
 			"comes before it. `columns` keeps what is decoded and read small, or, when nothing is listed, as wide as the input.",
-		Config:      func() any { return new(Config) },
-		Needs:       func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
-		Fuses:       true,
+		Config: func() any { return new(Config) },
+		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
+		Fuses:  true,
 	},
 	Sink: func(*sdk.Env, any) (sdk.Sink, error) { return sink{}, nil },
 }

@@ -18,6 +18,7 @@ func DeadLetters(b Broker) sdk.Plugin {
 	return sdk.Plugin{
 		Spec: sdk.Spec{
 			Kind: sdk.KindSink, Type: "dead_letters", Doc: "stores numbered records that were refused",
+			Config: func() any { return &struct{}{} },
 			Input: func(_ any, in *sdk.Schema) error {
 				if in.Index("payload") < 0 || in.Index("node") < 0 {
 					return errors.New("dead_letters reads `errors`: write `from: errors`")

@@ -35,6 +35,9 @@ func (f *flag) get() bool { return f.v.Load() }
 
 func newReader(s *source, part uint32, p *sdk.Partition, gone chan struct{}, planned sdk.Position) *reader {
 	r := &reader{s: s, part: part, p: p, gone: gone, ready: make(chan struct{}, 1), planned: planned, next: planned.Next}
+	if s.cfg.Straddle {
+		return r
+	}
 	if planned.Stored >= planned.Next {
 		r.ends = append(r.ends, planned.Stored)
 	}

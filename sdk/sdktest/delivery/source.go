@@ -18,6 +18,10 @@ const Topic = "numbers"
 type SourceConfig struct {
 	Rows int           `yaml:"rows" doc:"most records in a batch"`
 	Beat time.Duration `yaml:"beat" doc:"how often the group is asked what is assigned"`
+	// Straddle breaks the promise of Read, to show what it is for.
+	Straddle bool `yaml:"straddle" doc:"batches cross planned ends"`
+	// Unfenced breaks the promise of Save, likewise.
+	Unfenced bool `yaml:"unfenced" doc:"positions of partitions that are gone are saved all the same"`
 }
 
 // Source reads the log of b as a member of its group, as the Kafka source does: partitions come and go, positions are saved in
@@ -42,7 +46,7 @@ func Source(b Broker) sdk.Plugin {
 }
 
 // ErrGone is what Save answers when a partition has been taken away.
-var ErrGone = errors.New("the partition is gone")
+var ErrGone = fmt.Errorf("the partition is gone: %w", sdk.ErrRevoked)
 
 type source struct {
 	env    *sdk.Env
@@ -278,7 +282,9 @@ func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 			s.mu.Unlock()
 			return fmt.Errorf("save: partition %q is not of this source", p.Partition.Name)
 		}
-		if r := s.readers[part]; p.Partition.IsGone() || r == nil || r.p != p.Partition {
+		if r := s.readers[part]; s.cfg.Unfenced {
+			// Whatever comes is written.
+		} else if p.Partition.IsGone() || r == nil || r.p != p.Partition {
 			s.mu.Unlock()
 			return fmt.Errorf("save %s: %w", p.Partition.Name, ErrGone)
 		}

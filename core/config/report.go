@@ -1,0 +1,68 @@
+package config
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// MaxDiagnostics is how many diagnostics a list holds. A file with more faults than this has one fault that matters.
+const MaxDiagnostics = 200
+
+// Add appends d. Its severity is that of its code if it has none. Beyond MaxDiagnostics only the first error is still taken, so
+// that Failed stays true to what was found.
+func (d *Diagnostics) Add(one Diagnostic) {
+	if one.Severity == "" {
+		one.Severity = SeverityError
+		if c, ok := Lookup(one.Code); ok {
+			one.Severity = c.Severity
+		}
+	}
+	if len(d.List) >= MaxDiagnostics && (one.Severity != SeverityError || d.Failed()) {
+		return
+	}
+	d.List = append(d.List, one)
+}
+
+// Merge appends what o holds.
+func (d *Diagnostics) Merge(o *Diagnostics) {
+	if o == nil {
+		return
+	}
+	for _, one := range o.List {
+		d.Add(one)
+	}
+	for name, text := range o.Texts {
+		d.text(name, text)
+	}
+}
+
+// text remembers the text of a file for the excerpts.
+func (d *Diagnostics) text(name string, text []byte) {
+	if d.Texts == nil {
+		d.Texts = map[string][]byte{}
+	}
+	d.Texts[name] = text
+}
+
+// Sort orders the list by place, and removes what was said twice. Load, Parse and package plan do it before they return.
+func (d *Diagnostics) Sort() {
+	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {
+		return cmp.Or(strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col),
+			strings.Compare(string(a.Severity), string(b.Severity)), strings.Compare(a.Code, b.Code), strings.Compare(a.Path, b.Path),
+			strings.Compare(a.Message, b.Message))
+	})
+	d.List = slices.Compact(d.List)
+}
+
+// Count is how many errors and warnings there are.
+func (d *Diagnostics) Count() (errors, warnings int) {
+	for i := range d.List {
+		if d.List[i].Severity == SeverityError {
+			errors++
+		} else {
+			warnings++
+		}
+	}
+	return errors, warnings
+}

@@ -1,0 +1,400 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/weirflow/weir/core/plan"
+	"github.com/weirflow/weir/core/queue"
+	"github.com/weirflow/weir/sdk"
+)
+
+// mark travels behind the last record of a segment through every queue on its way to the sinks.
+type mark struct{ seg *segment }
+
+// How marks, cuts and saves hang together is told in DESIGN 7; the numbers in comments are its rules.
+
+// Partition lets a queue send the mark the way of its partition's batches.
+func (m *mark) Partition() *sdk.Partition { return m.seg.ps.part }
+
+// swap is a chain that is to take the place of the lane's.
+type swap struct {
+	next *chain
+	done chan struct{}
+}
+
+// wants says whether a cut of the open segment is wanted, by what left for the keyed sinks or because somebody asked.
+func (ps *partState) wants() bool {
+	if ps.cutAsked.Load() {
+		return true
+	}
+	for k, n := range ps.src.run.plan.Keyed {
+		if ps.fed[k].rows.Load() >= int64(n.Batch.Rows) || ps.fed[k].bytes.Load() >= int64(n.Batch.Bytes) {
+			return true
+		}
+	}
+	return false
+}
+
+// twice says whether so much has left since that the cut must be forced.
+func (ps *partState) twice() bool {
+	for k, n := range ps.src.run.plan.Keyed {
+		if ps.fed[k].rows.Load() >= 2*int64(n.Batch.Rows) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutDue says whether a blocked lane has a cut to make.
+func (l *lane) cutDue() bool {
+	for _, rd := range l.readers {
+		if rd.ps != nil && rd.ps.wants() && len(rd.ps.planned) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// cuts makes the cuts that are wanted, at a batch end or a tick; with less patience if the lane had no room.
+func (l *lane) cuts(now time.Time) {
+	blocked := l.blocked
+	if l.swap.Load() != nil {
+		l.trySwap(now, blocked)
+		return
+	}
+	for _, rd := range l.readers {
+		if rd.ps != nil && rd.ps.wants() {
+			l.tryCut(rd.ps, now, blocked)
+		}
+	}
+	l.forced, l.blocked = false, false
+}
+
+// tryCut flushes this lane without force; if something is held, reading goes on and it tries again, until the time to park is
+// over, twice the rows have come or the lane is blocked.
+func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
+	ps.mu.Lock()
+	seg := ps.current()
+	hold := seg == nil || ps.pos == seg.first || len(ps.planned) > 0 || ps.fenced || !ps.roomForEnd()
+	ps.mu.Unlock()
+	if hold {
+		if seg != nil && ps.pos == seg.first {
+			ps.cutAsked.Store(false)
+		}
+		return
+	}
+	if !l.mayFlush(ps, seg, now, blocked) {
+		return
+	}
+	l.cut(ps, ps.pos-1, now)
+}
+
+// mayFlush gives out what is held of the partition: true when nothing is held any more.
+func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool) bool {
+	c := l.chain.Load()
+	if c.flush(ps.part, false) == 0 {
+		return true
+	}
+	if seg.wanted.IsZero() {
+		seg.wanted = now
+	}
+	if !blocked && !ps.twice() && now.Sub(seg.wanted) < l.run().park() {
+		return false
+	}
+	c.flush(ps.part, true)
+	return true
+}
+
+// cut closes the open segment at last and sends the mark. What is held of it has been flushed.
+func (l *lane) cut(ps *partState, last int64, now time.Time) {
+	l.forced = true
+	l.push()
+	l.forced = false
+	ps.cutAsked.Store(false)
+
+	ps.mu.Lock()
+	seg := ps.current()
+	if seg.outstanding == 0 && len(ps.segs) == 1 && !seg.planned && ps.nothingFed() && !l.st.indirect {
+		// Nothing of it left for a sink, and nothing is before it: it is settled as it is.
+		seg.first, seg.wanted = last+1, time.Time{}
+		ps.openedAt.Store(0)
+		ps.next = last + 1
+		ps.news = max(ps.news, canWait)
+		ps.mu.Unlock()
+		return
+	}
+	seg.last, seg.closed = last, true
+	if len(ps.planned) > 0 {
+		ps.planned = ps.planned[1:]
+	}
+	if ps.src.keyed != 0 && !seg.prepared {
+		seg.wantNotes = ps.src.noters
+		if seg.wantNotes == 0 {
+			ps.news = urgent
+		}
+	} else if ps.src.keyed == 0 {
+		seg.prepared = true
+	}
+	ps.open(last + 1)
+	ps.advance()
+	ps.mu.Unlock()
+	for _, t := range ps.src.marks {
+		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})
+	}
+	ps.src.saver.waker.Wake()
+}
+
+func (ps *partState) nothingFed() bool {
+	for i := range ps.fed {
+		if ps.fed[i].rows.Load() > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// discard gives up the open segment: the partition's next owner reads it again. What is on its way is dropped by keyed sinks.
+func (l *lane) discard(ps *partState) {
+	ps.mu.Lock()
+	seg := ps.current()
+	seg.returned, seg.closed, seg.last = true, true, ps.pos-1
+	ps.mu.Unlock()
+	l.chain.Load().flush(ps.part, true)
+	l.forced = true
+	l.push()
+	l.forced = false
+	for _, t := range ps.src.marks {
+		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})
+	}
+}
+
+// takeMark handles a mark in a lane behind a queue: when it has come over every edge that its partition reaches, the chain is
+// flushed with force and the mark goes on.
+func (l *lane) takeMark(m *mark, edge int) {
+	need := l.st.expects[m.seg.ps.src]
+	if need > 1 {
+		if l.counts == nil {
+			l.counts = map[*segment]int{}
+		}
+		l.counts[m.seg]++
+		if l.counts[m.seg] < need {
+			if l.markedOn == nil {
+				l.markedOn = map[markedEdge]*segment{}
+			}
+			l.markedOn[markedEdge{m.seg.ps, edge}] = m.seg
+			return
+		}
+		delete(l.counts, m.seg)
+		for k, s := range l.markedOn {
+			if s == m.seg {
+				delete(l.markedOn, k)
+			}
+		}
+	}
+	l.chain.Load().flush(m.seg.ps.part, true)
+	l.forced = true
+	l.push()
+	l.forced = false
+	for _, t := range l.st.markTo {
+		t.st.q.Force(queue.Item{Control: m, Edge: t.edge})
+	}
+	if need > 1 {
+		again := l.aside
+		l.aside = nil
+		for _, it := range again {
+			l.take(it)
+			l.push()
+		}
+	}
+}
+
+type markedEdge struct {
+	ps   *partState
+	edge int
+}
+
+// overtakes says whether the item came over an edge that has had a mark for which another edge is still waited: it belongs to
+// the next segment and must not meet the chain before the flush.
+func (l *lane) overtakes(it queue.Item) bool {
+	if len(l.markedOn) == 0 {
+		return false
+	}
+	var p *sdk.Partition
+	if it.Batch != nil {
+		p = it.Batch.Range().Partition
+	}
+	if p == nil {
+		return false
+	}
+	ps := l.run().part(p)
+	return ps != nil && l.markedOn[markedEdge{ps, it.Edge}] != nil
+}
+
+// swapChains asks every lane that reads n's source to put a new chain, with these configurations, in the place of its own: the
+// seam of a reload. The answer is closed when all have.
+func (r *Run) swapChains(st *stage, configs map[string]any) ([]<-chan struct{}, error) {
+	st.mu.Lock()
+	lanes := append([]*lane(nil), st.lanes...)
+	st.mu.Unlock()
+	var done []<-chan struct{}
+	for _, l := range lanes {
+		c, err := newChain(l, configs)
+		if err != nil {
+			return done, err
+		}
+		sw := &swap{next: c, done: make(chan struct{})}
+		if !l.swap.CompareAndSwap(nil, sw) {
+			c.close(r.ctx)
+			continue // one is under way; the caller asks again
+		}
+		l.waker.Wake()
+		done = append(done, sw.done)
+	}
+	return done, nil
+}
+
+// trySwap puts the next chain in the place of the lane's. Behind cuts that is done only when every partition of the lane has
+// just been cut, so that a segment has one schema and one configuration from end to end.
+func (l *lane) trySwap(now time.Time, blocked bool) {
+	sw := l.swap.Load()
+	if sw == nil {
+		return
+	}
+	if !l.run().opt.rules.swapMidSegment {
+		for _, rd := range l.readers {
+			if rd.ps == nil {
+				continue
+			}
+			rd.ps.mu.Lock()
+			seg := rd.ps.current()
+			wait := len(rd.ps.planned) > 0 || (seg != nil && rd.ps.pos > seg.first && !rd.ps.roomForEnd())
+			rd.ps.mu.Unlock()
+			if wait {
+				return
+			}
+			if seg != nil && rd.ps.pos > seg.first && !l.mayFlush(rd.ps, seg, now, blocked) {
+				return
+			}
+		}
+		for _, rd := range l.readers {
+			if rd.ps == nil {
+				continue
+			}
+			rd.ps.mu.Lock()
+			seg := rd.ps.current()
+			empty := seg == nil || rd.ps.pos == seg.first
+			rd.ps.mu.Unlock()
+			if !empty {
+				l.cut(rd.ps, rd.ps.pos-1, now)
+			}
+		}
+	}
+	old := l.chain.Load()
+	old.drain(sdk.Replaced, true)
+	l.push()
+	l.chain.Store(sw.next)
+	l.swap.Store(nil)
+	old.close(l.run().ctx)
+	close(sw.done)
+}
+
+// full is told that a push found no room: a sink then lets go of what it holds. A cut of the partition that has most in it is
+// asked for, or the open block is closed (the sink's lane looks at Full).
+func (s *stage) full() {
+	r := s.run
+	n := s.plan.Head()
+	if n.Kind != sdk.KindSink {
+		return
+	}
+	k, ok := r.keyed[n]
+	if !ok {
+		return
+	}
+	var most *partState
+	r.partsMu.RLock()
+	for _, ps := range r.parts {
+		if most == nil || ps.fed[k].bytes.Load() > most.fed[k].bytes.Load() {
+			most = ps
+		}
+	}
+	r.partsMu.RUnlock()
+	if most != nil && most.fed[k].bytes.Load() > 0 {
+		most.cutAsked.Store(true)
+		most.lane.waker.Wake()
+	}
+}
+
+// markTarget is a queue that marks go to.
+type markTarget struct {
+	st   *stage
+	edge int
+}
+
+// wireMarks finds, for every committing source, the edges that its marks cross: those of required branches, up to a sink or to
+// a node that does not keep ranges.
+func (r *Run) wireMarks() {
+	for _, st := range r.stages {
+		st.marks = map[*plan.Node]bool{}
+		st.expects = map[*sourceRun]int{}
+	}
+	for _, s := range r.sources {
+		if !s.commits() {
+			continue
+		}
+		seen := map[*plan.Node]bool{}
+		var walk func(n *plan.Node)
+		walk = func(n *plan.Node) {
+			if seen[n] {
+				return
+			}
+			seen[n] = true
+			from := r.stages[n.Stage.Index]
+			for _, edges := range n.Outputs {
+				for _, e := range edges {
+					to := e.To
+					keeps := to.Kind == sdk.KindProcessor && to.Plugin.Spec.KeepsRange
+					_, keyed := r.keyed[to]
+					if !e.Tracked || (!keeps && !keyed) {
+						continue
+					}
+					if keyed {
+						s.keyed |= 1 << r.keyed[to]
+					}
+					if keeps {
+						r.stages[to.Stage.Index].marks[to] = true
+					}
+					if !e.Fused {
+						t := markTarget{r.stages[to.Stage.Index], e.Index}
+						if from == s.st {
+							s.marks = append(s.marks, t)
+						} else {
+							from.addMark(t)
+							s.st.indirect = true
+						}
+						t.st.expects[s]++
+					}
+					if keeps {
+						walk(to)
+					}
+				}
+			}
+		}
+		walk(s.node)
+	}
+}
+
+func (s *stage) addMark(t markTarget) {
+	for _, have := range s.markTo {
+		if have == t {
+			return
+		}
+	}
+	s.markTo = append(s.markTo, t)
+}
+
+func (r *Run) park() time.Duration {
+	if d := r.plan.Pipeline.Park; d > 0 {
+		return d
+	}
+	return 2 * time.Second
+}

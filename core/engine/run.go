@@ -1,0 +1,472 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirflow/weir/core/ledger"
+	"github.com/weirflow/weir/core/plan"
+	"github.com/weirflow/weir/core/queue"
+	"github.com/weirflow/weir/sdk"
+)
+
+// Options of a run.
+type Options struct {
+	Log    *slog.Logger
+	Dir    string    // state directory; nodes get DIR/pipeline/node
+	Pool   *sdk.Pool // nil: one of its own
+	Share  *Shared   // nil: one of its own
+	BootID string    // in the keys of blocks without segments; of this start of the process
+	CPUs   int       // lanes of a committing source; 0: 1
+	Cuts   int       // cuts by age a second; 0: 10
+	// Idle is how long news of a partition wait for a Prepare to be joined with before they are saved alone; 0: 500 ms.
+	Idle time.Duration
+	// KillGrace is how long, after the drain's time is over, writes under way may still answer; 0: 1 s.
+	KillGrace time.Duration
+
+	rules rules
+}
+
+// rules are what §7 of the design asks for; tests switch one off to show what it is for.
+type rules struct {
+	noFence        bool // go on saving a partition that is gone
+	noPlan         bool // ignore what an earlier life planned
+	straddle       bool // cut at a planned end only when the batch that crosses it has been read whole
+	keyHull        bool // key from the hull of what reached the sink
+	noStored       bool // do not keep the end up to which all keyed sinks have stored
+	inParts        bool // write a block as several
+	swapMidSegment bool // swap a chain without a cut
+	noPrepare      bool // write before the plan is saved
+}
+
+const tickEvery = 100 * time.Millisecond
+
+// Run is one pipeline from start to end.
+type Run struct {
+	plan   *plan.Plan
+	opt    Options
+	log    *slog.Logger
+	pool   *sdk.Pool
+	ledger *ledger.Ledger
+
+	ctx      context.Context // ends when the run is aborted
+	abort    context.CancelCauseFunc
+	stopping atomic.Bool
+	stopOnce sync.Once
+
+	stages  []*stage
+	sources []*sourceRun
+	sinks   []*sinkLane
+	edges   []*ledger.Edge // by plan.Edge.Index
+	queued  []atomic.Int64 // rows sent over the edge and not yet taken, likewise
+	keyed   map[*plan.Node]int
+	sinksBy uint64 // hash of the keyed sinks' ids
+
+	partsMu sync.RWMutex
+	parts   map[*sdk.Partition]*partState
+
+	work  goroutines // every goroutine of the run
+	done  chan struct{}
+	errMu sync.Mutex
+	err   error
+
+	nowhere map[string]*ledger.Edge // ports that nobody reads and that were written all the same; under errMu
+}
+
+// New makes everything a run needs, from the sinks upward and the sources last, and starts nothing. What it returns as an
+// error has not begun to run: sdk.NotReady where the environment is at fault.
+func New(p *plan.Plan, opt Options) (*Run, error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Pool == nil {
+		opt.Pool = sdk.NewPool(nil)
+	}
+	if opt.Share == nil {
+		opt.Share = NewShared()
+	}
+	if opt.BootID == "" {
+		opt.BootID = fmt.Sprintf("%x-%x", os.Getpid(), time.Now().UnixNano())
+	}
+	opt.CPUs = max(1, opt.CPUs)
+	if opt.Cuts == 0 {
+		opt.Cuts = 10
+	}
+	if opt.Idle == 0 {
+		opt.Idle = 500 * time.Millisecond
+	}
+	if opt.KillGrace == 0 {
+		opt.KillGrace = time.Second
+	}
+	r := &Run{plan: p, opt: opt, log: opt.Log.With("pipeline", p.Pipeline.Name), pool: opt.Pool, ledger: ledger.New(),
+		keyed: map[*plan.Node]int{}, parts: map[*sdk.Partition]*partState{}, done: make(chan struct{}), work: goroutines{idle: make(chan struct{})}}
+	r.ctx, r.abort = context.WithCancelCause(context.Background())
+	for i, n := range p.Keyed {
+		r.keyed[n] = i
+	}
+	r.sinksBy = hashIDs(p.Keyed)
+	r.queued = make([]atomic.Int64, len(p.Edges))
+	for _, n := range p.Nodes {
+		r.ledger.Node(n.ID, n.Kind)
+	}
+	for _, s := range p.Stages {
+		r.stages = append(r.stages, &stage{run: r, plan: s})
+	}
+	r.wire()
+	for _, st := range r.stages {
+		if st.plan.Head().Kind == sdk.KindSource {
+			r.sources = append(r.sources, newSourceRun(r, st))
+		}
+	}
+	r.wireMarks()
+	if err := r.build(); err != nil {
+		r.abort(err)
+		r.closeBuilt()
+		return nil, err
+	}
+	return r, nil
+}
+
+// wire makes the queues and the accounts of the edges.
+func (r *Run) wire() {
+	feeders := make([]map[*stage]bool, len(r.stages))
+	for _, e := range r.plan.Edges {
+		to := r.stages[e.To.Stage.Index]
+		if !e.Fused {
+			if feeders[to.plan.Index] == nil {
+				feeders[to.plan.Index] = map[*stage]bool{}
+			}
+			feeders[to.plan.Index][r.stages[e.From.Stage.Index]] = true
+		}
+	}
+	for i, st := range r.stages {
+		q := st.plan.Queue
+		if q == nil {
+			continue
+		}
+		st.q = queue.New(queue.Options{Bytes: q.Bytes, Batches: q.Batches, WhenFull: q.WhenFull, Lanes: max(1, st.plan.Lanes),
+			ByPartition: st.plan.ByPartition && st.plan.Lanes > 1, Producers: len(feeders[i]), OnDrop: r.overflow, OnFull: st.full})
+	}
+	for _, e := range r.plan.Edges {
+		var queued func() int64
+		if !e.Fused {
+			queued = r.queued[e.Index].Load
+		}
+		r.edges = append(r.edges, r.ledger.Edge(e.From.ID, portName(e), e.To.ID, queued))
+	}
+	for i, st := range r.stages {
+		for f := range feeders[i] {
+			f.feeds = append(f.feeds, st)
+		}
+	}
+}
+
+func portName(e *plan.Edge) string {
+	if e.Port == plan.ErrorsPort {
+		return "errors"
+	}
+	if e.From.Plugin == nil {
+		return ""
+	}
+	return e.From.Plugin.Spec.PortNames(e.From.Config)[e.Port]
+}
+
+// build makes the instances: sinks first, sources last.
+func (r *Run) build() error {
+	for i := len(r.stages) - 1; i >= 0; i-- {
+		st := r.stages[i]
+		head := st.plan.Head()
+		lanes := 1
+		if st.q != nil {
+			lanes = max(1, st.plan.Lanes)
+		}
+		if head.Kind == sdk.KindSink {
+			for id := range lanes {
+				s, err := newSinkLane(r, st, id)
+				if err != nil {
+					return nodeErr(head, err)
+				}
+				r.sinks = append(r.sinks, s)
+			}
+			continue
+		}
+		for range lanes {
+			if _, err := st.addLane(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, s := range r.sources {
+		for i, n := range r.plan.Keyed {
+			if s.keyed&(1<<i) == 0 {
+				continue
+			}
+			for _, k := range r.sinks {
+				if _, ok := k.w.(sdk.Noter); ok && k.node == n && k.id == 0 {
+					s.noters++
+				}
+			}
+		}
+		if err := s.open(); err != nil {
+			return nodeErr(s.node, err)
+		}
+	}
+	return nil
+}
+
+func nodeErr(n *plan.Node, err error) error {
+	return fmt.Errorf("%ss.%s: %w", n.Kind, n.ID, err)
+}
+
+// goroutines counts them; when the last has ended, none begins any more.
+type goroutines struct {
+	mu    sync.Mutex
+	n     int
+	ended bool
+	idle  chan struct{}
+}
+
+func (w *goroutines) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return false
+	}
+	w.n++
+	return true
+}
+
+func (w *goroutines) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n--; w.n == 0 {
+		w.ended = true
+		close(w.idle)
+	}
+}
+
+// Start runs it.
+func (r *Run) Start() {
+	r.work.begin()
+	defer r.work.end()
+	for _, s := range r.sinks {
+		r.goWork("sink "+s.node.ID, s.run)
+	}
+	for _, st := range r.stages {
+		if st.q != nil && st.plan.Head().Kind != sdk.KindSink {
+			for _, l := range st.lanes {
+				r.goWork("lane of "+st.plan.Head().ID, l.runQueue)
+			}
+		}
+	}
+	for _, s := range r.sources {
+		s.start()
+	}
+	go func() {
+		<-r.work.idle
+		r.abort(errEnded)
+		r.closeBuilt()
+		close(r.done)
+	}()
+}
+
+var errEnded = errors.New("the run has ended")
+
+// goWork runs f as one of the run's goroutines. A panic in it fails the run, not the process.
+func (r *Run) goWork(what string, f func()) {
+	if !r.work.begin() {
+		return // the run has ended
+	}
+	go func() {
+		defer r.work.end()
+		defer func() {
+			if x := recover(); x != nil {
+				r.fail(fmt.Errorf("%s: panic: %v\n%s", what, x, debug.Stack()))
+			}
+		}()
+		f()
+	}()
+}
+
+// fail ends the run with an error: the first one counts.
+func (r *Run) fail(err error) {
+	if errors.Is(err, context.Canceled) && r.ctx.Err() != nil {
+		return
+	}
+	r.errMu.Lock()
+	if r.err == nil {
+		r.err = err
+	}
+	r.errMu.Unlock()
+	r.stopping.Store(true)
+	r.abort(err)
+	r.wakeAll()
+}
+
+func (r *Run) aborted() bool { return r.ctx.Err() != nil }
+
+// Stop drains: sources stop, queues empty, sinks flush, positions are saved. When the time is over what is left is dropped as
+// `stopped` and the run ends all the same. It returns at once.
+func (r *Run) Stop() {
+	r.stopOnce.Do(func() {
+		r.stopping.Store(true)
+		r.goWork("stop", func() {
+			limit := r.plan.Pipeline.DrainTimeout
+			if limit == 0 {
+				limit = 30 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(r.ctx, limit)
+			defer cancel()
+			for _, s := range r.sources {
+				if err := s.src.Stop(ctx); err != nil && !r.aborted() {
+					r.log.Warn("source did not stop cleanly", "node", s.node.ID, "error", err)
+				}
+			}
+			r.wakeAll()
+		})
+		timeout := r.plan.Pipeline.DrainTimeout
+		if timeout == 0 {
+			timeout = 30 * time.Second
+		}
+		go func() {
+			t := time.NewTimer(timeout)
+			defer t.Stop()
+			select {
+			case <-t.C:
+				r.abort(fmt.Errorf("drain_timeout of %v is over", timeout))
+				r.wakeAll()
+			case <-r.done:
+			}
+		}()
+	})
+}
+
+// Done is closed when the run has ended.
+func (r *Run) Done() <-chan struct{} { return r.done }
+
+// Wait waits for the end and returns why it failed, nil if it did not.
+func (r *Run) Wait() error {
+	<-r.done
+	r.errMu.Lock()
+	defer r.errMu.Unlock()
+	return r.err
+}
+
+// Report reads the ledger.
+func (r *Run) Report() ledger.Report { return r.ledger.Report(r.plan.Pipeline.Name) }
+
+// QueueStats reads the queues, by the id of the node behind each.
+func (r *Run) QueueStats() map[string]queue.Stats {
+	m := map[string]queue.Stats{}
+	for _, st := range r.stages {
+		if st.q != nil {
+			m[st.plan.Head().ID] = st.q.Stats()
+		}
+	}
+	return m
+}
+
+// Plan the run runs.
+func (r *Run) Plan() *plan.Plan { return r.plan }
+
+func (r *Run) wakeAll() {
+	for _, st := range r.stages {
+		st.mu.Lock()
+		for _, l := range st.lanes {
+			l.waker.Wake()
+		}
+		st.mu.Unlock()
+	}
+	for _, s := range r.sinks {
+		s.waker.Wake()
+	}
+	for _, s := range r.sources {
+		if s.saver != nil {
+			s.saver.waker.Wake()
+		}
+	}
+}
+
+// closeBuilt closes what build made, after everything has stopped.
+func (r *Run) closeBuilt() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, s := range r.sources {
+		if s.src == nil {
+			continue
+		}
+		if err := s.src.Close(ctx); err != nil {
+			r.log.Warn("source did not close cleanly", "node", s.node.ID, "error", err)
+		}
+	}
+	for _, st := range r.stages {
+		for _, l := range append(st.gone, st.lanes...) {
+			l.chain.Load().close(ctx)
+		}
+		for _, sk := range st.fusedSinks {
+			if err := sk.Close(ctx); err != nil {
+				r.log.Warn("sink did not close cleanly", "error", err)
+			}
+		}
+	}
+	for _, s := range r.sinks {
+		s.closeWriter(ctx)
+	}
+	for _, st := range r.stages {
+		if st.sinkObj != nil {
+			if err := st.sinkObj.Close(ctx); err != nil {
+				r.log.Warn("sink did not close cleanly", "node", st.plan.Head().ID, "error", err)
+			}
+		}
+	}
+	r.opt.Share.release(r)
+}
+
+// env makes the environment of an instance.
+func (r *Run) env(n *plan.Node, lane int, books *sdk.Books) *sdk.Env {
+	return &sdk.Env{
+		Pipeline: r.plan.Pipeline.Name, Node: n.ID, Lane: lane,
+		Log: r.log.With("node", n.ID), Now: time.Now,
+		Dir:  filepath.Join(r.opt.Dir, r.plan.Pipeline.Name, n.ID),
+		Pool: r.pool, Books: books, In: n.In, Out: n.Out,
+		Unread: func(port int) bool {
+			if port == plan.ErrorsPort {
+				return len(n.Errors) == 0
+			}
+			return port >= len(n.Outputs) || len(n.Outputs[port]) == 0
+		},
+		Share: func(key string, open func(context.Context) (closer, error)) (sdk.Shared, error) {
+			if key == "" || key[0] != '/' {
+				key = r.plan.Pipeline.Name + "/" + n.ID + "/" + key
+			}
+			return r.opt.Share.get(r.ctx, key, r, open)
+		},
+		State: func(p *sdk.Partition) sdk.KV {
+			return dirKV{filepath.Join(r.opt.Dir, r.plan.Pipeline.Name, n.ID, "state", fileName(p))}
+		},
+	}
+}
+
+// part finds the state of a committing source's partition, nil when it is gone.
+func (r *Run) part(p *sdk.Partition) *partState {
+	r.partsMu.RLock()
+	ps := r.parts[p]
+	r.partsMu.RUnlock()
+	return ps
+}
+
+// overflow settles and counts what a full queue dropped.
+func (r *Run) overflow(it queue.Item) {
+	r.edges[it.Edge].Drop(sdk.ReasonOverflow, uint64(it.Batch.Rows()))
+	r.queued[it.Edge].Add(-int64(it.Batch.Rows()))
+	it.Batch.Done(sdk.Dropped)
+	it.Batch.Release()
+}

@@ -1,0 +1,265 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/weirflow/weir/core/queue"
+	"github.com/weirflow/weir/sdk"
+)
+
+// saver writes down the positions of one source's partitions: one save is under way at a time and carries the latest of every
+// partition that has news. It also grants the cuts by age, and closes partitions that are settled.
+type saver struct {
+	src   *sourceRun
+	waker queue.Waker
+	timer *time.Timer
+	added chan struct{}
+	parts []*partState // under run.partsMu
+	since time.Time    // since when news wait
+}
+
+func newSaver(s *sourceRun) *saver {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &saver{src: s, waker: queue.NewWaker(), timer: t}
+}
+
+func (v *saver) add(ps *partState) {
+	r := v.src.run
+	r.partsMu.Lock()
+	v.parts = append(v.parts, ps)
+	r.partsMu.Unlock()
+	v.waker.Wake()
+}
+
+func (v *saver) list() []*partState {
+	r := v.src.run
+	r.partsMu.RLock()
+	defer r.partsMu.RUnlock()
+	return slices.Clone(v.parts)
+}
+
+// run is the saver's life: it ends when the source accepts no more and every partition is closed, or after an abort.
+func (v *saver) run() {
+	r := v.src.run
+	every := time.Second / time.Duration(r.opt.Cuts)
+	nextGrant := time.Now().Add(every)
+	backoff := time.Duration(0)
+	for {
+		now := time.Now()
+		parts := v.list()
+		if r.aborted() {
+			for _, ps := range parts {
+				v.close(ps)
+			}
+			v.src.st.mu.Lock()
+			end := v.src.st.noMore && len(v.list()) == 0
+			v.src.st.mu.Unlock()
+			if end {
+				return
+			}
+			v.sleepPlain(10 * time.Millisecond)
+			continue
+		}
+		if !now.Before(nextGrant) {
+			v.grant(parts, now)
+			nextGrant = now.Add(every)
+		}
+		if backoff == 0 {
+			if err := v.save(parts, now); err != nil {
+				if r.aborted() {
+					continue
+				}
+				if sdk.ClassOf(err) == sdk.Fatal {
+					r.fail(nodeErr(v.src.node, err))
+					continue
+				}
+				backoff = 100 * time.Millisecond
+				r.log.Warn("positions could not be saved, trying again", "node", v.src.node.ID, "error", err)
+			}
+		}
+		closing := false
+		for _, ps := range parts {
+			closing = v.maybeClose(ps) || closing
+		}
+		if closing {
+			// A partition waits to be closed: what sinks hold of it should be made durable now.
+			for _, k := range r.sinks {
+				k.askFlush()
+			}
+		}
+		v.src.st.mu.Lock()
+		end := v.src.st.noMore && len(v.list()) == 0
+		v.src.st.mu.Unlock()
+		if end {
+			return
+		}
+		wait := time.Until(nextGrant)
+		if backoff > 0 {
+			wait, backoff = backoff, 0
+		}
+		v.sleep(wait)
+	}
+}
+
+func (v *saver) sleep(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	v.timer.Reset(d)
+	select {
+	case <-v.waker:
+	case <-v.timer.C:
+	case <-v.src.run.ctx.Done():
+	}
+	v.timer.Stop()
+}
+
+func (v *saver) sleepPlain(d time.Duration) {
+	v.timer.Reset(d)
+	select {
+	case <-v.waker:
+	case <-v.timer.C:
+	}
+	v.timer.Stop()
+}
+
+// grant asks for the cut of the segment that has been open longest, if it is old enough (1): at most one for each tick of the
+// rate at which cuts by age are made.
+func (v *saver) grant(parts []*partState, now time.Time) {
+	age := time.Second
+	for i, n := range v.src.run.plan.Keyed {
+		if v.src.keyed&(1<<i) != 0 && n.Batch.Age > 0 && (i == 0 || n.Batch.Age < age) {
+			age = n.Batch.Age
+		}
+	}
+	var oldest *partState
+	for _, ps := range parts {
+		at := ps.openedAt.Load()
+		if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(age) {
+			continue
+		}
+		if oldest == nil || at < oldest.openedAt.Load() {
+			oldest = ps
+		}
+	}
+	if oldest != nil {
+		oldest.cutAsked.Store(true)
+		oldest.lane.waker.Wake()
+	}
+}
+
+// save writes the news: at once if something of them is urgent, else when they have waited long enough.
+func (v *saver) save(parts []*partState, now time.Time) error {
+	r := v.src.run
+	most := noNews
+	for _, ps := range parts {
+		ps.mu.Lock()
+		if !ps.fenced {
+			most = max(most, ps.news)
+		}
+		ps.mu.Unlock()
+	}
+	switch most {
+	case noNews:
+		v.since = time.Time{}
+		return nil
+	case canWait:
+		if v.since.IsZero() {
+			v.since = now
+		}
+		if now.Sub(v.since) < r.opt.Idle {
+			return nil
+		}
+	}
+	var positions []sdk.Position
+	var prepared []*segment
+	var told []*partState
+	for _, ps := range parts {
+		ps.mu.Lock()
+		gone := ps.part.Gone != nil && ps.part.IsGone() && !r.opt.rules.noFence
+		if ps.news != noNews && !ps.fenced && !gone {
+			p, segs := ps.position()
+			positions = append(positions, p)
+			prepared = append(prepared, segs...)
+			told = append(told, ps)
+			ps.news = noNews
+		}
+		ps.mu.Unlock()
+	}
+	if len(positions) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
+	err := v.src.committer.Save(ctx, positions)
+	cancel()
+	if err != nil {
+		for _, ps := range told {
+			ps.mu.Lock()
+			ps.news = urgent
+			ps.mu.Unlock()
+		}
+		if errors.Is(err, sdk.ErrRevoked) {
+			return nil // it went while the save was under way; Gone says the rest
+		}
+		return err
+	}
+	v.since = time.Time{}
+	for _, s := range prepared {
+		s.ps.mu.Lock()
+		s.prepared = true
+		s.ps.mu.Unlock()
+	}
+	if len(prepared) > 0 {
+		for _, k := range r.sinks {
+			k.waker.Wake()
+		}
+	}
+	return nil
+}
+
+// maybeClose closes a partition when all of it is settled and saved, or it is gone. It says whether it still waits.
+func (v *saver) maybeClose(ps *partState) (waits bool) {
+	ps.mu.Lock()
+	ready := ps.closing && (ps.fenced || (len(ps.segs) == 0 && ps.news == noNews))
+	waits = ps.closing && !ready
+	ps.mu.Unlock()
+	if ready {
+		v.close(ps)
+	}
+	return waits
+}
+
+// close fences a partition, forgets it and closes its reader. No save is under way: the saver calls it.
+func (v *saver) close(ps *partState) {
+	r := v.src.run
+	ps.mu.Lock()
+	ps.fenced = true
+	for _, s := range ps.segs {
+		s.returned = true
+	}
+	ps.mu.Unlock()
+	r.partsMu.Lock()
+	delete(r.parts, ps.part)
+	v.parts = slices.DeleteFunc(v.parts, func(x *partState) bool { return x == ps })
+	r.partsMu.Unlock()
+	for _, st := range r.stages {
+		if st.q != nil {
+			st.q.Forget(ps.part)
+		}
+	}
+	close(ps.closed)
+	for _, k := range r.sinks {
+		k.waker.Wake()
+	}
+	r.goWork("close of "+ps.part.Name, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), 10*time.Second)
+		defer cancel()
+		if err := ps.reader.r.Close(ctx); err != nil {
+			r.log.Warn("partition did not close cleanly", "node", v.src.node.ID, "partition", ps.part.Name, "error", err)
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package netflow
+
+import "encoding/binary"
+
+// Versions of the protocols, as the first 16 bits of a datagram have them.
+const (
+	V5    = 5
+	V9    = 9
+	IPFIX = 10
+)
+
+// Header is what the headers of the protocols have in common.
+type Header struct {
+	Version  uint16
+	Count    uint16 // records (v5) or records of all kinds (v9), by the exporter's word; 0 in IPFIX
+	Uptime   uint32 // milliseconds since the exporter started; not in IPFIX
+	Exported int64  // ns since the Unix epoch, by the exporter's clock
+	Sequence uint32 // flows before (v5), messages (v9), data records before (IPFIX)
+	Domain   uint32 // engine type and id (v5), source id (v9), observation domain (IPFIX)
+	Sampling uint32 // v5: the interval, without the mode bits; 0: not said
+
+	Len int // of the header, bytes
+	End int // of the message in the datagram: bytes behind it are not ours
+}
+
+// Lengths in bytes of the headers and of the v5 record.
+const (
+	headerV5    = 24
+	recordV5    = 48
+	headerV9    = 20
+	headerIPFIX = 16
+	headerSet   = 4
+)
+
+// ParseHeader reads the header of a datagram. The reason is None, or why the datagram as a whole must be refused.
+func ParseHeader(p []byte) (h Header, why Reason) {
+	if len(p) < 2 {
+		return h, ShortHeader
+	}
+	be := binary.BigEndian
+	switch h.Version = be.Uint16(p); h.Version {
+	case V5:
+		if len(p) < headerV5 {
+			return h, ShortHeader
+		}
+		h.Len = headerV5
+		h.Count = be.Uint16(p[2:])
+		h.Uptime = be.Uint32(p[4:])
+		// A fraction of a second of more than a second would move the flows; then the seconds alone are believed.
+		h.Exported = int64(be.Uint32(p[8:])) * 1e9
+		if ns := be.Uint32(p[12:]); ns < 1e9 {
+			h.Exported += int64(ns)
+		}
+		h.Sequence = be.Uint32(p[16:])
+		h.Domain = uint32(be.Uint16(p[20:]))
+		h.Sampling = uint32(be.Uint16(p[22:]) & 0x3fff) // the top two bits are the mode
+		h.End = headerV5 + int(h.Count)*recordV5
+		if h.End > len(p) {
+			return h, RecordCount
+		}
+	case V9:
+		if len(p) < headerV9 {
+			return h, ShortHeader
+		}
+		h.Len, h.End = headerV9, len(p)
+		h.Count = be.Uint16(p[2:])
+		h.Uptime = be.Uint32(p[4:])
+		h.Exported = int64(be.Uint32(p[8:])) * 1e9
+		h.Sequence = be.Uint32(p[12:])
+		h.Domain = be.Uint32(p[16:])
+	case IPFIX:
+		if len(p) < headerIPFIX {
+			return h, ShortHeader
+		}
+		h.Len = headerIPFIX
+		n := int(be.Uint16(p[2:]))
+		if n < headerIPFIX {
+			return h, MessageLength
+		}
+		// A message that says it is longer was cut on its way: the sets that are whole are still good.
+		h.End = min(n, len(p))
+		h.Exported = int64(be.Uint32(p[4:])) * 1e9
+		h.Sequence = be.Uint32(p[8:])
+		h.Domain = be.Uint32(p[12:])
+	default:
+		return h, UnknownVersion
+	}
+	return h, None
+}

@@ -1,0 +1,264 @@
+package netflow_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk/flow"
+)
+
+// verdict is what a case came to, short: rows, and the reasons for bytes that were not used.
+func verdict(d *netflow.Decoder, t *table) string {
+	s := fmt.Sprintf("rows=%d", t.rows())
+	for _, r := range netflow.Reasons() {
+		if n := d.Tally.Skipped[r]; n > 0 {
+			s += fmt.Sprintf(" skipped{%v}=%d", r, n)
+		}
+		if n := d.Tally.Rejected[r]; n > 0 {
+			s += fmt.Sprintf(" rejected{%v}=%d", r, n)
+		}
+	}
+	if d.Tally.Unknown > 0 {
+		s += fmt.Sprintf(" unknown=%d", d.Tally.Unknown)
+	}
+	return s
+}
+
+// Inputs that stop, crash or mislead released collectors: what each must come to, and that the next good exporter is decoded as
+// if nothing had been.
+func TestMalformed(t *testing.T) {
+	want := map[string]string{
+		"ipfix-1byte-rec+padding":      "rows=4",
+		"ipfix-all-varlen":             "rows=3",
+		"ipfix-ip-len-50+data":         "rows=0 rejected{field_length}=32 unknown=117",
+		"ipfix-msglen-short":           "rows=0 skipped{trailing}=22 rejected{set_length}=26",
+		"ipfix-msglen<16":              "rows=0 rejected{message_length}=64",
+		"ipfix-msglen>packet":          "rows=2",
+		"ipfix-ok":                     "rows=2",
+		"ipfix-opt-count-65535":        "rows=0 rejected{definition_cut}=10",
+		"ipfix-opt-scope-0":            "rows=0 rejected{scope}=14 unknown=12",
+		"ipfix-opt-scope>count":        "rows=0 rejected{scope}=14 unknown=12",
+		"ipfix-pen-cut":                "rows=0 rejected{definition_cut}=12",
+		"ipfix-set-id-reserved":        "rows=1 skipped{reserved_set}=52",
+		"ipfix-set-len-0":              "rows=0 rejected{set_length}=48",
+		"ipfix-varlen-cut":             "rows=0 rejected{short_set}=26",
+		"ipfix-varlen-first-overflow":  "rows=0 rejected{record_cut}=37",
+		"ipfix-varlen-ok":              "rows=2",
+		"ipfix-varlen-overflow16":      "rows=0 rejected{record_cut}=32",
+		"ipfix-varlen-overflow8":       "rows=0 rejected{record_cut}=30",
+		"ipfix-varlen-zero":            "rows=20",
+		"ipfix-withdraw+data":          "rows=1 unknown=48",
+		"ipfix-withdraw-all+data":      "rows=1 unknown=48",
+		"v5-count-1-of-3":              "rows=1 skipped{trailing}=96",
+		"v5-count-30-cut":              "rows=0 rejected{record_count}=140",
+		"v5-count-65535-empty":         "rows=0 rejected{record_count}=24",
+		"v5-ok":                        "rows=2",
+		"v5-short-header":              "rows=0 rejected{short_header}=20",
+		"v9-count-0":                   "rows=2",
+		"v9-count-1-two-sets":          "rows=2",
+		"v9-count-65535":               "rows=2",
+		"v9-cut-mid-record":            "rows=0 rejected{set_length}=60",
+		"v9-data-before-template":      "rows=0 unknown=48",
+		"v9-dup-fields":                "rows=1",
+		"v9-known-then-bad-set":        "rows=2 rejected{set_length}=4",
+		"v9-many-fields-300":           "rows=1",
+		"v9-ok":                        "rows=2",
+		"v9-opt-field-len-wrap":        "rows=0 rejected{field_length}=22 unknown=52",
+		"v9-opt-len>set":               "rows=0 rejected{definition_cut}=14 unknown=12",
+		"v9-opt-scope+len=0":           "rows=0 skipped{padding}=2 rejected{zero_fields}=6 unknown=12",
+		"v9-opt-scope-len-odd":         "rows=0 rejected{scope}=18 unknown=13",
+		"v9-redefine-same-packet":      "rows=3",
+		"v9-set-len-0":                 "rows=0 rejected{set_length}=48",
+		"v9-set-len-3":                 "rows=0 rejected{set_length}=48",
+		"v9-set-len-4":                 "rows=2 skipped{padding}=4",
+		"v9-set-len>packet":            "rows=0 rejected{set_length}=48",
+		"v9-short-header":              "rows=0 rejected{short_header}=11",
+		"v9-tmpl-0-fields+data":        "rows=0 rejected{zero_fields}=4 unknown=26",
+		"v9-tmpl-counter-len-16+data":  "rows=0 rejected{field_length}=20 unknown=31",
+		"v9-tmpl-fieldlen-5000+data":   "rows=0 rejected{short_set}=48",
+		"v9-tmpl-fieldlen-65535+data":  "rows=0 rejected{record_length}=40 unknown=48",
+		"v9-tmpl-huge-count":           "rows=0 rejected{definition_cut}=36",
+		"v9-tmpl-id-255":               "rows=0 skipped{reserved_set}=26 rejected{template_id}=36",
+		"v9-tmpl-ip-len-50+data":       "rows=0 rejected{field_length}=32 unknown=117",
+		"v9-tmpl-zero-len-fields+data": "rows=0 rejected{field_length}=12 unknown=26",
+		"v9-unknown-and-known-set":     "rows=2 unknown=48",
+	}
+	cases := malformed(t)
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		if strings.HasPrefix(name, "sf-") {
+			continue // sFlow: below, and in its own package
+		}
+		t.Run(name, func(t *testing.T) {
+			tab := newTable(flow.Schema)
+			d := newDecoder(tab, netflow.Options{})
+			bytes := 0
+			for _, p := range cases[name] {
+				bytes += len(p)
+			}
+			feedAll(d, cases[name]...)
+			if got := verdict(d, tab); got != want[name] {
+				t.Errorf("got  %s\nwant %s", got, want[name])
+			}
+			if d.Tally.Bytes() != uint64(bytes) {
+				t.Errorf("%d bytes accounted for of %d", d.Tally.Bytes(), bytes)
+			}
+		})
+	}
+}
+
+// Whatever came before, a good exporter's next template and data are decoded, and nothing takes long or much memory.
+func TestGoodAfterAnyMalformed(t *testing.T) {
+	cases := malformed(t)
+	tab := newTable(columns("src_addr", "bytes", "packets"))
+	d := newDecoder(tab, netflow.Options{})
+	n := 0
+	start := time.Now()
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		for i, p := range cases[name] {
+			feedAll(d, p)
+			before := tab.rows()
+			r := feedAll(d, msg9(7, 1, set(0, tmpl(300, common...))), msg9(7, 2, set(300, commonRecord, commonRecord)))
+			if got := column[uint64](tab, "bytes"); r[1].Rows != 2 || tab.rows() != before+2 || got[len(got)-1] != 1024 {
+				t.Errorf("after %s.%d: %+v", name, i, r)
+			}
+			n++
+		}
+	}
+	if n != 125 {
+		t.Errorf("%d examples, want 125", n)
+	}
+	if took := time.Since(start); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+}
+
+// An exporter can make the store keep no more than its limits, and others go on.
+func TestTemplateFloodIsBounded(t *testing.T) {
+	limits := netflow.Limits{Exporters: 3, PerExporter: 100, Templates: 250, Age: time.Hour}
+	tab := newTable(columns("bytes"))
+	s := netflow.NewStore(limits)
+	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	addr := func(i int) [16]byte { a := exporter; a[15] = byte(i); return a }
+	total := uint64(0)
+	for x := range 5 {
+		for i := range 300 {
+			p := msg9(uint32(i/50), uint32(i), set(0, tmpl(uint16(256+i), 1, 4, 2, uint16(1+i%8)), tmpl(uint16(1256+i), common...)))
+			total += uint64(len(p))
+			d.Now = int64(i) * 1e6
+			d.Decode(&netflow.Datagram{Payload: p, Addr: addr(x)})
+		}
+	}
+	exporters, templates, different := s.Size()
+	if exporters != 3 || templates != 250 || different > 9 {
+		t.Errorf("%d exporters with %d templates, %d different; want 3, 250, at most 9", exporters, templates, different)
+	}
+	if d.Tally.Rejected[netflow.TooManyTemplates] == 0 || d.Tally.Bytes() != total {
+		t.Errorf("of %d bytes %d are accounted for: %+v", total, d.Tally.Bytes(), d.Tally)
+	}
+	// What is known stays known under the flood, and room comes back with age.
+	d.Now = int64(59 * time.Minute)
+	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(256, make([]byte, 5))), Addr: addr(0)}); r.Rows != 1 {
+		t.Errorf("a known template is gone: %+v", r)
+	}
+	s.Expire(int64(65 * time.Minute))
+	exporters, templates, different = s.Size()
+	if exporters != 1 || templates != 1 || different != 1 {
+		t.Errorf("after an hour %d exporters, %d templates, %d different are left; the one that was used should be", exporters, templates, different)
+	}
+	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(0, tmpl(400, common...))), Addr: addr(4)}); r.Bad != netflow.None {
+		t.Errorf("no room after the age: %v", r.Bad)
+	}
+}
+
+// A definition that is not possible takes the one it was to replace with it: the data is of the new one.
+func TestInvalidRedefinitionRemovesTheTemplate(t *testing.T) {
+	tab := newTable(columns("bytes"))
+	d := newDecoder(tab, netflow.Options{})
+	data := msg9(0, 3, set(256, commonRecord))
+	rs := feedAll(d, msg9(0, 1, set(0, tmpl(256, common...))), data, msg9(0, 2, set(0, tmpl(256, 8, 5))), data)
+	if rs[1].Rows != 1 || rs[2].Bad != netflow.FieldLength || len(rs[3].Unknown) != 1 {
+		t.Errorf("results %+v", rs)
+	}
+}
+
+// Withdrawals end a template, all data templates or all options templates of their domain, and no others.
+func TestWithdrawal(t *testing.T) {
+	define := func(domain uint32) []byte {
+		return msg10(domain, 0, set(2, tmpl(256, 1, 4), tmpl(257, 2, 4)), set(3, u16s(300, 2, 1, 302, 4, 305, 4)))
+	}
+	probe := func(d *netflow.Decoder, domain uint32) (known [3]bool) {
+		for i, id := range []uint16{256, 257, 300} {
+			known[i] = len(feedAll(d, msg10(domain, 0, set(id, make([]byte, 8))))[0].Unknown) == 0
+		}
+		return known
+	}
+	for _, c := range []struct {
+		name     string
+		withdraw []byte
+		want     [3]bool
+	}{
+		{"one", set(2, u16s(256, 0)), [3]bool{false, true, true}},
+		{"all data", set(2, u16s(2, 0)), [3]bool{false, false, true}},
+		{"all options", set(3, u16s(3, 0)), [3]bool{true, true, false}},
+		{"nothing known", set(2, u16s(999, 0)), [3]bool{true, true, true}},
+	} {
+		d := newDecoder(newTable(columns("bytes")), netflow.Options{})
+		feedAll(d, define(1), define(2), msg10(1, 0, c.withdraw))
+		if got := probe(d, 1); got != c.want {
+			t.Errorf("withdraw %s: known %v, want %v", c.name, got, c.want)
+		}
+		if got := probe(d, 2); got != [3]bool{true, true, true} {
+			t.Errorf("withdraw %s: the other domain has %v left", c.name, got)
+		}
+	}
+}
+
+// FuzzDecode: any two datagrams, in any order of template and data, account for every byte, make no more records than bytes, and
+// leave the decoder as it was for others.
+func FuzzDecode(f *testing.F) {
+	for _, c := range malformed(f) {
+		f.Add(c[0], c[len(c)-1])
+	}
+	f.Add(msg10(1, 0, set(2, tmpl(256, 96, 0xffff, 70, 3, 1, 3)), set(256, []byte{3, 'a', 'b', 'c', 0, 1, 0x11, 1, 2, 3})),
+		msg10(1, 0, set(3, u16s(300, 3, 1, 302, 4, 305, 4, 160, 8))))
+	schema := flow.Schema
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		tab := newTable(schema)
+		d := newDecoder(tab, netflow.Options{Window: time.Hour})
+		feedAll(d, a, b, a, b)
+		if n := uint64(2*len(a) + 2*len(b)); d.Tally.Bytes() != n {
+			t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), n, d.Tally)
+		}
+		if d.Tally.Records != uint64(tab.rows()) || tab.rows() > 2*len(a)+2*len(b) {
+			t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, tab.rows(), 2*len(a)+2*len(b))
+		}
+		before := tab.rows()
+		feedAll(d, msg9(99, 1, set(0, tmpl(300, common...))), msg9(99, 2, set(300, commonRecord)))
+		if tab.rows() != before+1 {
+			t.Errorf("a good datagram was not decoded afterwards")
+		}
+		if got := column[uint64](tab, "bytes"); got[len(got)-1] != 1024 {
+			t.Errorf("a good datagram has %d bytes, want 1024", got[len(got)-1])
+		}
+	})
+}
+
+func TestReasonsHaveNames(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range netflow.Reasons() {
+		if s := r.String(); s == "" || seen[s] {
+			t.Errorf("reason %d is named %q", r, s)
+		}
+		seen[r.String()] = true
+	}
+	if diff := cmp.Diff("", netflow.Padding.Sentence()); diff != "" {
+		t.Error(diff)
+	}
+}

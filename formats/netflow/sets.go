@@ -1,0 +1,280 @@
+package netflow
+
+import "encoding/binary"
+
+// definitions is how many definitions of a template set are judged before they are published.
+const definitions = 64
+
+// templateV5 is the record of NetFlow v5, which no exporter sends: the same way leads to its columns.
+var templateV5 = &Template{Version: V5, fixed: recordV5, Fields: []Field{
+	{ID: 8, Len: 4}, {ID: 12, Len: 4}, {ID: 15, Len: 4}, {ID: 10, Len: 2}, {ID: 14, Len: 2}, {ID: 2, Len: 4}, {ID: 1, Len: 4},
+	{ID: 22, Len: 4}, {ID: 21, Len: 4}, {ID: 7, Len: 2}, {ID: 11, Len: 2}, {ID: unusedID, Len: 1}, {ID: 6, Len: 1}, {ID: 4, Len: 1},
+	{ID: 5, Len: 1}, {ID: 16, Len: 2}, {ID: 17, Len: 2}, {ID: 9, Len: 1}, {ID: 13, Len: 1}, {ID: unusedID, Len: 2},
+}}
+
+// unusedID is paddingOctets (RFC 7011).
+const unusedID = 210
+
+// datagramV5 decodes the records behind a v5 header, whose count has been checked against the bytes.
+func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
+	n := int(h.Count)
+	d.k.n[constSampling] = uint64(h.Sampling)
+	d.fixed(d.v5, g.Payload, h.Len, n)
+	d.Tally.Decoded += uint64(n * recordV5)
+	r.Rows, r.Used = n, true
+	if v := d.view(g.Addr, true); v != nil {
+		d.number(v, h, n)
+	}
+}
+
+// sets walks the sets of a v9 or IPFIX message.
+func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
+	be := binary.BigEndian
+	p, at, end := g.Payload, h.Len, h.End
+	w := walk{d: d, g: g, h: h, r: r, v: d.view(g.Addr, false)}
+	if end-at < headerSet {
+		r.Used = true // a message without sets is only a sign of life
+	}
+	for end-at >= headerSet {
+		id, n := be.Uint16(p[at:]), int(be.Uint16(p[at+2:]))
+		if n < headerSet || n > end-at {
+			w.bad(SetLength, at, end-at)
+			w.uncounted = true
+			at = end
+			break
+		}
+		switch {
+		case h.Version == V9 && id < 2, h.Version == IPFIX && (id == 2 || id == 3):
+			w.templates(at+headerSet, at+n, id == 1 || id == 3)
+		case id < 256:
+			d.Tally.Skipped[ReservedSet] += uint64(n)
+			r.Used = true
+		default:
+			w.data(id, at, at+n)
+		}
+		at += n
+	}
+	d.Tally.Skipped[Padding] += uint64(end - at)
+	if g.Again || w.v == nil {
+		return
+	}
+	units := w.records
+	if h.Version == V9 {
+		units, w.uncounted = 1, false
+	}
+	if w.uncounted {
+		units = -1
+	}
+	d.number(w.v, h, units)
+}
+
+// walk is the way through one message.
+type walk struct {
+	d *Decoder
+	g *Datagram
+	h *Header
+	r *Result
+	v *exporterView // nil: the exporter has told nothing yet
+
+	rated     bool // the sampling constants are those of v.snap
+	records   int  // data records of all kinds
+	uncounted bool // there were others that could not be counted
+}
+
+// bad counts n rejected bytes at a place of the payload.
+func (w *walk) bad(why Reason, at, n int) {
+	w.d.Tally.Rejected[why] += uint64(n)
+	if w.r.Bad == None {
+		w.r.Bad, w.r.BadAt = why, at
+	}
+}
+
+// templates takes the definitions in payload[at:end], behind the header of their set.
+func (w *walk) templates(at, end int, options bool) {
+	d, version := w.d, w.h.Version
+	d.Tally.Decoded += headerSet
+	n := 0
+	d.changes = d.changes[:0]
+	for at < end {
+		def := &d.defs[n]
+		*def = parseDefinition(w.g.Payload[at:end], version, options, def.fields)
+		if def.len == 0 {
+			d.Tally.Skipped[Padding] += uint64(end - at)
+			break
+		}
+		c := change{key: templateKey(version, w.h.Domain, def.id), def: def, size: def.len, all: def.withdraw && def.id < 256 && def.why == None}
+		if c.all {
+			c.key = templateKey(version, w.h.Domain, 0)
+		}
+		switch {
+		case def.why != None:
+			w.bad(def.why, at, def.len)
+			c.size = 0
+			if def.id >= 256 && w.v != nil { // what it was to replace is not what the exporter sends any more
+				d.changes = append(d.changes, c)
+				n++
+			}
+		case def.withdraw && w.v == nil, w.known(def, c.key):
+			d.Tally.Decoded += uint64(def.len)
+			w.r.Used = true
+		default:
+			d.changes = append(d.changes, c)
+			n++
+		}
+		at += def.len
+		if n == len(d.defs) {
+			w.apply(at)
+			n = 0
+		}
+	}
+	w.apply(at)
+}
+
+// known says whether the definition is what the exporter's template already is, and keeps it from growing old.
+func (w *walk) known(def *definition, key uint64) bool {
+	if w.v == nil || def.withdraw || len(w.d.changes) > 0 {
+		return false
+	}
+	i, ok := w.v.snap.find(key)
+	if !ok || !w.v.snap.entries[i].t.same(def, w.h.Version) {
+		return false
+	}
+	touch(w.v.snap.entries[i].seen, w.d.Now)
+	return true
+}
+
+// apply publishes the changes collected.
+func (w *walk) apply(at int) {
+	d := w.d
+	if len(d.changes) == 0 {
+		return
+	}
+	if w.v == nil {
+		w.v = d.view(w.g.Addr, true)
+	}
+	if w.v != nil {
+		d.Tally.Templates += uint64(d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now))
+		w.v = d.view(w.g.Addr, false)
+	}
+	for i := range d.changes {
+		switch c := &d.changes[i]; {
+		case c.size == 0:
+		case c.taken:
+			d.Tally.Decoded += uint64(c.size)
+			w.r.Used = true
+		default:
+			w.bad(TooManyTemplates, at, c.size)
+		}
+	}
+	d.changes = d.changes[:0]
+}
+
+// data decodes the data set in payload[at:end], its header included.
+func (w *walk) data(id uint16, at, end int) {
+	d, v := w.d, w.v
+	i, ok := 0, false
+	if v != nil {
+		key := templateKey(w.h.Version, w.h.Domain, id)
+		if i, ok = v.index, v.key == key; !ok {
+			if i, ok = v.snap.find(key); ok {
+				v.key, v.index = key, i
+			}
+		}
+	}
+	if !ok {
+		d.unknown = append(d.unknown, Span{at, end})
+		d.Tally.Unknown += uint64(end - at)
+		w.uncounted = true
+		return
+	}
+	touch(v.snap.entries[i].seen, d.Now)
+	if v.snap.entries[i].t.Options {
+		w.options(v.snap.entries[i].t, at, end)
+		return
+	}
+	if !w.rated {
+		w.rate()
+	}
+	plan := d.plan(v, i)
+	from, n, to, rest := at+headerSet, 0, end, Padding
+	if plan.rec != 0 {
+		n = (end - from) / plan.rec
+		d.fixed(plan, w.g.Payload, from, n)
+		to = from + n*plan.rec
+	} else {
+		var cut bool
+		if n, to, cut = d.variable(plan, w.g.Payload, from, end); cut {
+			rest = RecordCut
+		}
+	}
+	w.records += n
+	w.r.Rows += n
+	w.close(at, to, end, n, rest)
+}
+
+// close counts the bytes of a data set: records up to to, the rest for a reason.
+func (w *walk) close(at, to, end, n int, rest Reason) {
+	t := &w.d.Tally
+	if n == 0 {
+		to = at
+		if end-at > headerSet && rest == Padding {
+			rest = ShortSet
+		}
+	}
+	t.Decoded += uint64(to - at)
+	if rest == Padding {
+		t.Skipped[Padding] += uint64(end - to)
+		w.r.Used = true
+		return
+	}
+	w.bad(rest, to, end-to)
+	w.r.Used = w.r.Used || n > 0
+	w.uncounted = true
+}
+
+// options reads an options data set.
+func (w *walk) options(t *Template, at, end int) {
+	d := w.d
+	told, init, records, decoded, why := optionsData(w.g.Payload[at+headerSet:end], t, w.h.Domain, d.samplers[:0])
+	d.samplers = told
+	w.records += records
+	if why == ShortSet && end-at == headerSet || why == None {
+		why = Padding
+	}
+	if len(told) > 0 || init != 0 {
+		d.store.tell(w.v.exp, w.h.Domain, told, init)
+		w.v = d.view(w.g.Addr, false)
+		w.rated, d.kAt = false, -1
+	} else if records > 0 {
+		d.Tally.Skipped[OptionsData] += uint64(headerSet + decoded)
+		at += headerSet + decoded
+		w.r.Used = true
+		if why == Padding {
+			d.Tally.Skipped[Padding] += uint64(end - at)
+		} else {
+			w.bad(why, at, end-at)
+			w.uncounted = true
+		}
+		return
+	}
+	w.close(at, at+headerSet+decoded, end, records, why)
+}
+
+// rate sets the constants that depend on what the exporter has told about itself.
+func (w *walk) rate() {
+	w.rated = true
+	k, snap := &w.d.k, w.v.snap
+	dom := snap.domain(w.h.Domain)
+	k.n[constSampling] = snap.rate(dom)
+	k.samplers = nil
+	if dom != nil {
+		k.samplers = dom.samplers
+	} else if len(snap.domains) == 1 { // some routers send options from another domain than their data
+		k.samplers = snap.domains[0].samplers
+	}
+	if w.h.Version == IPFIX {
+		if ms := snap.init(w.h.Domain); ms != 0 {
+			k.uptime, k.hasUptime = uint32(uint64(k.clock/1e6)-ms), true
+		}
+	}
+}

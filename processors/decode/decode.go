@@ -1,0 +1,233 @@
+package decode
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
+)
+
+// decode is one lane.
+type decode struct {
+	env   *sdk.Env
+	cfg   *Config
+	store *netflow.Store
+	hold  sdk.Shared // on the store
+	books *sdk.Books
+
+	netflow *netflow.Decoder
+	wanted  [versions]bool
+	outputs outputs
+	parked  park
+
+	payload, addr, port, received int // columns of the input, -1: not there
+
+	// What the call at hand works on.
+	parent *sdk.Batch // what the rows being made come of
+	out    sdk.Out
+	worst  sdk.Outcome
+	dg     netflow.Datagram
+
+	records uint64 // of the tally, that the books have
+}
+
+// versions is above all version numbers of the NetFlow family.
+const versions = 11
+
+func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
+	d := &decode{env: env, cfg: cfg, books: env.Books}
+	col := func(name string) int { return env.In.Index(name) }
+	d.payload, d.addr, d.port, d.received = col("payload"), col("exporter_addr"), col("exporter_port"), col("received")
+	if d.payload < 0 || d.addr < 0 || d.received < 0 {
+		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
+	}
+	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
+		return netflow.NewStore(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.hold, d.store = hold, hold.Object().(*netflow.Store)
+	d.outputs.init(d)
+	d.parked.init(d)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
+	for v := range uint16(versions) {
+		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
+	}
+	return d, nil
+}
+
+// Process decodes a batch of datagrams.
+func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
+	d.begin(out)
+	d.parked.retry()
+	d.of(b)
+	payloads := b.Bytes(d.payload)
+	addrs := sdk.Values[[16]byte](b, d.addr)
+	received := sdk.Values[int64](b, d.received)
+	var ports []uint16
+	if d.port >= 0 {
+		ports = sdk.Values[uint16](b, d.port)
+	}
+	g := &d.dg
+	for i, p := range payloads {
+		g.Payload, g.Addr, g.Received, g.Again = p, addrs[i], received[i], false
+		if ports != nil {
+			g.Port = ports[i]
+		}
+		d.datagram(b)
+	}
+	d.run() // the payloads may be gone when this call returns
+	g.Payload = nil
+	d.parked.close()
+	d.parent = nil
+	b.Done(d.worst)
+	b.Release()
+	d.end(noLimit)
+	return nil
+}
+
+// begin and end stand around each call of the core.
+func (d *decode) begin(out sdk.Out) {
+	d.out, d.worst = out, sdk.Delivered
+	d.netflow.Now = d.env.Now().UnixNano()
+}
+
+// end gives out at most limit of the batches that are ready, brings the books up to date and says whether more are ready.
+func (d *decode) end(limit int) (more bool) {
+	d.run()
+	made := d.netflow.Tally.Records - d.records
+	d.records += made
+	d.books.Produced.Add(made)
+	d.outputs.rows += int64(made)
+	more = d.outputs.give(limit)
+	d.books.Open.Set(d.outputs.rows)
+	d.books.Held.Set(int64(d.parked.n))
+	d.out = nil
+	return more
+}
+
+// run ends what the codecs have begun: afterwards no payload is looked into, and their rows are in the batches. A codec must run
+// before another one puts rows into the same batches, for each writes from the row on that it found when it asked.
+func (d *decode) run() { d.netflow.Run() }
+
+const (
+	noLimit = 1 << 30
+	most    = 4 // batches that Tick, Flush and Drain may give out at a time
+)
+
+// of says what the rows to come are made of, and where they go.
+func (d *decode) of(b *sdk.Batch) {
+	if d.parent != b {
+		d.run() // codecs ask for the batch again, and it is then derived of the new parent
+		d.parent = b
+	}
+}
+
+// datagram decodes one datagram of the input batch and settles what becomes of it. Which codec it is for is told by its first 16
+// bits: the version of the NetFlow family.
+func (d *decode) datagram(in *sdk.Batch) {
+	g := &d.dg
+	v := version(g.Payload)
+	if protocol := protocolOf(v); protocol != "" && !d.wanted[v] {
+		d.books.Drop(reasonNotSelected, 1)
+		d.worst = max(d.worst, sdk.Dropped)
+		return
+	}
+	r := d.netflow.Decode(g)
+	switch {
+	case r.Why != netflow.None:
+		d.refuse(in, g.Received, g.Payload, r.Why.String(), r.Why.Sentence(), false)
+	case len(r.Unknown) > 0:
+		d.parked.add(in, g, &r)
+	default:
+		d.used(in, g.Received, g.Payload, r.Used, r.Bad)
+	}
+}
+
+func version(p []byte) uint16 {
+	if len(p) < 2 {
+		return 0
+	}
+	return binary.BigEndian.Uint16(p)
+}
+
+// protocolOf is the name of a version; empty if it is none that is decoded.
+func protocolOf(version uint16) string {
+	switch version {
+	case netflow.V5:
+		return "netflow5"
+	case netflow.V9:
+		return "netflow9"
+	case netflow.IPFIX:
+		return "ipfix"
+	}
+	return ""
+}
+
+// used ends a datagram of which nothing waits: something of it was used, or all of it was bad, or a part.
+func (d *decode) used(of *sdk.Batch, received int64, payload []byte, used bool, bad netflow.Reason) {
+	if used || bad == netflow.None {
+		d.books.Consumed.Add(1)
+	}
+	if bad != netflow.None {
+		d.refuse(of, received, payload, bad.String(), bad.Sentence(), used)
+	}
+}
+
+// refuse sends a datagram, or a part of one, to the stream of errors. The core counts it.
+func (d *decode) refuse(of *sdk.Batch, received int64, payload []byte, code, message string, part bool) {
+	d.out.Error(of, sdk.Fault{Code: code, Message: message, Received: received, Format: "datagram", Payload: payload, Part: part})
+}
+
+// Tick gives out what has waited, forgets what is old, and counts what was lost.
+func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err error) {
+	ns := now.UnixNano()
+	d.store.Expire(ns)
+	lost := d.store.Settle(ns)
+	d.books.Lost(lostFlows, lost.Flows)
+	d.books.Lost(lostDatagrams, lost.Messages)
+	if blocked {
+		return false, nil
+	}
+	d.begin(out)
+	d.parked.retry()
+	d.parked.expire(ns)
+	d.run()
+	d.outputs.finish(nil, false)
+	return d.end(most), nil
+}
+
+// Flush gives out what is held of a partition.
+func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, more bool, err error) {
+	d.begin(out)
+	d.parked.retry()
+	if force {
+		d.parked.drop(p, p == nil)
+	}
+	d.run()
+	d.outputs.finish(p, p == nil)
+	held = d.parked.of(p)
+	more = d.end(most)
+	return held, more, nil
+}
+
+// Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.
+func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) {
+	d.begin(out)
+	d.parked.retry()
+	d.parked.drop(nil, why != sdk.Stopping)
+	d.run()
+	d.outputs.finish(nil, true)
+	return d.end(most), nil
+}
+
+// Close gives back what is shared.
+func (d *decode) Close() error {
+	return d.hold.Close()
+}

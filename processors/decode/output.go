@@ -1,0 +1,126 @@
+package decode
+
+import (
+	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
+)
+
+// outputs are the batches being built: one for each partition, and one for what has none. The codecs fill them by [Open] and
+// [Full]; the rows they put in come of decode.parent.
+//
+// A batch begins in the size class that the partition's last one fitted, so that a trickle costs little memory, and moves to the
+// largest when that is full.
+type outputs struct {
+	d     *decode
+	out   *sdk.Schema
+	names *flow.Names
+	grow  *sdk.Gather
+	parts map[*sdk.Partition]*output
+	last  *output
+	ready []*sdk.Batch // sealed, to be given out
+	rows  int64        // in batches being built or ready
+}
+
+type output struct {
+	part  *sdk.Partition
+	batch *sdk.Batch // nil: none is open
+	size  int        // rows that the next one should have room for
+}
+
+const smallest = 256
+
+func (o *outputs) init(d *decode) {
+	o.d, o.out = d, d.env.Out[0]
+	o.names = flow.NewNames(o.out)
+	o.grow = sdk.NewGather(o.out, o.out)
+	o.parts = map[*sdk.Partition]*output{}
+}
+
+// Open returns the batch of the parent's partition.
+func (o *outputs) Open() *sdk.Batch {
+	p := o.d.parent.Range().Partition
+	t := o.last
+	if t == nil || t.part != p {
+		if t = o.parts[p]; t == nil {
+			t = &output{part: p, size: smallest}
+			o.parts[p] = t
+		}
+		o.last = t
+	}
+	if t.batch == nil {
+		t.batch = o.d.env.NewBatch(o.out, t.size)
+		o.names.Open(t.batch)
+	}
+	t.batch.Derive(o.d.parent)
+	return t.batch
+}
+
+// Full moves a batch to a larger class, or gives it out.
+func (o *outputs) Full(b *sdk.Batch) {
+	t := o.last
+	b.Seal()
+	if b.Size() < sdk.MaxRows {
+		t.size = sdk.MaxRows
+		t.batch = o.resized(b, sdk.MaxRows)
+		return
+	}
+	t.batch = nil
+	o.ready = append(o.ready, b)
+}
+
+// resized is a copy of a sealed batch with room for rows rows, which takes its place.
+func (o *outputs) resized(b *sdk.Batch, rows int) *sdk.Batch {
+	n := o.d.env.NewBatch(o.out, rows)
+	o.grow.Append(n, b, nil, b.Rows())
+	o.names.Continue(n, b)
+	n.Derive(b)
+	b.Done(sdk.Delivered)
+	b.Release()
+	return n
+}
+
+// finish makes the open batches ready: of partition p, or of all.
+func (o *outputs) finish(p *sdk.Partition, all bool) {
+	if !all {
+		if t := o.parts[p]; t != nil {
+			o.seal(t)
+		}
+		return
+	}
+	for _, t := range o.parts {
+		o.seal(t)
+	}
+}
+
+func (o *outputs) seal(t *output) {
+	if b := t.batch; b != nil {
+		t.batch = nil
+		b.Seal()
+		// Kept in a large class, a few rows of each of many partitions would hold the memory of many.
+		if t.size = sdk.SizeClass(b.Rows()); t.size < b.Size() && b.Rows() < b.Size()/4 {
+			b = o.resized(b, b.Rows())
+			b.Seal()
+		}
+		o.ready = append(o.ready, b)
+	}
+	if t.part != nil { // the next segment, or another lane's; a partition's life ends some time
+		delete(o.parts, t.part)
+		if o.last == t {
+			o.last = nil
+		}
+	}
+}
+
+// give gives out at most limit of the batches that are ready and says whether more are.
+func (o *outputs) give(limit int) (more bool) {
+	n := min(limit, len(o.ready))
+	for i, b := range o.ready[:n] {
+		o.rows -= int64(b.Rows())
+		o.d.out.Emit(0, b)
+		o.ready[i] = nil
+	}
+	left := copy(o.ready, o.ready[n:])
+	clear(o.ready[left:])
+	o.ready = o.ready[:left]
+	return left > 0
+}

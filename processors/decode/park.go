@@ -1,0 +1,225 @@
+package decode
+
+import (
+	"encoding/binary"
+
+	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
+)
+
+// park keeps datagrams with data sets whose template has not come yet. What of a datagram could be decoded has been; what waits
+// is a datagram of its own, made of the header and the unknown sets, copied out of the receive buffer. It is tried again when its
+// exporter has told something new. What is held is bounded in bytes and in age.
+type park struct {
+	d       *decode
+	waiting []*parked
+	n       int // len(waiting): datagrams held
+	bytes   int
+	version uint64 // of the store at the last try
+	stay    *stay  // of the input batch at hand
+}
+
+// parked is one datagram that waits.
+type parked struct {
+	stay    *stay
+	dg      netflow.Datagram
+	mark    netflow.Mark // what the exporter had told at the last try
+	at      int64        // when it was parked, ns
+	used    bool         // something of the datagram was used
+	bad     netflow.Reason
+	whole   []byte // the original, where a part was bad and nothing was used: it may yet be refused as a whole
+	bytes   int
+	resolve bool
+}
+
+// stay is the promise of one input batch that some of its datagrams wait. The input itself, whose payloads are lent, goes.
+type stay struct {
+	batch *sdk.Batch // without rows
+	n     int
+	worst sdk.Outcome
+}
+
+// overhead of a parked datagram in bytes, beside its payload.
+const overhead = 256
+
+func (k *park) init(d *decode) { k.d = d }
+
+// add parks what of a datagram has no template.
+func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
+	d := k.d
+	p := &parked{dg: *g, used: r.Used, bad: r.Bad}
+	size := r.Header
+	for _, s := range r.Unknown {
+		size += s.To - s.From
+	}
+	p.bytes = size + overhead
+	if r.Used && r.Bad != netflow.None { // the rest will be consumed in any case
+		d.refuse(in, g.Received, g.Payload, r.Bad.String(), r.Bad.Sentence(), true)
+		p.bad = netflow.None
+	} else if r.Bad != netflow.None {
+		p.bytes += len(g.Payload)
+	}
+	if k.bytes+p.bytes > int(d.cfg.Park.Bytes) {
+		p.dg.Payload, p.whole = g.Payload, g.Payload
+		if k.lost(in, p) == sdk.Dropped {
+			d.worst = max(d.worst, sdk.Dropped)
+		}
+		return
+	}
+	p.dg.Payload = remains(g.Payload, r)
+	if p.bad != netflow.None {
+		p.whole = append([]byte(nil), g.Payload...)
+	}
+	p.dg.Again = true
+	p.at = d.netflow.Now
+	p.mark = d.store.Mark(g.Addr)
+	if k.stay == nil {
+		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
+		k.stay.batch.Derive(in)
+	}
+	p.stay = k.stay
+	p.stay.n++
+	k.waiting = append(k.waiting, p)
+	k.n++
+	k.bytes += p.bytes
+}
+
+// remains is a datagram of the header and the unknown sets.
+func remains(payload []byte, r *netflow.Result) []byte {
+	size := r.Header
+	for _, s := range r.Unknown {
+		size += s.To - s.From
+	}
+	b := append(make([]byte, 0, size), payload[:r.Header]...)
+	for _, s := range r.Unknown {
+		b = append(b, payload[s.From:s.To]...)
+	}
+	if r.Version == netflow.IPFIX {
+		binary.BigEndian.PutUint16(b[2:], uint16(len(b)))
+	}
+	return b
+}
+
+// close ends an input batch: nothing more of it will be parked.
+func (k *park) close() {
+	if s := k.stay; s != nil {
+		k.stay = nil
+		s.leave()
+	}
+}
+
+func (s *stay) leave() {
+	if s.n--; s.n == 0 {
+		s.batch.Done(s.worst)
+		s.batch.Release()
+	}
+}
+
+// retry decodes what waits and whose exporter has told something new.
+func (k *park) retry() {
+	v := k.d.store.Version()
+	if k.n == 0 || v == k.version {
+		return
+	}
+	k.version = v
+	for _, p := range k.waiting {
+		m := k.d.store.Mark(p.dg.Addr)
+		if m == p.mark {
+			continue
+		}
+		p.mark = m
+		k.d.of(p.stay.batch)
+		r := k.d.netflow.Decode(&p.dg)
+		p.used = p.used || r.Used
+		if p.bad == netflow.None {
+			p.bad = r.Bad
+		}
+		if len(r.Unknown) > 0 {
+			// The group may look into the old payload until it has run, so the rest is a new one.
+			p.dg.Payload = remains(p.dg.Payload, &r)
+			continue
+		}
+		p.resolve = true
+	}
+	k.d.run()
+	k.sweep(func(p *parked) bool {
+		if p.resolve {
+			payload := p.dg.Payload
+			if p.whole != nil {
+				payload = p.whole
+			}
+			k.d.used(p.stay.batch, p.dg.Received, payload, p.used, p.bad)
+		}
+		return p.resolve
+	})
+	k.d.parent = nil // a promise that comes back from the pool may have the same address
+}
+
+// expire drops what has waited too long at now.
+func (k *park) expire(now int64) {
+	if k.n == 0 {
+		return
+	}
+	k.sweep(func(p *parked) bool {
+		old := now-p.at >= int64(k.d.cfg.Park.Age)
+		if old {
+			p.stay.worst = max(p.stay.worst, k.lost(p.stay.batch, p))
+		}
+		return old
+	})
+}
+
+// drop drops what waits: of partition p, or of all; all false and p nil: what has no partition.
+func (k *park) drop(p *sdk.Partition, all bool) {
+	k.sweep(func(x *parked) bool {
+		if !all && x.stay.batch.Range().Partition != p {
+			return false
+		}
+		x.stay.worst = max(x.stay.worst, k.lost(x.stay.batch, x))
+		return true
+	})
+}
+
+// lost ends a datagram whose template did not come.
+func (k *park) lost(of *sdk.Batch, p *parked) sdk.Outcome {
+	d := k.d
+	switch {
+	case p.used:
+		d.books.Consumed.Add(1)
+		d.refuse(of, p.dg.Received, p.dg.Payload, string(reasonNoTemplate), "the template of these data sets did not come", true)
+	case p.bad != netflow.None:
+		d.refuse(of, p.dg.Received, p.whole, p.bad.String(), p.bad.Sentence(), false)
+	default:
+		d.books.Drop(reasonNoTemplate, 1)
+		return sdk.Dropped
+	}
+	return sdk.Delivered
+}
+
+// sweep takes out those for which gone says yes, and lets their input batches go.
+func (k *park) sweep(gone func(*parked) bool) {
+	kept := k.waiting[:0]
+	for _, p := range k.waiting {
+		if !gone(p) {
+			kept = append(kept, p)
+			continue
+		}
+		k.bytes -= p.bytes
+		p.stay.leave()
+	}
+	clear(k.waiting[len(kept):])
+	k.waiting, k.n = kept, len(kept)
+}
+
+// of is how many datagrams of a partition wait; of all, if it is nil.
+func (k *park) of(p *sdk.Partition) (n int) {
+	if p == nil {
+		return k.n
+	}
+	for _, x := range k.waiting {
+		if x.stay.batch.Range().Partition == p {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,140 @@
+// Package decode is the processor that makes flows of datagrams: NetFlow v5, NetFlow v9 and IPFIX, told apart by their first
+// bytes. Exporters may speak any of them, all at once, through the same source.
+//
+// The wire formats are the codecs' matter (formats/netflow). This package owns what is between them and the pipeline: the open
+// output batches, one for each partition; the datagrams that wait for their template (parked, bounded in bytes and age); and
+// the books, in which each datagram is consumed, held, dropped or refused, and each flow produced.
+package decode
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
+)
+
+// Config of the processor.
+type Config struct {
+	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	DefaultSamplingRate uint32        `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none: one packet in so many was looked at" example:"1000"`
+	TimeWindow          time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
+	Park                Park          `yaml:"park" doc:"data that arrived before its template"`
+	Templates           Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
+}
+
+// Park bounds what waits for templates.
+type Park struct {
+	Bytes sdk.Size      `yaml:"bytes" doc:"most memory of waiting datagrams in each lane" example:"4MiB"`
+	Age   time.Duration `yaml:"age" doc:"how long a datagram waits for its template; then it is dropped as no_template" example:"10s"`
+}
+
+// Templates bounds what is remembered of exporters.
+type Templates struct {
+	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time"`
+	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
+	Total       int           `yaml:"total" doc:"most templates of all exporters"`
+	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
+}
+
+// Reasons for which datagrams are dropped, and for which records are lost before Weir.
+const (
+	reasonNoTemplate  sdk.Reason = "no_template"  // its template did not come in time, or there was no room to wait
+	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
+
+	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
+	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9
+)
+
+// protocols that can be named.
+var protocols = []string{"netflow5", "netflow9", "ipfix"}
+
+// Validate finds what is wrong with the options.
+func (c *Config) Validate() error {
+	var ps sdk.Problems
+	wrong := func(path, message, help string) {
+		ps = append(ps, &sdk.Problem{Path: path, Message: message, Help: help})
+	}
+	for i, p := range c.Protocols {
+		if !slices.Contains(protocols, p) {
+			wrong(fmt.Sprintf("protocols[%d]", i), fmt.Sprintf("%q is not a protocol that is decoded", p), "write "+strings.Join(protocols, ", ")+"; or leave `protocols` out for all")
+		}
+	}
+	if c.DefaultSamplingRate < 1 {
+		wrong("default_sampling_rate", "a sampling rate is 1 or more", "1 means that every packet was looked at")
+	}
+	if c.TimeWindow < 0 {
+		wrong("time_window", fmt.Sprintf("%v is less than 0", c.TimeWindow), "0 leaves all times as they are")
+	}
+	if c.Park.Bytes < 0 || c.Park.Bytes > maxPark {
+		wrong("park.bytes", fmt.Sprintf("%v is outside 0 to %v", c.Park.Bytes, sdk.Size(maxPark)), "0 drops data that has no template at once")
+	}
+	if c.Park.Age < 0 {
+		wrong("park.age", fmt.Sprintf("%v is less than 0", c.Park.Age), "")
+	}
+	for _, n := range []struct {
+		path string
+		v    int
+	}{{"templates.exporters", c.Templates.Exporters}, {"templates.per_exporter", c.Templates.PerExporter}, {"templates.total", c.Templates.Total}} {
+		if n.v < 1 || n.v > maxTemplates {
+			wrong(n.path, fmt.Sprintf("%d is outside 1 to %d", n.v, maxTemplates), "")
+		}
+	}
+	if c.Templates.Age < time.Second {
+		wrong("templates.age", fmt.Sprintf("%v is less than a second", c.Templates.Age), "exporters send their templates every few minutes: take an hour at least")
+	}
+	return ps.Err()
+}
+
+const (
+	maxPark      = 1 << 30
+	maxTemplates = 10_000_000
+)
+
+// Plugin declares the processor.
+var Plugin = sdk.Plugin{
+	Spec: sdk.Spec{
+		Kind: sdk.KindProcessor,
+		Type: "decode",
+		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX",
+		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
+
+Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
+number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
+others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
+are not multiplied. A number that is too big for its column becomes the column's largest.`,
+		Config: func() any {
+			l := netflow.DefaultLimits
+			return &Config{
+				DefaultSamplingRate: 1,
+				TimeWindow:          24 * time.Hour,
+				Park:                Park{Bytes: 1 << 20, Age: 2 * time.Second},
+				Templates:           Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
+			}
+		},
+		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{flow.Schema}, nil },
+		Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string {
+			needs := []string{"payload", "exporter_addr", "received"}
+			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
+				needs = append(needs, "exporter_port")
+			}
+			return needs
+		},
+		Input: func(_ any, in *sdk.Schema) error {
+			for _, f := range sdk.Datagram.Fields() {
+				if i := in.Index(f.Name); f.Name != "exporter_port" && (i < 0 || in.Field(i).Type != f.Type) {
+					return &sdk.Problem{Message: fmt.Sprintf("decode reads datagrams, and its input has no column %s of type %s", f.Name, f.Type),
+						Help: "put it directly behind a source of datagrams: udp, pcap, kafka or generate"}
+				}
+			}
+			return nil
+		},
+		KeepsRange: true,
+		Parks:      true,
+		Reasons:    []sdk.Reason{reasonNoTemplate, reasonNotSelected},
+	},
+	Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) { return newDecode(env, cfg.(*Config)) },
+}

@@ -1,0 +1,36 @@
+package sdk
+
+import (
+	"net"
+	"net/netip"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+func TestAppendAddr(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var a [16]byte
+		copy(a[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "addr"))
+		if rapid.Bool().Draw(t, "v4") {
+			copy(a[:], "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\xff\xff")
+		}
+		want := netip.AddrFrom16(a).Unmap().String()
+		if a == ([16]byte{}) {
+			want = ""
+		}
+		if got := string(AppendAddr(nil, &a)); got != want {
+			t.Fatalf("%v is written %q, want %q", a, got, want)
+		}
+	})
+	if got := AppendAddr(nil, new([16]byte)); len(got) != 0 {
+		t.Errorf("the unknown address is written %q", got)
+	}
+}
+
+func TestAppendMAC(t *testing.T) {
+	const v = 0x0a0b0c0d0e0f
+	if got, want := string(AppendMAC(nil, v)), (net.HardwareAddr{10, 11, 12, 13, 14, 15}).String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

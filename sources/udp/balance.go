@@ -1,0 +1,127 @@
+//go:build linux
+
+package udp
+
+import (
+	"errors"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirflow/weir/bpf"
+)
+
+// balancer is how a group's datagrams are spread; part of the group and under its mutex.
+type balancer struct {
+	asked  Balance        // by the generation that came last; empty: nothing had to be balanced yet
+	used   string         // for people
+	prog   *bpf.Reuseport // loaded, if it could be; its maps hold the sockets whatever program is attached
+	random bool           // classic BPF is attached, or will be again when nobody is leaving
+}
+
+var choices = map[Balance]bpf.Choice{BalancePacket: bpf.ByPacket, BalanceSource: bpf.BySource, BalanceDomain: bpf.ByDomain}
+
+// balance puts what cfg asks for in force; fd is any socket of the group. What cannot be done is done as well as can be, and said.
+func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
+	if cfg.Balance == g.asked || g.asked == "" && cfg.workers() == 1 && !cfg.SharePort {
+		return
+	}
+	g.asked, g.used, g.random = cfg.Balance, string(cfg.Balance), false
+	choice, program := choices[cfg.Balance]
+	if !program {
+		// A program of a predecessor, or of the generation before, may be attached.
+		if err := bpf.Detach(fd); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+			log.Warn("another rule of balancing stays in force", "listen", g.bound, "error", err)
+		}
+		return
+	}
+	err := g.load()
+	if err == nil {
+		err = g.prog.Attach(fd, choice)
+	}
+	if err == nil {
+		return
+	}
+	g.used = "kernel's hash of addresses and ports"
+	// A predecessor's sockets would be among those chosen from, by numbers that change as they close.
+	if cfg.Balance == BalancePacket && !cfg.SharePort && bpf.AttachRandom(fd, 1) == nil {
+		g.random, g.used = true, "random choice"
+	} else if derr := bpf.Detach(fd); derr != nil && !errors.Is(derr, unix.ENOPROTOOPT) {
+		err = errors.Join(err, derr)
+	}
+	log.Info("balancing by the "+g.used+" instead of by "+string(cfg.Balance), "listen", g.bound, "why", bpf.Why(err))
+}
+
+var loadPrograms = bpf.LoadReuseport // another in tests of systems that refuse it
+
+// load loads the programs, and puts the sockets that are open in their slots.
+func (g *group) load() (err error) {
+	if g.prog != nil {
+		return nil
+	}
+	p, err := loadPrograms()
+	if err != nil {
+		return err
+	}
+	for w, s := range g.sockets {
+		if s != nil {
+			if err := p.Put(w, s.fd); err != nil {
+				return errors.Join(err, p.Close())
+			}
+		}
+	}
+	g.prog = p
+	return g.spread()
+}
+
+// joined takes a new socket in.
+func (g *group) joined(s *socket) error {
+	if g.prog != nil {
+		if err := g.prog.Put(s.worker, s.fd); err != nil {
+			return err
+		}
+		g.prog.Depth(s.worker).Empty()
+	}
+	return g.spread()
+}
+
+// leaving is called when a socket is no longer among g.sockets and before it leaves the kernel's group.
+func (g *group) leaving(s *socket) error {
+	if g.random {
+		// Numbers shift while sockets leave: hash until all have.
+		return bpf.Detach(s.fd)
+	}
+	return g.spread()
+}
+
+// spread says among which sockets is chosen: those of the first workers, without a gap.
+func (g *group) spread() error {
+	n := 0
+	for n < len(g.sockets) && g.sockets[n] != nil {
+		n++
+	}
+	if g.prog != nil {
+		limit := uint32(0)
+		if n > 0 {
+			limit = uint32(max(64, receiveBuffer(g.sockets[0].fd)*2/4*3/truesize))
+		}
+		return g.prog.Choose(n, limit)
+	}
+	if g.random && n > 0 && n == g.open {
+		return bpf.AttachRandom(g.sockets[0].fd, n)
+	}
+	return nil
+}
+
+// truesize is what the kernel charges a receive buffer for a datagram of 1000 to 1472 bytes.
+const truesize = 2304
+
+// depth is where the reader of a worker reports how far it is; nil if nobody asks.
+func (g *group) depth(w int) *bpf.Depth {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.prog == nil || g.asked != BalancePacket {
+		return nil
+	}
+	return g.prog.Depth(w)
+}

@@ -1,0 +1,207 @@
+//go:build linux
+
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+// group is the sockets of one address: one SO_REUSEPORT group. It is shared by the generations of a node, so that a reload
+// changes readers, not sockets: nothing leaves the port while a new generation takes over.
+type group struct {
+	mu      sync.Mutex
+	want    netip.AddrPort // as configured
+	bound   netip.AddrPort // with the port the system chose, once a socket is bound
+	sockets []*socket      // by worker; nil where none is open or the last one is leaving
+	open    int            // sockets not closed, those leaving included
+	balancer
+}
+
+// socket is one member of a group.
+type socket struct {
+	fd      int
+	group   *group
+	worker  int
+	holders int  // readers of it, of this generation and the next; under group.mu
+	left    bool // it is out of the group; under group.mu
+
+	mu    sync.Mutex
+	drops uint32 // the kernel's count when it was last read
+}
+
+// open takes hold of a socket of the address for each worker.
+func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
+	for w := range cfg.workers() {
+		r, err := s.worker(l, w, cfg)
+		if err != nil {
+			return out, err
+		}
+		out = append(out, r)
+	}
+	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", out[0].(*reader).sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(out[0].(*reader).sock.fd)))
+	return out, nil
+}
+
+func (s *source) worker(l listen, w int, cfg *Config) (*reader, error) {
+	shared, err := s.env.Share("udp/"+l.String(), func(context.Context) (io.Closer, error) { return &group{want: l.AddrPort}, nil })
+	if err != nil {
+		return nil, err
+	}
+	sock, err := shared.Object().(*group).hold(w, cfg, s.env.Log)
+	if errors.Is(err, unix.EAFNOSUPPORT) && l.any { // no IPv6 here
+		if err := shared.Close(); err != nil {
+			return nil, err
+		}
+		return s.worker(listen{netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port()), false}, w, cfg)
+	}
+	if err != nil {
+		return nil, errors.Join(notReady(l.AddrPort, err), shared.Close())
+	}
+	r, err := newReader(s, sock, shared)
+	if err != nil {
+		return nil, errors.Join(err, sock.release(), shared.Close())
+	}
+	return r, nil
+}
+
+// hold returns the socket of worker w with one more holder, opening it if there is none.
+func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for len(g.sockets) <= w {
+		g.sockets = append(g.sockets, nil)
+	}
+	if s := g.sockets[w]; s != nil {
+		g.balance(cfg, s.fd, log)
+		if err := g.spread(); err != nil {
+			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
+		}
+		s.holders++
+		return s, nil
+	}
+	at := g.want
+	if g.open > 0 {
+		at = g.bound
+	} else if !cfg.SharePort {
+		// A second process of the same user could join the group unnoticed, and each would get half of the datagrams. Without
+		// SO_REUSEPORT the kernel says whether the port is taken.
+		fd, err := bind(at, false, nil)
+		if err != nil {
+			return nil, err
+		}
+		unix.Close(fd)
+	}
+	fd, err := bind(at, true, func(fd int) error {
+		setReceiveBuffer(fd, int(cfg.ReceiveBuffer))
+		// Refused before kernel 5.1: the time of the read is taken then.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if g.bound, err = localAddr(fd); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	if got := receiveBuffer(fd); w == 0 && got < int(cfg.ReceiveBuffer) {
+		log.Warn("the receive buffer is smaller than asked for, so bursts may be lost: raise net.core.rmem_max or give the process CAP_NET_ADMIN",
+			"listen", g.bound, "asked", cfg.ReceiveBuffer, "got", sdk.Size(got))
+	}
+	g.open++
+	g.balance(cfg, fd, log)
+	s := &socket{fd: fd, group: g, worker: w, holders: 1}
+	g.sockets[w] = s
+	if err := g.joined(s); err != nil {
+		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
+	}
+	return s, nil
+}
+
+func (g *group) address() netip.AddrPort {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.bound
+}
+
+// rule of balancing in force, for people.
+func (g *group) rule() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.used == "" {
+		return "none"
+	}
+	return g.used
+}
+
+// Close is called when nobody holds the group. Its sockets are closed by then, by those who held them.
+func (g *group) Close() error {
+	if g.prog != nil {
+		return g.prog.Close()
+	}
+	return nil
+}
+
+// leave takes the socket out of its group, if the caller is its only holder: what comes from now on goes to the others of the
+// group, of this process or of its successor, and what it has can be read to the end. With another holder there is nothing
+// to do, and other is true.
+func (s *socket) leave() (other bool, err error) {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	if s.holders > 1 {
+		return true, nil
+	}
+	if s.left {
+		return false, nil
+	}
+	s.left = true
+	s.group.sockets[s.worker] = nil // who comes now gets a fresh one
+	return false, errors.Join(s.group.leaving(s), disconnect(s.fd))
+}
+
+// release gives up one hold; the last one closes the socket.
+func (s *socket) release() error {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	if s.holders--; s.holders > 0 {
+		return nil
+	}
+	return s.group.drop(s)
+}
+
+// drop closes a socket that nobody holds.
+func (g *group) drop(s *socket) error {
+	if !s.left {
+		g.sockets[s.worker] = nil
+	}
+	g.open--
+	return errors.Join(unix.Close(s.fd), g.spread())
+}
+
+// newDrops is how many datagrams the kernel has dropped at the socket since the last call, by whichever holder.
+func (s *socket) newDrops() uint64 {
+	// SO_MEMINFO has the count also when no datagram comes that could carry it (SO_RXQ_OVFL), and costs nothing per datagram.
+	var m [9]uint32
+	size := uint32(unsafe.Sizeof(m))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&size)), 0)
+	if e != 0 {
+		return 0
+	}
+	const memDrops = 8
+	n := m[memDrops] - s.drops // the counter wraps at 32 bits
+	s.drops = m[memDrops]
+	return uint64(n)
+}

@@ -1,0 +1,132 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+const (
+	maxDatagram   = 65535 // no payload of UDP is longer
+	portableRows  = 64
+	portableBytes = 256 << 10
+
+	// grace is how long datagrams already on their way into a socket may take to arrive when it has been told to stop.
+	grace = 20 * time.Millisecond
+)
+
+// portable reads one socket datagram by datagram with what the standard library has: for systems without recvmmsg. Datagrams
+// are copied, and kernel drops cannot be seen.
+type portable struct {
+	src     *source
+	conn    *net.UDPConn
+	part    *sdk.Partition
+	next    int64
+	buf     []byte
+	stopped atomic.Bool
+	ending  bool // stopped, and the last read found nothing
+	ended   bool
+}
+
+func openPortable(s *source, l listen, cfg *Config) (*portable, error) {
+	network := "udp"
+	if l.Addr().Is4() {
+		network = "udp4"
+	}
+	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(l.AddrPort))
+	if err != nil {
+		return nil, notReady(l.AddrPort, err)
+	}
+	if err := conn.SetReadBuffer(int(cfg.ReceiveBuffer)); err != nil {
+		s.env.Log.Warn("the system refuses the receive buffer asked for; bursts may be lost", "listen", l.AddrPort, "asked", cfg.ReceiveBuffer, "error", err)
+	}
+	p := &portable{src: s, conn: conn, buf: make([]byte, maxDatagram)}
+	p.part = s.partition(p.local(), 0)
+	return p, nil
+}
+
+func (p *portable) local() netip.AddrPort {
+	a := p.conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (p *portable) stop() {
+	p.stopped.Store(true)
+	p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)) // wakes a Read under way; a closed socket needs no waking
+}
+
+func (p *portable) Partition() *sdk.Partition       { return p.part }
+func (p *portable) Ready() <-chan struct{}          { return nil }
+func (p *portable) Close(ctx context.Context) error { return p.conn.Close() }
+
+func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if p.ended {
+		return nil, io.EOF
+	}
+	stopped := p.stopped.Load()
+	if stopped {
+		wait = grace
+	}
+	// A deadline that has passed fails the read even if a datagram is there: the end is believed at the second time only.
+	p.conn.SetReadDeadline(time.Now().Add(max(wait, time.Millisecond)))
+	var b *sdk.Batch
+	rows, bytes := 0, 0
+	for rows < portableRows && bytes < portableBytes {
+		n, from, err := p.conn.ReadFromUDPAddrPort(p.buf)
+		if err != nil {
+			if b != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+				break // what is wrong with the socket will be so the next time
+			}
+			return nil, fmt.Errorf("reading UDP on %s: %w", p.local(), err)
+		}
+		if b == nil {
+			b = p.src.env.NewBatch(p.src.cols.schema, portableRows)
+			p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)) // what is here already
+		}
+		p.src.cols.set(b, rows, p.buf[:n], from, p.src.env.Now().UnixNano())
+		rows++
+		bytes += n
+	}
+	if b == nil {
+		if p.ending {
+			p.ended = true
+			return nil, io.EOF
+		}
+		p.ending = stopped
+		return nil, nil
+	}
+	p.ending = false
+	b.SetRows(rows)
+	b.Seal()
+	b.Root(sdk.Range{Partition: p.part, First: p.next, Last: p.next + int64(rows) - 1})
+	p.next += int64(rows)
+	p.src.received(rows)
+	return b, nil
+}
+
+// set writes one row, copying the payload.
+func (c *columns) set(b *sdk.Batch, row int, payload []byte, from netip.AddrPort, received int64) {
+	if c.payload >= 0 {
+		b.SetBytes(c.payload, row, payload)
+	}
+	if c.addr >= 0 {
+		sdk.Claim[[16]byte](b, c.addr, row, 1)[0] = from.Addr().As16()
+	}
+	if c.port >= 0 {
+		sdk.Claim[uint16](b, c.port, row, 1)[0] = from.Port()
+	}
+	if c.received >= 0 {
+		sdk.Claim[int64](b, c.received, row, 1)[0] = received
+	}
+}

@@ -1,0 +1,138 @@
+package udp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"syscall"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+// receiver is a reader that can be told to stop, by another goroutine.
+type receiver interface {
+	sdk.Reader
+	stop()
+	local() netip.AddrPort
+}
+
+// source hands out one reader for each socket. The sockets are open when it has been made, so that a port in use is found
+// before anything runs.
+type source struct {
+	env     *sdk.Env
+	cols    columns
+	mu      sync.Mutex // of books and of what follows
+	readers []receiver
+	given   int
+	stopped bool
+}
+
+func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
+	s := &source{env: env, cols: resolve(env)}
+	for _, text := range cfg.Listen {
+		l, err := parseListen(text)
+		if err != nil {
+			return nil, err
+		}
+		rs, err := s.open(l, cfg)
+		s.readers = append(s.readers, rs...)
+		if err != nil {
+			return nil, errors.Join(err, s.Close(context.Background()))
+		}
+	}
+	return s, nil
+}
+
+func (s *source) Accept(context.Context) (sdk.Reader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || s.given == len(s.readers) {
+		return nil, io.EOF
+	}
+	s.given++
+	return s.readers[s.given-1], nil
+}
+
+func (s *source) Stop(context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	for _, r := range s.readers {
+		r.stop()
+	}
+	return nil
+}
+
+// Close gives up the sockets of readers that nobody accepted; the others have been closed.
+func (s *source) Close(ctx context.Context) (err error) {
+	s.mu.Lock()
+	left := s.readers[s.given:]
+	s.given, s.stopped = len(s.readers), true
+	s.mu.Unlock()
+	for _, r := range left {
+		err = errors.Join(err, r.Close(ctx))
+	}
+	return err
+}
+
+// received counts for all readers: Books are written by one at a time.
+func (s *source) received(n int) {
+	s.mu.Lock()
+	s.env.Books.Received.Add(uint64(n))
+	s.mu.Unlock()
+}
+
+func (s *source) lost(n uint64) {
+	if n == 0 {
+		return
+	}
+	s.mu.Lock()
+	s.env.Books.Lost(ReasonKernelDrops, n)
+	s.mu.Unlock()
+}
+
+func (s *source) partition(a netip.AddrPort, worker int) *sdk.Partition {
+	return &sdk.Partition{Source: s.env.Node, Name: fmt.Sprintf("%s/%d", a, worker), Life: uint64(s.env.Now().UnixNano())}
+}
+
+// columns are where the schema has what a datagram gives, -1 for what nobody needs.
+type columns struct {
+	schema                        *sdk.Schema
+	payload, addr, port, received int
+}
+
+func resolve(env *sdk.Env) columns {
+	s := sdk.Datagram
+	if len(env.Out) > 0 {
+		s = env.Out[0]
+	}
+	at := func(col int) int { return s.Index(sdk.Datagram.Field(col).Name) }
+	return columns{s, at(sdk.DatagramPayload), at(sdk.DatagramExporterAddr), at(sdk.DatagramExporterPort), at(sdk.DatagramReceived)}
+}
+
+// notReady says in words what a failed bind means.
+func notReady(a netip.AddrPort, err error) error {
+	on := "all addresses"
+	if !a.Addr().IsUnspecified() {
+		on = a.Addr().String()
+	}
+	n := &sdk.NotReady{What: fmt.Sprintf("cannot receive on UDP port %d of %s", a.Port(), on), Err: err}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		n.What, n.Err = fmt.Sprintf("UDP port %d of %s is in use", a.Port(), on), nil
+		n.Do = "stop the process that has it (`ss -ulpn` shows which), choose another port, or say `share_port: true` if it is to be taken over"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		n.What, n.Err = fmt.Sprintf("no permission to receive on UDP port %d", a.Port()), nil
+		n.Do = "choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine", a.Addr()), nil
+		n.Do = "listen on one of its addresses (`ip address` lists them) or on 0.0.0.0"
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		n.What, n.Err = fmt.Sprintf("this machine has no IPv6, and %s needs it", a), nil
+		n.Do = "listen on an IPv4 address or on 0.0.0.0"
+	}
+	return n
+}
