@@ -268,7 +268,7 @@ func (d *driver) call(name string, most int, f func() error) {
 func (d *driver) until(name string, f func() (more bool, err error)) {
 	d.t.Helper()
 	for n, more := 0, true; more; n++ {
-		if n == 10000 {
+		if n == 1000 {
 			d.t.Fatalf("%s: %s says more after %d calls", d.w.name, name, n)
 		}
 		d.call(name, 4, func() (err error) { more, err = f(); return err })
