@@ -143,9 +143,8 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		if first := ids[n.ID]; first != nil && n.ID != "" {
 			r.say(CodeDuplicateID, n.At, after(n.At, n.ID, 0), n.path, "choose another id",
 				"the id `%s` belongs to the %s on line %d already", n.ID, first.Kind, first.At.Line)
-			return
-		}
-		if n.ID != "" {
+			n.ID += " (again)" // package plan sees both, so that it does not miss the second, and `from` finds the first
+		} else if n.ID != "" {
 			ids[n.ID] = n
 		}
 		p.Nodes = append(p.Nodes, n)
