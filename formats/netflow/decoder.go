@@ -25,7 +25,8 @@ type Options struct {
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine; several share a [Store].
 //
-// Sets of one plan wait as a group that looks into the datagrams' payloads: call [Decoder.Run] before they go.
+// Sets of one plan wait as a group that looks into the datagrams' payloads: call [Decoder.Run] before they go. A few groups wait
+// side by side, since exporters mix IPv4 and IPv6; so records of different templates may change their order.
 type Decoder struct {
 	// Tally counts bytes and records of all datagrams so far; it is the caller's to read and to reset.
 	Tally Tally
@@ -47,10 +48,14 @@ type Decoder struct {
 	h   Header
 	r   Result
 	k   consts
-	kAt int // of k in ks, -1 if it is not there yet
+	kID uint64 // changes with k
 
-	group group
-	batch *sdk.Batch // the one with the group's rows; nil: ask
+	groups [groupsMost]group
+	used   int        // groups that wait
+	at     int        // row of the first record of the first group
+	wait   int        // records of all groups
+	bytes  int        // payload they look into
+	batch  *sdk.Batch // where their rows go; nil: ask
 
 	span     span           // of the operation that runs
 	scratch  unsafe.Pointer // rows of operations that fill
@@ -63,19 +68,21 @@ type Decoder struct {
 
 // group is sets of one plan that run together.
 type group struct {
-	plan  *Plan
-	rec   int
-	at    int // row of the first record
-	rows  int
-	bytes int
-	refs  []ref   // sets
-	segs  [][]ref // by segment, for templates with fields of variable length
-	ks    []consts
+	plan *Plan
+	rec  int // bytes of a record; 0: segments
+	rows int
+	refs []ref   // sets
+	segs [][]ref // by segment, for templates with fields of variable length
+	ks   []consts
+	kID  uint64 // of the last of ks
 }
 
-// groupBytes is how much payload a group looks into: half of a first-level cache, so that each operation finds the bytes there
-// that the one before it read.
-const groupBytes = 16 << 10
+const (
+	// groupBytes is how much payload groups look into: half of a first-level cache, so that each operation finds the bytes there
+	// that the one before it read.
+	groupBytes = 16 << 10
+	groupsMost = 4
+)
 
 // exporterView is a lane's own view of an exporter: its snapshot with a plan beside each template.
 type exporterView struct {
@@ -156,7 +163,7 @@ func (d *Decoder) Decode(g *Datagram) Result {
 // Run decodes the group that waits. Afterwards no payload is looked into any more, and the next record asks for the batch to
 // go on with.
 func (d *Decoder) Run() {
-	d.runGroup()
+	d.runGroups()
 	d.batch = nil
 	if len(d.numbers) > 0 {
 		d.store.observe(d.numbers)
@@ -167,7 +174,7 @@ func (d *Decoder) Run() {
 // begin sets the constants of a datagram.
 func (d *Decoder) begin(g *Datagram, h *Header) {
 	k := &d.k
-	d.kAt = -1
+	d.kID++
 	k.addr = g.Addr
 	k.clock = h.Exported
 	k.low, k.span = -1<<63, 1<<64-1
@@ -261,46 +268,65 @@ func (d *Decoder) number(v *exporterView, h *Header, units int) {
 	d.numbers = append(d.numbers, seen{v.seq, h.Sequence, units})
 }
 
-// room makes sure that there is a batch with room for a set of plan p, as a part of the group, and says how much.
-func (d *Decoder) room(p *Plan) int {
+// room finds the group for a set of plan p, and says how many records the batch has room for: one at least.
+func (d *Decoder) room(p *Plan) (*group, int) {
 	for {
 		if d.batch == nil {
 			d.batch = d.rows.Open()
-			d.group.at = d.batch.Rows()
+			d.at = d.batch.Rows()
 		}
-		g := &d.group
-		if g.rows > 0 && (g.plan != p || g.bytes >= groupBytes) {
-			d.runGroup()
+		if d.bytes >= groupBytes {
+			d.runGroups()
 		}
-		if n := d.batch.Size() - g.at - g.rows; n > 0 {
-			if g.rows == 0 {
-				g.plan, g.rec = p, p.rec
-				if len(g.segs) < p.segs {
-					g.segs = append(g.segs, make([][]ref, p.segs-len(g.segs))...)
-				}
-			}
-			if d.kAt < 0 {
-				d.kAt = len(g.ks)
+		if n := d.batch.Size() - d.at - d.wait; n > 0 {
+			g := d.group(p)
+			if g.kID != d.kID {
+				g.kID = d.kID
 				g.ks = append(g.ks, d.k)
 			}
-			return n
+			return g, n
 		}
-		d.runGroup()
+		d.runGroups()
 		b := d.batch
 		d.batch = nil
 		d.rows.Full(b)
 	}
 }
 
+// group finds the group of a plan, or begins it.
+func (d *Decoder) group(p *Plan) *group {
+	for i := range d.groups[:d.used] {
+		if d.groups[i].plan == p {
+			return &d.groups[i]
+		}
+	}
+	if d.used == len(d.groups) {
+		d.runGroups()
+	}
+	g := &d.groups[d.used]
+	d.used++
+	g.plan, g.rec, g.kID = p, p.rec, 0
+	if len(g.segs) < p.segs {
+		g.segs = append(g.segs, make([][]ref, p.segs-len(g.segs))...)
+	}
+	return g
+}
+
+// add takes n records, size bytes from at on, into a group.
+func (d *Decoder) add(g *group, payload []byte, at, n, size int) {
+	g.refs = append(g.refs, ref{p: unsafe.Pointer(unsafe.SliceData(payload)), at: uint32(at), n: uint32(n), k: uint32(len(g.ks) - 1)})
+	g.rows += n
+	d.wait += n
+	d.bytes += size
+}
+
 // fixed adds n records of fixed length at a place of a payload.
 func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	d.Tally.Records += uint64(n)
 	for n > 0 {
-		m := min(n, d.room(p))
-		g := &d.group
-		g.refs = append(g.refs, ref{p: unsafe.Pointer(unsafe.SliceData(payload)), at: uint32(at), n: uint32(m), k: uint32(d.kAt)})
-		g.rows += m
-		g.bytes += m * p.rec
+		g, room := d.room(p)
+		m := min(n, room)
+		d.add(g, payload, at, m, m*p.rec)
 		n -= m
 		at += m * p.rec
 	}
@@ -312,11 +338,10 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 	least := p.t.MinRecord()
 	base := unsafe.Pointer(unsafe.SliceData(payload))
 	for end-at >= least && !cut {
-		room := d.room(p)
-		g := &d.group
+		g, room := d.room(p)
 		m, from := 0, at
 		for m < room && end-at >= least {
-			next, ok := g.record(p, payload, base, at, end, uint32(d.kAt))
+			next, ok := g.record(p, payload, base, at, end, uint32(len(g.ks)-1))
 			if !ok {
 				g.cutBack(m)
 				cut = true
@@ -326,9 +351,7 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 			m++
 		}
 		if m > 0 {
-			g.refs = append(g.refs, ref{p: base, at: uint32(from), n: uint32(m), k: uint32(d.kAt)})
-			g.rows += m
-			g.bytes += at - from
+			d.add(g, payload, from, m, at-from)
 			n += m
 		}
 	}
@@ -369,32 +392,44 @@ func (g *group) cutBack(m int) {
 }
 
 // segment returns the refs from which an operation counts. In a plan of fixed length that is the sets themselves.
-func (d *Decoder) segment(i int) []ref {
-	if d.group.rec != 0 {
-		return d.group.refs
+func (g *group) segment(i int) []ref {
+	if g.rec != 0 {
+		return g.refs
 	}
-	return d.group.segs[i]
+	return g.segs[i]
 }
 
-// runGroup decodes the sets that wait into the batch.
-func (d *Decoder) runGroup() {
-	g := &d.group
-	if g.rows == 0 {
-		return
+// runGroups decodes the sets that wait into the batch.
+func (d *Decoder) runGroups() {
+	for i := range d.groups[:d.used] {
+		g := &d.groups[i]
+		if g.rows > 0 {
+			d.runGroup(g)
+			d.at += g.rows
+			d.batch.SetRows(d.at)
+		}
+		for i := range g.segs {
+			g.segs[i] = g.segs[i][:0]
+		}
+		g.refs, g.ks, g.rows = g.refs[:0], g.ks[:0], 0
 	}
+	d.used, d.wait, d.bytes = 0, 0, 0
+}
+
+func (d *Decoder) runGroup(g *group) {
 	b, x := d.batch, &d.span
-	x.ks, x.rec = g.ks, uintptr(g.rec)
+	x.g, x.ks, x.rec = g, g.ks, uintptr(g.rec)
 	for i := range g.plan.ops {
 		o := &g.plan.ops[i]
 		x.refs, x.off, x.len = g.refs, o.off, o.len
 		if !o.base && o.parts == nil {
-			x.refs = d.segment(o.seg)
+			x.refs = g.segment(o.seg)
 		}
 		if o.values != nil {
-			o.values(d, b, g.at, g.rows, o, x)
+			o.values(d, b, d.at, g.rows, o, x)
 			continue
 		}
-		dst := unsafe.Add(b.Claim(o.col, g.at, g.rows), g.at*o.width)
+		dst := unsafe.Add(b.Claim(o.col, d.at, g.rows), d.at*o.width)
 		if o.fill {
 			o.run(d.scratch, g.rows, x)
 			merge(dst, d.scratch, g.rows, o.width)
@@ -405,24 +440,17 @@ func (d *Decoder) runGroup() {
 			d.Tally.Clamped += clampTimes(dst, g.rows, x.refs, g.ks)
 		}
 		if o.rate {
-			d.defaultRates(dst)
+			d.defaultRates(g, dst)
 		}
 	}
-	b.SetRows(g.at + g.rows)
-	g.at += g.rows
-	for i := range g.segs {
-		g.segs[i] = g.segs[i][:0]
-	}
-	g.refs, g.ks, g.rows, g.bytes = g.refs[:0], g.ks[:0], 0, 0
-	d.kAt = -1
 }
 
 // defaultRates fills what nobody told.
-func (d *Decoder) defaultRates(dst unsafe.Pointer) {
-	rates := unsafe.Slice((*uint64)(dst), d.group.rows)
-	for i := range d.group.refs {
-		r := &d.group.refs[i]
-		if d.group.ks[r.k].n[constSampling] == 0 {
+func (d *Decoder) defaultRates(g *group, dst unsafe.Pointer) {
+	rates := unsafe.Slice((*uint64)(dst), g.rows)
+	for i := range g.refs {
+		r := &g.refs[i]
+		if g.ks[r.k].n[constSampling] == 0 {
 			for j, v := range rates[:r.n] {
 				if v == 0 {
 					rates[j] = d.opt.DefaultRate
