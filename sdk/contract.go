@@ -91,7 +91,8 @@ func (w Why) String() string {
 type Out interface {
 	// Emit gives out b, sealed, at a port. An empty batch is taken and settled.
 	Emit(port int, b *Batch)
-	// Error sends a refused record of the input batch of to the reserved stream `errors`.
+	// Error sends a refused record to the reserved stream `errors`. of is the input batch it came in, or a batch derived of that and
+	// not yet done: what a processor keeps of an input whose data it has given back.
 	Error(of *Batch, f Fault)
 }
 

@@ -151,7 +151,8 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 		for i := range 300 {
 			p := msg9(uint32(i/50), uint32(i), set(0, tmpl(uint16(256+i), 1, 4, 2, uint16(1+i%8)), tmpl(uint16(1256+i), common...)))
 			total += uint64(len(p))
-			d.Decode(&netflow.Datagram{Payload: p, Addr: addr(x), Received: int64(i) * 1e6})
+			d.Now = int64(i) * 1e6
+			d.Decode(&netflow.Datagram{Payload: p, Addr: addr(x)})
 		}
 	}
 	exporters, templates, different := s.Size()
@@ -162,7 +163,8 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 		t.Errorf("of %d bytes %d are accounted for: %+v", total, d.Tally.Bytes(), d.Tally)
 	}
 	// What is known stays known under the flood, and room comes back with age.
-	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(256, make([]byte, 5))), Addr: addr(0), Received: int64(59 * time.Minute)}); r.Rows != 1 {
+	d.Now = int64(59 * time.Minute)
+	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(256, make([]byte, 5))), Addr: addr(0)}); r.Rows != 1 {
 		t.Errorf("a known template is gone: %+v", r)
 	}
 	s.Expire(int64(65 * time.Minute))
@@ -170,8 +172,40 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 	if exporters != 1 || templates != 1 || different != 1 {
 		t.Errorf("after an hour %d exporters, %d templates, %d different are left; the one that was used should be", exporters, templates, different)
 	}
-	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(0, tmpl(400, common...))), Addr: addr(4), Received: int64(65 * time.Minute)}); r.Bad != netflow.None {
+	if r := d.Decode(&netflow.Datagram{Payload: msg9(0, 1, set(0, tmpl(400, common...))), Addr: addr(4)}); r.Bad != netflow.None {
 		t.Errorf("no room after the age: %v", r.Bad)
+	}
+}
+
+// Templates of very many fields have a limit of their own: the memory of all is bounded, and what was replaced is gone.
+func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
+	tab := newTable(columns("bytes"))
+	s := netflow.NewStore(netflow.Limits{Exporters: 10, PerExporter: 100, Templates: 100, Age: time.Hour})
+	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	wide := func(i int) []byte { // 1,000 fields, different each
+		fs := []uint16{1, 4, uint16(10000 + i), 1}
+		for len(fs) < 2000 {
+			fs = append(fs, 9999, 1)
+		}
+		return set(0, tmpl(uint16(256+i), fs...))
+	}
+	taken := 0
+	for i := range 50 {
+		if feedAll(d, msg9(0, 0, wide(i)))[0].Bad == netflow.None {
+			taken++
+		}
+	}
+	if taken != 3 {
+		t.Errorf("%d templates of 1,000 fields were taken, want 3 of 3,200 fields in all", taken)
+	}
+	for i := range 3 { // withdrawn by a definition that is not possible
+		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 5))))
+	}
+	if _, templates, different := s.Size(); templates != 0 || different != 0 {
+		t.Errorf("%d templates, %d different are left", templates, different)
+	}
+	if r := feedAll(d, msg9(0, 0, wide(7)))[0]; r.Bad != netflow.None {
+		t.Errorf("no room afterwards: %v", r.Bad)
 	}
 }
 

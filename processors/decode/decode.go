@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -33,7 +34,9 @@ type decode struct {
 	worst  sdk.Outcome
 	dg     netflow.Datagram
 
-	records uint64 // of the tally, that the books have
+	records  uint64        // of the tally, that the books have
+	reported netflow.Tally // as of the last report
+	reportAt time.Time
 }
 
 // versions is above all version numbers of the NetFlow family.
@@ -56,8 +59,8 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.outputs.init(d)
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
-	for version, name := range map[int]string{netflow.V5: "netflow5", netflow.V9: "netflow9", netflow.IPFIX: "ipfix"} {
-		d.wanted[version] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, name)
+	for v := range uint16(versions) {
+		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
 	}
 	return d, nil
 }
@@ -82,7 +85,7 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		}
 		d.datagram(b)
 	}
-	d.netflow.Run() // the payloads may be gone when this call returns
+	d.run() // the payloads may be gone when this call returns
 	g.Payload = nil
 	d.parked.close()
 	d.parent = nil
@@ -95,11 +98,12 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 // begin and end stand around each call of the core.
 func (d *decode) begin(out sdk.Out) {
 	d.out, d.worst = out, sdk.Delivered
+	d.netflow.Now = d.env.Now().UnixNano()
 }
 
 // end gives out at most limit of the batches that are ready, brings the books up to date and says whether more are ready.
 func (d *decode) end(limit int) (more bool) {
-	d.netflow.Run()
+	d.run()
 	made := d.netflow.Tally.Records - d.records
 	d.records += made
 	d.books.Produced.Add(made)
@@ -111,6 +115,10 @@ func (d *decode) end(limit int) (more bool) {
 	return more
 }
 
+// run ends what the codecs have begun: afterwards no payload is looked into, and their rows are in the batches. A codec must run
+// before another one puts rows into the same batches, for each writes from the row on that it found when it asked.
+func (d *decode) run() { d.netflow.Run() }
+
 const (
 	noLimit = 1 << 30
 	most    = 4 // batches that Tick, Flush and Drain may give out at a time
@@ -119,15 +127,17 @@ const (
 // of says what the rows to come are made of, and where they go.
 func (d *decode) of(b *sdk.Batch) {
 	if d.parent != b {
-		d.netflow.Run() // the batches being built ask for their parent when they are asked for
+		d.run() // codecs ask for the batch again, and it is then derived of the new parent
 		d.parent = b
 	}
 }
 
-// datagram decodes one datagram of the input batch and settles what becomes of it.
+// datagram decodes one datagram of the input batch and settles what becomes of it. Which codec it is for is told by its first 16
+// bits: the version of the NetFlow family.
 func (d *decode) datagram(in *sdk.Batch) {
 	g := &d.dg
-	if v := version(g.Payload); v < versions && v > 0 && !d.wanted[v] && (v == netflow.V5 || v == netflow.V9 || v == netflow.IPFIX) {
+	v := version(g.Payload)
+	if protocol := protocolOf(v); protocol != "" && !d.wanted[v] {
 		d.books.Drop(reasonNotSelected, 1)
 		d.worst = max(d.worst, sdk.Dropped)
 		return
@@ -143,12 +153,24 @@ func (d *decode) datagram(in *sdk.Batch) {
 	}
 }
 
-// version is the first 16 bits of a datagram: those of the NetFlow family say which it is. sFlow begins with 32 bits.
 func version(p []byte) uint16 {
 	if len(p) < 2 {
 		return 0
 	}
 	return binary.BigEndian.Uint16(p)
+}
+
+// protocolOf is the name of a version; empty if it is none that is decoded.
+func protocolOf(version uint16) string {
+	switch version {
+	case netflow.V5:
+		return "netflow5"
+	case netflow.V9:
+		return "netflow9"
+	case netflow.IPFIX:
+		return "ipfix"
+	}
+	return ""
 }
 
 // used ends a datagram of which nothing waits: something of it was used, or all of it was bad, or a part.
@@ -173,15 +195,43 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	lost := d.store.Settle(ns)
 	d.books.Lost(lostFlows, lost.Flows)
 	d.books.Lost(lostDatagrams, lost.Messages)
+	if now.Sub(d.reportAt) >= reportEvery {
+		d.reportAt = now
+		d.report()
+	}
 	if blocked {
 		return false, nil
 	}
 	d.begin(out)
 	d.parked.retry()
 	d.parked.expire(ns)
-	d.netflow.Run()
+	d.run()
 	d.outputs.finish(nil, false)
 	return d.end(most), nil
+}
+
+const reportEvery = time.Minute
+
+// report tells in the log what exporters do that their owner should know and no other count shows: once a minute, if it was done
+// since.
+func (d *decode) report() {
+	now, then := &d.netflow.Tally, &d.reported
+	var told []any
+	add := func(name string, n uint64) {
+		if n > 0 {
+			told = append(told, slog.Uint64(name, n))
+		}
+	}
+	add("times_outside_window", now.Clamped-then.Clamped)
+	add("flows_without_sampling_rate", now.SamplingUnknown-then.SamplingUnknown)
+	add("names_without_room", now.NamesFull-then.NamesFull)
+	for _, r := range netflow.Reasons() {
+		add("rejected_bytes_"+r.String(), now.Rejected[r]-then.Rejected[r])
+	}
+	if told != nil {
+		d.env.Log.Info("oddities of exporters in the last minute", told...)
+	}
+	d.reported = *now
 }
 
 // Flush gives out what is held of a partition.
@@ -191,7 +241,7 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 	if force {
 		d.parked.drop(p, p == nil)
 	}
-	d.netflow.Run()
+	d.run()
 	d.outputs.finish(p, p == nil)
 	held = d.parked.of(p)
 	more = d.end(most)
@@ -203,7 +253,8 @@ func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) 
 	d.begin(out)
 	d.parked.retry()
 	d.parked.drop(nil, why != sdk.Stopping)
-	d.netflow.Run()
+	d.report()
+	d.run()
 	d.outputs.finish(nil, true)
 	return d.end(most), nil
 }

@@ -71,7 +71,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 		p.whole = append([]byte(nil), g.Payload...)
 	}
 	p.dg.Again = true
-	p.at = d.env.Now().UnixNano()
+	p.at = d.netflow.Now
 	p.mark = d.store.Mark(g.Addr)
 	if k.stay == nil {
 		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
@@ -141,7 +141,7 @@ func (k *park) retry() {
 		}
 		p.resolve = true
 	}
-	k.d.netflow.Run()
+	k.d.run()
 	k.sweep(func(p *parked) bool {
 		if p.resolve {
 			payload := p.dg.Payload

@@ -68,7 +68,7 @@ func loopProcessor(t testing.TB, p sdk.Plugin, env *sdk.Env, cfg any) (*remotePr
 	g, host := newGuest(t, &p, env, cfg)
 	r := &remoteProcessor{env: env, link: host, inputs: map[uint64]sdk.Promise{}, own: map[uint64]*sdk.Batch{}}
 	r.books.to = env.Books
-	pg := &processorGuest{guest: g, ids: map[*sdk.Batch]uint64{}, outs: map[uint64]*sdk.Batch{}}
+	pg := &processorGuest{guest: g, ids: map[*sdk.Batch]uint64{}, open: map[uint64]sdk.Range{}, outs: map[uint64]*sdk.Batch{}}
 	r.guest = pg
 	host.start(r.handle)
 	g.link.start(pg.handle)
@@ -184,6 +184,7 @@ type processorGuest struct {
 
 	mu     sync.Mutex
 	ids    map[*sdk.Batch]uint64 // inputs whose promise is open
+	open   map[uint64]sdk.Range  // and where they came from
 	outs   map[uint64]*sdk.Batch // outputs that the host holds
 	serial uint64
 }
@@ -215,7 +216,7 @@ func (g *processorGuest) handle(ctx context.Context, name string, body []byte) (
 			return nil, bad
 		}
 		g.mu.Lock()
-		g.ids[b] = m.ID
+		g.ids[b], g.open[m.ID] = m.ID, b.Range()
 		g.mu.Unlock()
 		b.Track(settler(func(o sdk.Outcome) {
 			g.mu.Lock()
@@ -223,6 +224,7 @@ func (g *processorGuest) handle(ctx context.Context, name string, body []byte) (
 			if g.ids[b] == m.ID {
 				delete(g.ids, b)
 			}
+			delete(g.open, m.ID)
 			g.mu.Unlock()
 			g.link.notify("settled", settleArgs{m.ID, o})
 		}))
@@ -259,7 +261,14 @@ func (g *processorGuest) Emit(port int, b *sdk.Batch) {
 // Error is [sdk.Out]'s.
 func (g *processorGuest) Error(of *sdk.Batch, f sdk.Fault) {
 	g.mu.Lock()
-	id := g.ids[of]
+	id, input := g.ids[of]
+	if !input { // derived of one, which is open as long as it is
+		for x, r := range g.open {
+			if r == of.Range() {
+				id = x
+			}
+		}
+	}
 	g.mu.Unlock()
 	if !of.Tracked() {
 		id = 0 // it was Done: no batch of the host's

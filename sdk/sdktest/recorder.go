@@ -97,6 +97,9 @@ func (r *recorder) Emit(port int, b *sdk.Batch) {
 func (r *recorder) Error(of *sdk.Batch, f sdk.Fault) {
 	r.t.Helper()
 	in := r.live[of]
+	if in == nil && !r.remote && of.Tracked() { // derived of an input, whose promise it holds
+		in = &input{}
+	}
 	// Done takes the promise from the batch. (Behind the loop-back the host has taken it, and the guest looks.)
 	if in == nil || in.settled.Load() > 0 || !r.remote && !of.Tracked() {
 		r.t.Errorf("refused a record (%s) of a batch that is not an input held here: call Error before Done", f.Code)
