@@ -31,6 +31,8 @@ type Options struct {
 	Idle time.Duration
 	// KillGrace is how long, after the drain's time is over, writes under way may still answer; 0: 1 s.
 	KillGrace time.Duration
+	// Timed has the run keep Times: two readings of the monotonic clock a call into a node.
+	Timed bool
 
 	rules rules
 }
@@ -72,6 +74,10 @@ type Run struct {
 
 	partsMu sync.RWMutex
 	parts   map[*sdk.Partition]*partState
+
+	timesMu sync.Mutex // of a run that is Timed
+	watches []*watch
+	shifts  []*shift
 
 	work  goroutines // every goroutine of the run
 	done  chan struct{}
@@ -347,6 +353,14 @@ func (r *Run) Stop() {
 			}
 		}()
 	})
+}
+
+// Abort ends the run now: what is not settled is dropped as `stopped`, or behind a source that commits read again by the next
+// owner. The cause is not a failure of the run. It returns at once.
+func (r *Run) Abort(cause error) {
+	r.stopping.Store(true)
+	r.abort(cause)
+	r.wakeAll()
 }
 
 // Done is closed when the run has ended.

@@ -34,11 +34,13 @@ type sinkLane struct {
 	waker queue.Waker
 	keyed int // index among the plan's keyed sinks, -1
 	errs  []*target
+	watch *watch
 
 	segs    map[*segment]*block // open blocks of segments
 	plain   *block              // the open block of what has no segment
 	ready   []*block            // closed, in the order in which they are to be written
 	writing map[*block]struct{}
+	copies  atomic.Int32 // of those being written, the ones whose data the sink has copied: they hold nothing of ours
 	marks   map[*segment]int
 	number  uint64 // of blocks without a segment
 
@@ -65,7 +67,7 @@ type completion struct {
 func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 	n := st.plan.Head()
 	acct := r.ledger.Node(n.ID, n.Kind)
-	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1,
+	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1, watch: r.watch(n.ID),
 		segs: map[*segment]*block{}, writing: map[*block]struct{}{}, marks: map[*segment]int{}, wFor: n.In}
 	if i, ok := r.keyed[n]; ok {
 		k.keyed = i
@@ -97,6 +99,8 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 // run is the life of the sink's lane.
 func (k *sinkLane) run() {
 	r := k.run_
+	k.lane.work()
+	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
 	for n := 0; !r.aborted(); n++ {
@@ -347,7 +351,7 @@ func (k *sinkLane) writeReady() {
 				continue
 			}
 		}
-		if len(k.writing) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
+		if len(k.writing)-int(k.copies.Load()) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
 			return
 		}
 		if !k.writable(b) {
@@ -375,11 +379,18 @@ func (k *sinkLane) write(b *block) {
 	b.answered.Store(false)
 	ctx := k.writeContext()
 	k.limit.Reset(writeDeadline)
+	from := k.watch.start()
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
-	} else if err := k.w.Write(ctx, &b.Block, b.done); err != nil {
-		b.done(err)
+	} else {
+		from := k.watch.start()
+		err := k.w.Write(ctx, &b.Block, b.done)
+		k.watch.stop(from)
+		if err != nil {
+			b.done(err)
+		}
 	}
+	k.watch.stop(from)
 	k.limit.Stop()
 }
 
@@ -446,7 +457,7 @@ func (k *sinkLane) complete() {
 	k.completed, k.handled = k.handled[:0], done
 	k.mu.Unlock()
 	for _, c := range done {
-		delete(k.writing, c.b)
+		k.written(c.b)
 		if c.err == nil {
 			k.settled(c.b)
 			continue
@@ -454,6 +465,16 @@ func (k *sinkLane) complete() {
 		k.failed(c.b, c.err)
 	}
 	clear(done)
+}
+
+// written takes a block out of those being written.
+func (k *sinkLane) written(b *block) {
+	delete(k.writing, b)
+	k.mu.Lock()
+	if b.isCopied {
+		k.copies.Add(-1)
+	}
+	k.mu.Unlock()
 }
 
 // failed decides what becomes of a block that was not stored.
@@ -608,7 +629,7 @@ func (k *sinkLane) abandon() {
 		k.completed = nil
 		k.mu.Unlock()
 		for _, c := range done {
-			delete(k.writing, c.b)
+			k.written(c.b)
 			if c.err == nil {
 				k.settled(c.b)
 			} else {

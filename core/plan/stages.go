@@ -167,7 +167,7 @@ func (r *resolver) parks() {
 		default:
 			path, what = "from", "it must run with one reader"
 		}
-		r.report(head, path, CodeParks, fmt.Sprintf("`%s` may hold records back, so behind a source that commits %s", n.ID, what), help)
+		r.report(head, path, config.CodeParks, fmt.Sprintf("`%s` may hold records back, so behind a source that commits %s", n.ID, what), help)
 	}
 }
 
