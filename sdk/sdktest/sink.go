@@ -38,6 +38,7 @@ type SinkCase struct {
 //   - a transient error is mended by writing the block again under its key; rows that are refused are left out;
 //   - what the batches hold may be overwritten once done has come (or Copied was said), and none is kept;
 //   - a sink that honours keys stores a block that is written again under its key, by this writer or by the next life, once;
+//   - it does with the columns that Spec.Needs names;
 //   - a second schema opens a second writer; writers and sinks may be closed twice, and a writer without a block;
 //   - goroutines, batches and shared objects left over are failures.
 func Sink(t *testing.T, p sdk.Plugin, cases ...SinkCase) {
@@ -90,7 +91,7 @@ func (s *sinkSuite) run(t testing.TB) {
 	}
 	s.out, s.rows = map[int]map[int]bool{}, map[int]int{}
 
-	l := s.life(t, cfg)
+	l := s.life(t, cfg, s.c.In)
 	w := l.open(s.c.In)
 	l.close(l.open(s.c.In)) // without a block
 	for i := range 8 {
@@ -114,7 +115,7 @@ func (s *sinkSuite) run(t testing.TB) {
 	l.write(w, 10)
 	l.end(w)
 
-	l = s.life(t, cfg)
+	l = s.life(t, cfg, s.c.In)
 	w = l.open(s.c.In)
 	if s.p.Spec.HonoursKeys {
 		l.write(w, 10)
@@ -122,6 +123,16 @@ func (s *sinkSuite) run(t testing.TB) {
 	l.write(w, 11)
 	l.flush(w)
 	l.end(w)
+
+	if needs := s.p.Spec.Needs; needs != nil {
+		if names := needs(cfg, s.c.In, nil); names != nil {
+			in := s.c.In.Select(func(f sdk.Field) bool { return slices.Contains(names, f.Name) })
+			l = s.life(t, cfg, in)
+			w = l.open(in)
+			l.write(w, 12)
+			l.end(w)
+		}
+	}
 
 	if s.c.Stored != nil && !t.Failed() {
 		want := 0
@@ -161,10 +172,10 @@ type block struct {
 	judged  bool
 }
 
-func (s *sinkSuite) life(t testing.TB, cfg any) *sinkLife {
+func (s *sinkSuite) life(t testing.TB, cfg any, in *sdk.Schema) *sinkLife {
 	t.Helper()
 	l := &sinkLife{t: t, s: s, leaks: goleak.IgnoreCurrent()}
-	l.world = newWorld(t, WithIn(s.c.In))
+	l.world = newWorld(t, WithIn(in))
 	var err error
 	if s.loop {
 		l.sink, err = loopSink(t, s.p, l.world.env, cfg)
@@ -203,7 +214,7 @@ func (l *sinkLife) make(w *writer, i int) *block {
 	}}
 	whole := 0
 	for k := range 1 + i%3 {
-		tmpl := l.world.env.Pool.Get(w.schema, 256)
+		tmpl := l.world.env.Pool.Get(l.s.c.In, 256)
 		if l.s.c.Input != nil {
 			l.s.c.Input(r, tmpl)
 		} else {
@@ -220,7 +231,7 @@ func (l *sinkLife) make(w *writer, i int) *block {
 		}
 		whole += tmpl.Rows()
 		if rows != nil {
-			sdk.NewGather(w.schema, w.schema).Append(b, tmpl, rows, 0)
+			sdk.NewGather(l.s.c.In, w.schema).Append(b, tmpl, rows, 0)
 		}
 		b.Seal()
 		tmpl.Done(sdk.Dropped)
