@@ -187,6 +187,7 @@ func (k *sinkLane) copied(b *block) {
 	b.Batches = nil
 	if !b.isCopied {
 		b.isCopied = true
+		k.copies.Add(1)
 		for _, x := range batches {
 			b.promises = append(b.promises, x.TakePromise())
 		}

@@ -40,6 +40,7 @@ type sinkLane struct {
 	plain   *block              // the open block of what has no segment
 	ready   []*block            // closed, in the order in which they are to be written
 	writing map[*block]struct{}
+	copies  atomic.Int32 // of those being written, the ones whose data the sink has copied: they hold nothing of ours
 	marks   map[*segment]int
 	number  uint64 // of blocks without a segment
 
@@ -350,7 +351,7 @@ func (k *sinkLane) writeReady() {
 				continue
 			}
 		}
-		if len(k.writing) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
+		if len(k.writing)-int(k.copies.Load()) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
 			return
 		}
 		if !k.writable(b) {
@@ -381,8 +382,13 @@ func (k *sinkLane) write(b *block) {
 	from := k.watch.start()
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
-	} else if err := k.w.Write(ctx, &b.Block, b.done); err != nil {
-		b.done(err)
+	} else {
+		from := k.watch.start()
+		err := k.w.Write(ctx, &b.Block, b.done)
+		k.watch.stop(from)
+		if err != nil {
+			b.done(err)
+		}
 	}
 	k.watch.stop(from)
 	k.limit.Stop()
@@ -451,7 +457,7 @@ func (k *sinkLane) complete() {
 	k.completed, k.handled = k.handled[:0], done
 	k.mu.Unlock()
 	for _, c := range done {
-		delete(k.writing, c.b)
+		k.written(c.b)
 		if c.err == nil {
 			k.settled(c.b)
 			continue
@@ -459,6 +465,16 @@ func (k *sinkLane) complete() {
 		k.failed(c.b, c.err)
 	}
 	clear(done)
+}
+
+// written takes a block out of those being written.
+func (k *sinkLane) written(b *block) {
+	delete(k.writing, b)
+	k.mu.Lock()
+	if b.isCopied {
+		k.copies.Add(-1)
+	}
+	k.mu.Unlock()
 }
 
 // failed decides what becomes of a block that was not stored.
@@ -613,7 +629,7 @@ func (k *sinkLane) abandon() {
 		k.completed = nil
 		k.mu.Unlock()
 		for _, c := range done {
-			delete(k.writing, c.b)
+			k.written(c.b)
 			if c.err == nil {
 				k.settled(c.b)
 			} else {

@@ -136,6 +136,17 @@ func (c *compiler) column(i int, f sdk.Field) {
 		c.add(op{col: i, width: 8, base: true, fill: filled, rate: true, run: constRate})
 	case "etype":
 		c.etype(i, filled)
+	case "icmp_type", "icmp_code":
+		// NetFlow exporters without elements for them put both into the destination port.
+		protocol, ok := c.has(4)
+		port, ok2 := c.has(11)
+		if !filled && ok && ok2 && protocol.len == 1 && port.len == 2 {
+			code := 0
+			if f.Name == "icmp_code" {
+				code = 1
+			}
+			c.add(op{col: i, values: icmpPort, parts: []part{{protocol.seg, uintptr(protocol.off)}, {port.seg, uintptr(port.off + code)}}})
+		}
 	}
 }
 

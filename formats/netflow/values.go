@@ -191,36 +191,51 @@ func octetValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 
 // labelValues makes the list of labels of an MPLS stack, from the outermost to the one that says it is the last (RFC 3032,
 // 2.1). Exporters fill what they do not know with zeros.
-func labelValues(d *Decoder, b *sdk.Batch, at, rows int, o *op, _ *span) {
-	rec := uintptr(d.group.rec)
+func labelValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 	var list [4 * maxLabels]byte
-	row, i, j := at, 0, uint32(0)
-	for range rows {
-		n := 0
-		for k := range o.parts[:min(len(o.parts), maxLabels)] {
-			part := &o.parts[k]
-			// The segments of a plan have the same refs in number and records.
-			r := &d.segment(part.seg)[i]
-			p := uintptr(r.at) + part.off + uintptr(j)*rec
-			v := beN(r.p, p, 3)
-			if v == 0 {
-				continue
+	row := at
+	// The segments of a plan have the same refs in number and records.
+	for i, first := range x.g.segment(o.parts[0].seg) {
+		for j := range uintptr(first.n) {
+			n := 0
+			for k := range o.parts {
+				r := &x.g.segment(o.parts[k].seg)[i]
+				v := beN(r.p, uintptr(r.at)+o.parts[k].off+j*x.rec, 3)
+				if v == 0 {
+					continue
+				}
+				binary.LittleEndian.PutUint32(list[n:], uint32(v>>4))
+				n += 4
+				if v&1 != 0 {
+					break
+				}
 			}
-			binary.LittleEndian.PutUint32(list[n:], uint32(v>>4))
-			n += 4
-			if v&1 != 0 {
-				break
-			}
-		}
-		b.SetBytes(o.col, row, list[:n])
-		row++
-		if j++; j == d.segment(o.parts[0].seg)[i].n {
-			i, j = i+1, 0
+			b.SetBytes(o.col, row, list[:n])
+			row++
 		}
 	}
 }
 
 const maxLabels = 10 // elements 70..79
+
+// icmpPort is a byte of the destination port where the protocol is ICMP or ICMPv6.
+func icmpPort(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
+	dst, rec := sdk.Claim[uint8](b, o.col, at, rows), x.rec
+	protocols, ports := x.g.segment(o.parts[0].seg), x.g.segment(o.parts[1].seg)
+	for i := range protocols {
+		r, s := &protocols[i], &ports[i]
+		p, q := unsafe.Add(r.p, uintptr(r.at)+o.parts[0].off), unsafe.Add(s.p, uintptr(s.at)+o.parts[1].off)
+		step := uintptr(0)
+		for j := range dst[:r.n] {
+			dst[j] = 0
+			if v := *(*uint8)(unsafe.Add(p, step)); v == 1 || v == 58 {
+				dst[j] = *(*uint8)(unsafe.Add(q, step))
+			}
+			step += rec
+		}
+		dst = dst[r.n:]
+	}
+}
 
 func constFormat(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 	dst := sdk.Claim[uint16](b, o.col, at, rows)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -33,7 +34,9 @@ type decode struct {
 	worst  sdk.Outcome
 	dg     netflow.Datagram
 
-	records uint64 // of the tally, that the books have
+	records  uint64        // of the tally, that the books have
+	reported netflow.Tally // as of the last report
+	reportAt time.Time
 }
 
 // versions is above all version numbers of the NetFlow family.
@@ -192,6 +195,10 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	lost := d.store.Settle(ns)
 	d.books.Lost(lostFlows, lost.Flows)
 	d.books.Lost(lostDatagrams, lost.Messages)
+	if now.Sub(d.reportAt) >= reportEvery {
+		d.reportAt = now
+		d.report()
+	}
 	if blocked {
 		return false, nil
 	}
@@ -201,6 +208,30 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	d.run()
 	d.outputs.finish(nil, false)
 	return d.end(most), nil
+}
+
+const reportEvery = time.Minute
+
+// report tells in the log what exporters do that their owner should know and no other count shows: once a minute, if it was done
+// since.
+func (d *decode) report() {
+	now, then := &d.netflow.Tally, &d.reported
+	var told []any
+	add := func(name string, n uint64) {
+		if n > 0 {
+			told = append(told, slog.Uint64(name, n))
+		}
+	}
+	add("times_outside_window", now.Clamped-then.Clamped)
+	add("flows_without_sampling_rate", now.SamplingUnknown-then.SamplingUnknown)
+	add("names_without_room", now.NamesFull-then.NamesFull)
+	for _, r := range netflow.Reasons() {
+		add("rejected_bytes_"+r.String(), now.Rejected[r]-then.Rejected[r])
+	}
+	if told != nil {
+		d.env.Log.Info("oddities of exporters in the last minute", told...)
+	}
+	d.reported = *now
 }
 
 // Flush gives out what is held of a partition.
@@ -222,6 +253,7 @@ func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) 
 	d.begin(out)
 	d.parked.retry()
 	d.parked.drop(nil, why != sdk.Stopping)
+	d.report()
 	d.run()
 	d.outputs.finish(nil, true)
 	return d.end(most), nil

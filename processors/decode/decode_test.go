@@ -526,3 +526,17 @@ func FuzzProcess(f *testing.F) {
 		}
 	})
 }
+
+// A batch whose rows carry long values ends by its bytes, not by its rows.
+func TestBatchesAreBoundedInBytes(t *testing.T) {
+	out := sdk.NewSchema(flow.Columns[flow.Index("frame")].Field)
+	c := lane(t, nil, out)
+	c.give(none, v9([]byte{0, 0, 0, 12, 1, 0, 0, 1, 1, 59, 0x80, 0})) // element 315 of 32 KiB
+	for range 3000 {
+		c.give(none, v9(append(be.AppendUint16(be.AppendUint16(nil, 256), 4+0x8000), make([]byte, 0x8000)...)))
+	}
+	c.flush(nil, true)
+	if c.out != 3000 || len(c.sizes) < 3 {
+		t.Errorf("%d rows of 32 KiB in %d batches", c.out, len(c.sizes))
+	}
+}

@@ -27,7 +27,10 @@ type output struct {
 	size  int        // rows that the next one should have room for
 }
 
-const smallest = 256
+const (
+	smallest = 256
+	maxHeld  = 16 << 20 // bytes: all columns of 8,192 rows are 6 MiB
+)
 
 func (o *outputs) init(d *decode) {
 	o.d, o.out = d, d.env.Out[0]
@@ -46,6 +49,12 @@ func (o *outputs) Open() *sdk.Batch {
 			o.parts[p] = t
 		}
 		o.last = t
+	}
+	// Frames and lists come on top of the columns: a batch of rows with long ones ends by its bytes.
+	if b := t.batch; b != nil && b.Rows() > 0 && b.Held() > maxHeld {
+		b.Seal()
+		o.ready = append(o.ready, b)
+		t.batch = nil
 	}
 	if t.batch == nil {
 		t.batch = o.d.env.NewBatch(o.out, t.size)

@@ -210,7 +210,7 @@ var Columns = []Column{
 	extra(col("user_name", sdk.Name, "", "user of the connection", "nselUser.username", enc(String, 371))),
 	extra(col("application_id", sdk.Uint64, "", "application, engine in the top byte (RFC 6759)", "nbarApp.id", u(95))),
 	extra(col("application_name", sdk.Name, "", "application name", "", enc(String, 96))),
-	extra(col("frame", sdk.Bytes, "", "the sampled bytes of the packet, from the link layer on", "inPayload", enc(Frame, 315))),
+	extra(col("frame", sdk.Bytes, "", "the sampled bytes of the packet, from the link layer on", "inPayload", enc(Frame, 315, 104))),
 }
 
 // Index of the named column in Columns, -1 if there is none.

@@ -91,6 +91,9 @@ func outputs(t testing.TB, s *sdk.Spec, cfg any, in *sdk.Schema) []*sdk.Schema {
 	t.Helper()
 	ports := s.PortNames(cfg)
 	if s.Output == nil {
+		if s.Kind == sdk.KindSource {
+			t.Fatal("a source needs Spec.Output: it has no input whose schema it could hand on")
+		}
 		out := make([]*sdk.Schema, len(ports))
 		for i := range out {
 			out[i] = in

@@ -211,7 +211,7 @@ func TestBrokenSourcesFail(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			patience = 20 * time.Second
 			if fault == "blocks" || fault == "goes on after stop" {
-				patience = 500 * time.Millisecond
+				patience = 250 * time.Millisecond
 			}
 			var world *scroll
 			said := witnessed(t, func(t testing.TB) {

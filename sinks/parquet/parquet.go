@@ -100,9 +100,6 @@ type writer struct {
 	complained bool
 }
 
-// Copies says that a block's batches are not read after Write has returned.
-func (w *writer) Copies() {}
-
 // Write encodes the block into the open file. done is called when that file is complete.
 func (w *writer) Write(_ context.Context, b *sdk.Block, done func(error)) error {
 	w.mu.Lock()
@@ -146,6 +143,7 @@ func (w *writer) write(b *sdk.Block, done func(error)) (settle func(), err error
 			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.name, err)}), nil
 		}
 	}
+	b.Copied()
 	w.account()
 	if r := w.sink.cfg.Roll; w.file.size+int64(float64(w.group.size())*w.ratio) >= int64(r.Size) || r.Rows > 0 && w.total >= r.Rows ||
 		w.sink.env.Now().Sub(w.began) >= r.Age {

@@ -213,6 +213,7 @@ func (w *writer) Close(context.Context) error {
 	for _, d := range w.dests {
 		if d.refused > 0 {
 			w.sink.env.Log.Warn("datagrams were sent where nobody listened", "to", d.to, "refused", d.refused)
+			d.refused = 0
 		}
 	}
 	return w.close()
@@ -220,7 +221,9 @@ func (w *writer) Close(context.Context) error {
 
 func (w *writer) close() (err error) {
 	for _, d := range w.dests {
-		err = errors.Join(err, d.conn.Close())
+		if e := d.conn.Close(); !errors.Is(e, net.ErrClosed) {
+			err = errors.Join(err, e)
+		}
 	}
 	return err
 }

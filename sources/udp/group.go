@@ -49,7 +49,8 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 		}
 		out = append(out, r)
 	}
-	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", out[0].(*reader).sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(out[0].(*reader).sock.fd)))
+	sock := out[0].(*reader).sock
+	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(sock.fd)))
 	return out, nil
 }
 
@@ -87,6 +88,7 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 		if err := g.spread(); err != nil {
 			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
 		}
+		setReceiveBuffer(s.fd, int(cfg.ReceiveBuffer))
 		s.holders++
 		return s, nil
 	}

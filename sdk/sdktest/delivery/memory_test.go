@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,7 +105,7 @@ func TestStoreIsLateDownAndRefuses(t *testing.T) {
 
 func TestRecordsAppearAtTheirRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := delivery.NewMemory(delivery.Config{Records: 25, Rate: 10, Bounded: true})
+		b := delivery.NewMemory(delivery.Config{Partitions: 2, Records: 25, Rates: []float64{10, 1}, Bounded: true})
 		var got []delivery.Fetched
 		for range 4 {
 			f, err := b.Fetch(t.Context(), 0, 5, -1, 100)
@@ -117,6 +118,12 @@ func TestRecordsAppearAtTheirRate(t *testing.T) {
 		want := []delivery.Fetched{{First: 5}, {First: 5, N: 5}, {First: 5, N: 15}, {First: 5, N: 20, Ended: true}}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("fetched (-want +got):\n%s", d)
+		}
+		if f, err := b.Fetch(t.Context(), 1, 0, -1, 100); err != nil || f.N != 4 {
+			t.Errorf("%d records of the slow partition after 4 s (%v), want 4", f.N, err)
+		}
+		if f, err := b.Fetch(t.Context(), 0, 5, 7, 100); err != nil || f.N != 3 {
+			t.Errorf("%d records from 5 up to position 7 (%v), want 3", f.N, err)
 		}
 	})
 }
@@ -287,34 +294,44 @@ func TestFilesSettleLate(t *testing.T) {
 			t.Fatal(err)
 		}
 		pool := sdk.NewPool(nil)
+		var mu sync.Mutex
 		var settled []error
+		seen := func() []error {
+			mu.Lock()
+			defer mu.Unlock()
+			return settled
+		}
 		put := func(n uint64) {
 			b := pool.Get(delivery.Schema, 1)
 			sdk.Claim[uint64](b, delivery.ColNumber, 0, 1)[0] = n
 			b.SetRows(1)
 			b.Seal()
-			if err := w.Write(t.Context(), &sdk.Block{Batches: []*sdk.Batch{b}, Rows: 1}, func(err error) { settled = append(settled, err) }); err != nil {
+			if err := w.Write(t.Context(), &sdk.Block{Batches: []*sdk.Batch{b}, Rows: 1}, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				settled = append(settled, err)
+			}); err != nil {
 				t.Fatal(err)
 			}
 		}
 		put(1)
 		time.Sleep(900 * time.Millisecond)
 		put(2)
-		if len(settled) != 0 {
-			t.Errorf("%d blocks are settled before the file is closed", len(settled))
+		if n := len(seen()); n != 0 {
+			t.Errorf("%d blocks are settled before the file is closed", n)
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if len(settled) != 2 || settled[0] != nil || settled[1] != nil {
-			t.Errorf("settled %v when the file is old enough, want two without an error", settled)
+		if got := seen(); len(got) != 2 || got[0] != nil || got[1] != nil {
+			t.Errorf("settled %v when the file is old enough, want two without an error", got)
 		}
 		put(3)
 		process.Kill()
 		if err := w.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if len(settled) != 3 || settled[2] == nil {
-			t.Errorf("the block of a killed process was settled %v", settled)
+		if got := seen(); len(got) != 3 || got[2] == nil {
+			t.Errorf("the block of a killed process was settled %v", got)
 		}
 		tally, err := world.Tally(t.Context())
 		if err != nil {

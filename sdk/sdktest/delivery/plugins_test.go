@@ -23,12 +23,58 @@ func records(r *rand.Rand, b *sdk.Batch) {
 	b.SetRows(n)
 }
 
+// numbers of a port's rows.
+func numbers(rows sdktest.Rows) (ns []uint64) {
+	for _, row := range rows {
+		ns = append(ns, row[delivery.ColNumber].(uint64))
+	}
+	return ns
+}
+
 func TestProcessorsConform(t *testing.T) {
-	for _, p := range []sdk.Plugin{
-		delivery.Empties, delivery.Route, delivery.FickleRoute, delivery.Stamp, delivery.Lose, delivery.Park(delivery.NewMemory(delivery.Config{})),
+	empties, route := delivery.EmptiesConfig{Run: 40, Of: 3}, delivery.RouteConfig{Ports: []string{"x", "y", "z"}, Run: 11}
+	for _, c := range []struct {
+		plugin sdk.Plugin
+		config any
+		check  func(t testing.TB, out map[int]sdktest.Rows)
+	}{
+		{delivery.Empties, &empties, func(t testing.TB, out map[int]sdktest.Rows) {
+			for _, n := range numbers(out[0]) {
+				if !empties.Kept(n) {
+					t.Errorf("record %d came through", n)
+				}
+			}
+		}},
+		{delivery.Route, &route, func(t testing.TB, out map[int]sdktest.Rows) {
+			for port := range 3 {
+				for _, n := range numbers(out[port]) {
+					if route.Port(n) != port {
+						t.Errorf("record %d came out at port %d", n, port)
+					}
+				}
+			}
+		}},
+		{delivery.FickleRoute, &route, nil},
+		{delivery.Stamp, &delivery.StampConfig{Generation: 4}, func(t testing.TB, out map[int]sdktest.Rows) {
+			for _, row := range out[0] {
+				if row[delivery.ColGeneration] != uint64(4) {
+					t.Errorf("record %d has generation %v", row[delivery.ColNumber], row[delivery.ColGeneration])
+				}
+			}
+		}},
+		{delivery.Lose, &delivery.LoseConfig{Bucket: 100, Every: 300 * time.Millisecond}, nil},
+		{delivery.Park(delivery.NewMemory(delivery.Config{})), &delivery.ParkConfig{Every: 7, Offset: 3, Ticks: 2}, nil},
 	} {
-		t.Run(p.Spec.Type, func(t *testing.T) {
-			sdktest.Processor(t, p, sdktest.ProcessorCase{In: delivery.Schema, Input: records})
+		t.Run(c.plugin.Spec.Type, func(t *testing.T) {
+			sdktest.Processor(t, c.plugin, sdktest.ProcessorCase{In: delivery.Schema, Input: records, Config: c.config,
+				Check: func(t testing.TB, out map[int]sdktest.Rows, _ []string) {
+					if len(out[0]) == 0 {
+						t.Error("nothing came out")
+					}
+					if c.check != nil {
+						c.check(t, out)
+					}
+				}})
 		})
 	}
 }
