@@ -87,7 +87,7 @@ func (s *slow) Close() error { return nil }
 func numberedRun(t *testing.T, p delivery.Broker, text string, opt Options) *Run {
 	t.Helper()
 	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Lose, delivery.Route, delivery.FickleRoute,
-		delivery.Store(p), delivery.Unkeyed(p), delivery.Files(p), delivery.DeadLetters(p), slowPlugin, sumsPlugin)
+		delivery.Store(p), delivery.Unkeyed(p), delivery.Files(p), delivery.DeadLetters(p), slowPlugin, halfPlugin, sumsPlugin)
 	if opt.Dir == "" {
 		opt.Dir = t.TempDir()
 	}
@@ -218,5 +218,75 @@ sinks:
 				<-r.Done()
 			})
 		})
+	}
+}
+
+// After a start, what an earlier life planned is read again; a store that is down holds that up too.
+func TestPlannedSegmentsWaitForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		world := delivery.NewMemory(delivery.Config{Records: 1_000_000})
+		at := sdk.Position{Stored: -1}
+		for last := int64(999); len(at.Ends) < 300; last += 1000 {
+			at.Ends = append(at.Ends, sdk.End{Last: last, Sinks: 1})
+		}
+		value, err := at.AppendBinary(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		member, _ := world.Join(t.Context())
+		if err := world.Commit(t.Context(), member, map[uint32]delivery.Committed{0: {Value: value}}); err != nil {
+			t.Fatal(err)
+		}
+		world.Expel(member)
+		r := numberedRun(t, world, `
+drain_timeout: 1s
+sources:
+  in: {type: numbered, with: {rows: 500}}
+processors:
+  - {id: stamp, type: stamp}
+sinks:
+  a: {type: keyed_store, queue: {bytes: 512KiB}, batch: {rows: 20000, age: 1s}, with: {latency: 10h, async: true}}
+`, Options{CPUs: 1})
+		r.Start()
+		time.Sleep(time.Minute)
+		if q := r.QueueStats()["a"]; q.Forced > 64<<10 || q.MostBytes < q.Limit/2 {
+			t.Errorf("%d bytes above the limit: %+v", q.Forced, q)
+		}
+		r.Stop()
+		<-r.Done()
+	})
+}
+
+// outcome is what became of a source's batch.
+type outcome struct{ worst chan sdk.Outcome }
+
+func (o outcome) Settled(_ sdk.Range, worst sdk.Outcome) { o.worst <- worst }
+
+// `on_error: fail` means that nothing of the batch is committed, though the rest of it went on and was delivered.
+func TestARecordThatFailsTheRunIsNotCommitted(t *testing.T) {
+	r := running(t, newStores(), `
+sources:
+  in: {type: count, with: {rows: 10}}
+processors:
+  - {id: w, type: work, on_error: fail, with: {refuse: 90}}
+sinks:
+  out: {type: memfused}
+`)
+	b := r.pool.Get(numbers, 3)
+	for i := range 3 {
+		sdk.Claim[uint64](b, 0, i, 1)[0] = uint64(i)
+		sdk.Claim[uint32](b, 1, i, 1)[0] = uint32(i)
+	}
+	b.SetRows(3)
+	b.Seal()
+	o := outcome{make(chan sdk.Outcome, 1)}
+	b.Track(o)
+	r.sources[0].st.lanes[0].chain.Load().insts[1].process(b)
+	if got := <-o.worst; got != sdk.Failed {
+		t.Errorf("it was settled as %v", got)
+	}
+	r.Start()
+	if err := r.Wait(); err == nil || !strings.Contains(err.Error(), "on_error is fail") {
+		t.Errorf("the run ended with %v", err)
 	}
 }
