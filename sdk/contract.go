@@ -165,11 +165,6 @@ type Writer interface {
 	Close(ctx context.Context) error
 }
 
-// Copier is implemented by a Writer that reads nothing of a block's batches once Write has returned: their data may be released
-// then, and they are settled when done is called. Its Held counts its copies, and an error that done brings is final, for the rows
-// are gone: it is tried again inside the writer.
-type Copier interface{ Copies() }
-
 // Noter is implemented by a Writer whose store needs more than the key to know a block again: asked before the segment is
 // prepared, given back after a crash. At most MaxNote bytes.
 type Noter interface {

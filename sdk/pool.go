@@ -32,8 +32,14 @@ type shelfKey struct {
 type shelf struct {
 	mu   sync.Mutex
 	free []*Batch
-	keep int
+	// As many are kept as were out at a time lately: a queue that fills and empties costs no allocation, and what a burst needed
+	// goes after a while.
+	out, peak, keep int
+	puts            int
 }
+
+// shelfWindow is how many batches come back before what is kept is reckoned anew.
+const shelfWindow = 4096
 
 // NewPool makes a pool that takes its memory from mem; nil means Go's heap.
 func NewPool(mem memory.Allocator) *Pool {
@@ -82,12 +88,16 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 	p.mu.Lock()
 	sh := p.shelves[k]
 	if sh == nil {
-		// What is kept free is bounded in bytes: 32 MiB of a wide schema, never fewer than 8 batches.
-		sh = &shelf{keep: max(8, (32<<20)/(size*max(1, s.width)))}
+		sh = &shelf{keep: 8}
 		p.shelves[k] = sh
 	}
 	p.mu.Unlock()
 	sh.mu.Lock()
+	sh.out++
+	if sh.out > sh.peak {
+		sh.peak = sh.out
+		sh.keep = max(sh.keep, sh.peak)
+	}
 	var b *Batch
 	if n := len(sh.free); n > 0 {
 		b, sh.free = sh.free[n-1], sh.free[:n-1]
@@ -162,6 +172,15 @@ func (p *Pool) put(b *Batch) {
 	}
 	sh := b.home
 	sh.mu.Lock()
+	sh.out--
+	if sh.puts++; sh.puts == shelfWindow {
+		sh.keep, sh.peak, sh.puts = max(8, sh.peak), sh.out, 0
+		for len(sh.free) > sh.keep {
+			n := len(sh.free) - 1
+			p.free(sh.free[n])
+			sh.free[n], sh.free = nil, sh.free[:n]
+		}
+	}
 	if len(sh.free) < sh.keep {
 		sh.free = append(sh.free, b)
 		sh.mu.Unlock()

@@ -39,6 +39,10 @@ const (
 	CodeErrorsElsewhere = "E308" // a node that reads `errors` also reads something else, or feeds it
 	CodeFromSink        = "E309" // `from` names a node that gives nothing out
 	CodeUnread          = "W310" // an output, or a whole node, that nobody reads
+	CodeUnreached       = "E311" // a sink reads `errors` and nobody sends there
+	CodeParks           = "E312" // a node that holds records back, away from the reader of the committing source
+	CodeManyKeyed       = "E313" // more sinks that store under keys than a saved position has room for
+	CodeReadTwice       = "E314" // one output named twice in `from`
 	CodeUnknownColumn   = "E401" // an expression or option names a column that does not arrive
 	CodeFanInType       = "E402" // two inputs have one column with two types
 	CodeExpression      = "E403" // an expression does not parse or type-check

@@ -54,20 +54,31 @@ func fullPath(prefix, path string) string {
 
 // mark is what to underline: a scalar itself, of a list or map the key it stands under.
 func mark(k *key) (at, end Pos) {
-	if k.v.kind == scalar || k.end.Line == 0 {
+	if k.v.kind == scalar || k.end.Line == 0 && k.word == nil {
 		return k.v.at, k.v.end()
 	}
-	return k.at, k.end
+	return k.at, k.ends()
 }
 
-// keyFor is k with its value: an item of a list stands under no key of its own.
+// start is mark without the end, which takes time to find.
+func start(k *key) Pos {
+	if k.v.kind == scalar || k.end.Line == 0 && k.word == nil {
+		return k.v.at
+	}
+	return k.at
+}
+
+// itemKey: an item of a list stands under no key of its own.
 func itemKey(v *value) *key { return &key{at: v.at, v: v} }
 
 // decode fills dst from the value of k.
 func (c *decoder) decode(k *key, dst reflect.Value, path string, f *field) {
 	v, t := k.v, dst.Type()
+	if c.r.full() {
+		return
+	}
 	if path != "" {
-		c.positions[path], _ = mark(k)
+		c.positions[path] = start(k)
 		if v.kind == scalar {
 			c.scalars[path] = v
 		}
@@ -101,7 +112,7 @@ func (c *decoder) decode(k *key, dst reflect.Value, path string, f *field) {
 		c.mapOf(k, dst, path, f)
 	case reflect.Struct:
 		if v.kind == null {
-			c.structure(&key{name: k.name, at: k.at, end: k.end, v: &value{kind: mapping, at: k.at, src: v.src}}, dst, path)
+			c.structure(&key{name: k.name, at: k.at, end: k.end, word: k.word, v: &value{kind: mapping, at: k.at, src: v.src}}, dst, path)
 			return
 		}
 		if c.expect(k, mapping, t, path) {
@@ -128,7 +139,7 @@ func (c *decoder) expect(k *key, want kind, t reflect.Type, path string) bool {
 		if k.name == "" {
 			help = "give it a value, or leave it out"
 		}
-		c.say(CodeWrongType, path, k.at, k.end, help, "has no value; %s is wanted", wanted(t))
+		c.say(CodeWrongType, path, k.at, k.ends(), help, "has no value; %s is wanted", wanted(t))
 	case scalar:
 		c.say(CodeWrongType, path, at, end, "", "is %s; %s is wanted", quote(k.v), wanted(t))
 	default:
@@ -330,7 +341,7 @@ func (c *decoder) slice(k *key, dst reflect.Value, path string, f *field) {
 	for i, item := range items {
 		ik := itemKey(item)
 		if single {
-			ik = &key{at: k.at, end: k.end, v: item}
+			ik = &key{at: k.at, end: k.end, word: k.word, v: item}
 		}
 		c.decode(ik, out.Index(i), fmt.Sprintf("%s[%d]", path, i), f)
 	}
@@ -356,7 +367,11 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 	fs := fieldsOf(dst.Type())
 	known := names(fs)
 	given := map[string]*key{}
+	meant := map[string]bool{} // options that an unknown key was likely meant to be: they are not missing besides
 	for i := range k.v.keys {
+		if c.r.full() {
+			return
+		}
 		e := &k.v.keys[i]
 		given[e.name] = e
 		if slices.Contains(known, e.name) {
@@ -369,6 +384,7 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 				continue
 			}
 		}
+		meant[Nearest(e.name, known)] = true
 		c.say(CodeUnknownKey, sub, e.at, e.end, didYouMean(e.name, known, "known here:"), "unknown key `%s`", e.name)
 	}
 	for i := range fs {
@@ -377,15 +393,18 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 		if e != nil {
 			c.decode(e, dst.FieldByIndex(f.index), join(path, f.name), f)
 		}
-		if f.required && (e == nil || e.v.kind == null && f.typ.Kind() != reflect.Struct && !c.saidAbout(join(path, f.name))) {
+		if f.required && meant[f.name] && e == nil {
+			c.failed = append(c.failed, join(path, f.name))
+		} else if f.required && (e == nil || e.v.kind == null && f.typ.Kind() != reflect.Struct && !c.saidAbout(join(path, f.name))) {
 			help := f.doc
 			if f.example != "" {
 				help = strings.TrimSuffix("for example `"+f.name+": "+f.example+"`: "+f.doc, ": ")
 			}
-			at, end := k.at, k.end
+			site := k
 			if e != nil {
-				at, end = e.at, e.end
+				site = e
 			}
+			at, end := site.at, site.ends()
 			c.say(CodeMissing, join(path, f.name), at, end, help, "`%s` is required", f.name)
 		}
 	}

@@ -19,14 +19,15 @@ type piece struct {
 type secret struct{ value, shown string }
 
 const (
-	maxPutFile  = 1 << 20  // bytes of a file that is put in
-	maxPutTotal = 16 << 20 // bytes of all that is put in
-	minSecret   = 4        // bytes of a value that is hidden also outside quotes
+	maxComplaints = 8        // about one scalar
+	maxPutFile    = 1 << 20  // bytes of a file that is put in
+	maxPutTotal   = 16 << 20 // bytes of all that is put in
+	minSecret     = 4        // bytes of a value that is hidden also outside quotes
 )
 
 // fill puts values in for ${...} in v and all below it. Keys are left alone.
 func (r *reading) fill(v *value, path string) {
-	if v == nil || v.filled {
+	if v == nil || v.filled || r.full() {
 		return
 	}
 	v.filled = true
@@ -56,9 +57,17 @@ func (r *reading) fillScalar(v *value, path string) {
 	if !strings.Contains(raw, "${") {
 		return
 	}
+	if r.hidden == nil {
+		r.hidden = map[secret]bool{}
+	}
+	own := map[secret]bool{}
 	var b strings.Builder
+	complaints := 0
 	bad := func(code string, at, n int, help, format string, args ...any) {
 		v.broken = true
+		if complaints++; complaints > maxComplaints {
+			return
+		}
 		from, to := v.locate(at), v.locate(at+n)
 		if to.Line != from.Line {
 			to = Pos{}
@@ -125,14 +134,20 @@ func (r *reading) fillScalar(v *value, path string) {
 		}
 		if value != "" {
 			s := secret{value, shown}
-			v.put = append(v.put, s)
-			r.secrets = append(r.secrets, s)
+			if !own[s] {
+				own[s] = true
+				v.put = append(v.put, s)
+			}
+			if !r.hidden[s] {
+				r.hidden[s] = true
+				r.secrets = append(r.secrets, s)
+			}
 		}
 		v.pieces = append(v.pieces, piece{b.Len(), at, false})
 		b.WriteString(value)
 	}
 	v.text = b.String()
-	if len(v.put) > 0 && v.text != v.put[0].value {
+	if len(v.put) > 0 && !v.broken && v.text != v.put[0].value {
 		v.put = append([]secret{{v.text, raw}}, v.put...)
 	}
 }

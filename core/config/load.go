@@ -65,6 +65,9 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	if p.DrainTimeout == 0 {
 		p.DrainTimeout = DefaultDrainTimeout
 	}
+	if top.broken {
+		return nil
+	}
 	if top.kind != mapping {
 		r.say(CodeWrongType, top.at, top.end(), "", "a pipeline has `sources:`, `processors:` and `sinks:`", "a pipeline is a map, not %s", top.kind)
 		return nil
@@ -105,7 +108,7 @@ func (r *reading) decoder(prefix string) *decoder {
 func (r *reading) readParams(p *Pipeline, top *value) {
 	r.params = map[string]string{}
 	declared := []string{}
-	if k := top.get("params"); k != nil && k.v.kind != null {
+	if k := top.get("params"); k != nil && k.v.kind != null && !k.v.broken {
 		if k.v.kind != mapping {
 			at, end := mark(k)
 			r.say(CodeWrongType, at, end, "params", "write `params: { name: default }`", "is %s; a map is wanted", k.v.kind)
@@ -143,22 +146,24 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		if first := ids[n.ID]; first != nil && n.ID != "" {
 			r.say(CodeDuplicateID, n.At, after(n.At, n.ID, 0), n.path, "choose another id",
 				"the id `%s` belongs to the %s on line %d already", n.ID, first.Kind, first.At.Line)
-			return
-		}
-		if n.ID != "" {
+			n.ID += " (again)" // package plan sees both, so that it does not miss the second, and `from` finds the first
+		} else if n.ID != "" {
 			ids[n.ID] = n
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
-	at, end := mark(k)
+	at, end := k.at, k.end
 	switch {
-	case k.v.kind == null:
+	case k.v.kind == null || k.v.broken:
 	case s.kind == sdk.KindProcessor && k.v.kind == list:
 		for i, item := range k.v.items {
+			if r.full() {
+				return
+			}
 			prefix := fmt.Sprintf("processors[%d]", i)
 			ik := itemKey(item)
 			if id := item.get("id"); id != nil && id.v.kind == scalar {
-				ik.at, ik.end = id.v.at, id.v.end()
+				ik.at, ik.word = id.v.at, id.v
 				if validID(id.v.text) == "" {
 					prefix = "processors." + id.v.text
 				}
@@ -173,6 +178,9 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		r.say(CodeWrongType, at, end, s.name, "write `"+s.name+": { id: { type: ... } }`", "%s are a map from ids to nodes, not %s", s.name, k.v.kind)
 	default:
 		for i := range k.v.keys {
+			if r.full() {
+				return
+			}
 			e := &k.v.keys[i]
 			if n := r.node(s, e, e.name, s.name+"."+e.name); n != nil {
 				add(n)
@@ -200,6 +208,9 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 		Retry: Retry{Initial: DefaultRetryInitial, Max: DefaultRetryMax}}
 	c := r.decoder(prefix)
 	n.Positions, n.scalars = c.positions, c.scalars
+	if k.v.broken {
+		return nil
+	}
 	if k.v.kind != mapping {
 		at, end := mark(k)
 		c.say(CodeWrongType, "", at, end, "a node is written { type: ... }", "is %s; a map is wanted", k.v.kind)
@@ -240,7 +251,7 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 	}
 	if n.ID != "" {
 		if why := validID(n.ID); why != "" {
-			c.say(CodeBadID, "", k.at, k.end, "", "%s", why)
+			c.say(CodeBadID, "", k.at, k.ends(), "", "%s", why)
 		}
 	}
 	r.refs(c, n, keys.From.k)
@@ -274,9 +285,15 @@ func (r *reading) refs(c *decoder, n *Node, k *key) {
 	if k.v.kind == list {
 		items = k.v.items
 	}
-	c.positions["from"], _ = mark(k)
+	c.positions["from"] = start(k)
 	seen := map[string]bool{}
 	for i, v := range items {
+		if r.full() {
+			return
+		}
+		if v.broken {
+			continue
+		}
 		path := fmt.Sprintf("from[%d]", i)
 		if v.kind != scalar {
 			at, end := mark(&key{at: k.at, end: k.end, v: v})
@@ -291,7 +308,7 @@ func (r *reading) refs(c *decoder, n *Node, k *key) {
 			c.say(CodeBadValue, path, v.at, v.end(), "write `id`, `id.output` or `errors`", "%s does not name an output", quote(v))
 			continue
 		case seen[v.text]:
-			c.say(CodeBadValue, path, v.at, v.end(), "remove one of them", "%s is read already", quote(v))
+			c.say(CodeReadTwice, path, v.at, v.end(), "remove one of them", "%s is read already", quote(v))
 			continue
 		}
 		seen[v.text] = true
@@ -314,6 +331,9 @@ func (r *reading) options(c *decoder, n *Node, whole, with *key) {
 		return
 	}
 	n.Config = n.Plugin.Spec.Config()
+	if w := whole.v.get("with"); w != nil && w.v.broken {
+		return
+	}
 	c.unknown = func(e *key) (code, message, help string) {
 		fs := names(fieldsOf(reflect.TypeOf(n.Config).Elem()))
 		if Nearest(e.name, fs) == "" && len(kindsWith(e.name)) > 0 {
@@ -325,7 +345,7 @@ func (r *reading) options(c *decoder, n *Node, whole, with *key) {
 	sub := &decoder{r: r, prefix: fullPath(c.prefix, "with"), positions: map[string]Pos{}, scalars: map[string]*value{}, unknown: c.unknown}
 	switch {
 	case with == nil || with.v.kind == null:
-		site := &key{at: at.v.at, end: at.v.end(), v: &value{kind: mapping, at: at.v.at, src: at.v.src}}
+		site := &key{at: at.v.at, word: at.v, v: &value{kind: mapping, at: at.v.at, src: at.v.src}}
 		sub.structure(site, reflect.ValueOf(n.Config).Elem(), "")
 	case with.v.kind != mapping:
 		p, end := mark(with)

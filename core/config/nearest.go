@@ -8,6 +8,9 @@ func Nearest(word string, candidates []string) string {
 	if len(word) > maxWord {
 		return ""
 	}
+	if len(candidates) > maxCandidates {
+		candidates = candidates[:maxCandidates]
+	}
 	w := fold(word)
 	best, least := "", max(1, len(w)/3)+1 // nearer than this
 	for _, c := range candidates {
@@ -25,8 +28,11 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
-// maxWord bounds the cost of comparing: no name of anything is longer.
-const maxWord = 128
+// Bounds of the cost of comparing: no name of anything is longer, no list of names worth suggesting from has more.
+const (
+	maxWord       = 128
+	maxCandidates = 1000
+)
 
 func fold(s string) string { return strings.ReplaceAll(strings.ToLower(s), "-", "_") }
 

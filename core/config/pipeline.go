@@ -22,11 +22,12 @@ type Pipeline struct {
 	// DrainTimeout bounds the shutdown: what is not settled by then is counted as dropped{stopped}.
 	DrainTimeout time.Duration
 	// Park is how long a cut waits for records that are held for something outside them (a template).
-	Park   time.Duration
+	Park time.Duration
+
 	Doc    string            // what the pipeline is for
 	Params map[string]string // as given, else by default
 
-	secrets *[]secret
+	secrets *[]secret // what was put in by ${...}
 }
 
 // Node is one source, processor or sink as the file has it.
@@ -52,7 +53,7 @@ type Node struct {
 
 	path    string            // in messages: "sinks.clickhouse"
 	scalars map[string]*value // by path, for places within an option's text
-	secrets *[]secret         // of the whole file
+	secrets *[]secret         // the pipeline's
 }
 
 // Pos is the place of path below the node, or of the nearest thing above it that has one.

@@ -5,6 +5,56 @@ import (
 	"unicode/utf8"
 )
 
+// source is one text: a file, or the value of a --set.
+type source struct {
+	name  string
+	text  string
+	lines []int // byte offset of each line's start
+	base  int   // columns before the text: the path of a --set
+	last  Pos   // of the last offset asked for, so that reading along a long line is not quadratic
+	at    int   // that offset
+}
+
+func newSource(name, text string) *source {
+	s := &source{name: name, text: text, lines: []int{0}}
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\n' {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	return s
+}
+
+func (s *source) pos(line, col int) Pos {
+	p := Pos{File: s.name, Line: line, Col: col}
+	if line == 1 {
+		p.Col += s.base
+	}
+	return p
+}
+
+// offset is the byte at which p stands.
+func (s *source) offset(p Pos) int {
+	if p.Line < 1 || p.Line > len(s.lines) {
+		return len(s.text)
+	}
+	i, col := s.lines[p.Line-1], p.Col
+	if p.Line == 1 {
+		col -= s.base
+	}
+	if s.last.Line == p.Line && s.last.Col <= p.Col {
+		i, col = s.at, p.Col-s.last.Col+1
+	}
+	for ; col > 1 && i < len(s.text) && s.text[i] != '\n'; col-- {
+		_, n := utf8.DecodeRuneInString(s.text[i:])
+		i += n
+	}
+	if col <= 1 {
+		s.last, s.at = p, i
+	}
+	return i
+}
+
 type style uint8
 
 const (
@@ -16,7 +66,7 @@ const (
 	folded // >
 )
 
-// end is the place after a scalar that stands on one line, for underlining; of anything else, no place.
+// end is the place after a scalar, for underlining; of a block scalar that of its header; of a list or map, no place.
 func (v *value) end() Pos {
 	if v == nil || v.kind != scalar {
 		return Pos{}
@@ -25,16 +75,10 @@ func (v *value) end() Pos {
 	case block, folded:
 		return after(v.at, v.literal, 0)
 	case plain, tagged:
-		end := v.locate(len(v.raw))
-		if v.style == tagged || end.Line != v.at.Line {
-			return Pos{}
-		}
-		return end
+		return v.locate(len(v.raw))
 	}
 	end := v.locate(len(v.raw))
-	if end.Line == v.at.Line {
-		end.Col++ // the closing quote
-	}
+	end.Col++ // the closing quote
 	return end
 }
 
@@ -68,10 +112,6 @@ func (v *value) locate(off int) Pos {
 		}
 	case single, double:
 		s++
-	case tagged:
-		if v.src.text[min(s, len(src)-1)] == '!' {
-			return v.at
-		}
 	}
 	for i := 0; i < off && s < len(src); {
 		c := v.raw[i]
@@ -108,6 +148,10 @@ func (v *value) locate(off int) Pos {
 		_, w := utf8.DecodeRuneInString(v.raw[i:])
 		_, n := utf8.DecodeRuneInString(src[s:])
 		i, s = i+w, s+n
+	}
+	for v.style == double && strings.HasPrefix(src[min(s, len(src)):], "\\\n") {
+		n, _ := escape(src[s:])
+		s += n
 	}
 	return v.forward(min(s, len(src)))
 }

@@ -111,6 +111,7 @@ func testPlugins() *Registry {
 			return &udpConfig{Listen: "0.0.0.0:2055", Workers: 1, Balance: "packet", Buffer: 32 << 20, Idle: time.Hour, internal: 1}
 		}),
 		spec(sdk.KindSource, "generate", nil),
+		spec(sdk.KindSource, "kafka", nil),
 		spec(sdk.KindProcessor, "decode", func() any { return &decodeConfig{} }),
 		spec(sdk.KindProcessor, "filter", func() any { return &filterConfig{} }),
 		spec(sdk.KindProcessor, "classify", func() any { return &classifyConfig{} }),

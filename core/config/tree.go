@@ -1,26 +1,11 @@
 package config
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/lexer"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
-)
-
-// What a file may hold. The limits are far above any pipeline written by hand, and keep a hostile file from costing more
-// than a second or some tens of MiB.
-const (
-	MaxFileBytes = 4 << 20
-	MaxDepth     = 64      // lists and maps within each other
-	MaxValues    = 500_000 // aliases followed
-	MaxKeys      = 10_000  // of one map; the YAML parser's time is quadratic in them
 )
 
 type kind uint8
@@ -58,49 +43,15 @@ type key struct {
 	name string
 	at   Pos
 	end  Pos
+	word *value // instead of end: a scalar whose end it is, found only when it is asked for
 	v    *value
 }
 
-// source is one text: a file, or the value of a --set.
-type source struct {
-	name  string
-	text  string
-	lines []int // byte offset of each line's start
-	base  int   // columns before the text: the path of a --set
-}
-
-func newSource(name, text string) *source {
-	s := &source{name: name, text: text, lines: []int{0}}
-	for i := 0; i < len(text); i++ {
-		if text[i] == '\n' {
-			s.lines = append(s.lines, i+1)
-		}
+func (k *key) ends() Pos {
+	if k.word != nil {
+		return k.word.end()
 	}
-	return s
-}
-
-func (s *source) pos(line, col int) Pos {
-	p := Pos{File: s.name, Line: line, Col: col}
-	if line == 1 {
-		p.Col += s.base
-	}
-	return p
-}
-
-// offset is the byte at which p stands.
-func (s *source) offset(p Pos) int {
-	if p.Line < 1 || p.Line > len(s.lines) {
-		return len(s.text)
-	}
-	i, col := s.lines[p.Line-1], p.Col
-	if p.Line == 1 {
-		col -= s.base
-	}
-	for ; col > 1 && i < len(s.text) && s.text[i] != '\n'; col-- {
-		_, n := utf8.DecodeRuneInString(s.text[i:])
-		i += n
-	}
-	return i
+	return k.end
 }
 
 // get is the value under name of a map, nil if there is none.
@@ -114,198 +65,6 @@ func (v *value) get(name string) *key {
 		}
 	}
 	return nil
-}
-
-// reading is one file being read: what is said of it, and what it still may cost.
-type reading struct {
-	d       *Diagnostics
-	opts    *Options
-	src     *source
-	anchors map[string]*value // nil while the anchor's own value is being read
-	params  map[string]string
-	budget  int // values that may still come
-	put     int // bytes put in by interpolation
-	secrets []secret
-}
-
-func (r *reading) say(code string, at, end Pos, path, help, format string, args ...any) {
-	r.d.Add(Diagnostic{Code: code, At: at, End: end, Path: path, Message: fmt.Sprintf(format, args...), Help: help})
-}
-
-// parse reads YAML. Nil: nothing can be made of it, and why has been said. CRLF is read as LF, so that lines are counted as editors
-// do.
-func (r *reading) parse(name string, text []byte) *value {
-	nowhere := Pos{File: name}
-	if len(text) > MaxFileBytes {
-		r.say(CodeTooLarge, nowhere, Pos{}, "", "put long tables into files of their own", "the file has %d bytes, more than %d", len(text), MaxFileBytes)
-		return nil
-	}
-	text = bytes.ReplaceAll(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
-	r.d.text(name, text)
-	r.src = newSource(name, string(text))
-	if !r.encoding() {
-		return nil
-	}
-	if strings.TrimSpace(r.src.text) == "" {
-		r.say(CodeEmpty, nowhere, Pos{}, "", "a pipeline has `sources:` and `sinks:`", "the file is empty")
-		return nil
-	}
-	return r.tree()
-}
-
-// encoding refuses what is not text.
-func (r *reading) encoding() bool {
-	line, col := 1, 1
-	for i, c := range r.src.text {
-		switch {
-		case c == '\n':
-			line, col = line+1, 0
-		case c == utf8.RuneError && !strings.HasPrefix(r.src.text[i:], "\ufffd"):
-			r.say(CodeEncoding, r.src.pos(line, col), Pos{}, "", "save the file as UTF-8", "byte 0x%02x is not UTF-8", r.src.text[i])
-			return false
-		case c < ' ' && c != '\t' || c == 0x7f || c >= 0x80 && c < 0xa0 && c != 0x85 || c == 0xfeff:
-			r.say(CodeEncoding, r.src.pos(line, col), Pos{}, "", "in double quotes it can be written as an escape", "control character U+%04X in the file", c)
-			return false
-		}
-		col++
-	}
-	return true
-}
-
-// tree parses r.src.
-func (r *reading) tree() *value {
-	tokens := lexer.Tokenize(r.src.text)
-	if !r.sane(tokens) {
-		return nil
-	}
-	f, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) // all duplicates are found below, with their places
-	if err != nil {
-		r.syntax(err)
-		return nil
-	}
-	var body ast.Node
-	for _, doc := range f.Docs {
-		if doc.Body == nil {
-			continue
-		}
-		if body != nil {
-			at := r.first(doc.Body)
-			r.say(CodeSeveralDocs, at, Pos{}, "", "put each into a file of its own", "a second document begins here")
-			return nil
-		}
-		body = doc.Body
-	}
-	if body == nil {
-		r.say(CodeEmpty, Pos{File: r.src.name}, Pos{}, "", "a pipeline has `sources:` and `sinks:`", "the file is empty")
-		return nil
-	}
-	r.anchors = map[string]*value{}
-	return r.value(body, 0, Pos{})
-}
-
-// sane bounds what the parser is given: its recursion follows nesting, its time is quadratic in the keys of one map and in
-// the depth of `- - - -`.
-func (r *reading) sane(tokens token.Tokens) bool {
-	run, line := 0, 0
-	var opened []int         // keys of the open flow collections
-	columns := map[int]int{} // keys of the open block maps, by column
-	key := 0                 // column of the last scalar
-	tooDeep := func(t *token.Token) bool {
-		r.say(CodeTooDeep, r.token(t), Pos{}, "", "", "lists and maps are nested deeper than %d", MaxDepth)
-		return false
-	}
-	for _, t := range tokens {
-		if t.Type == token.CommentType {
-			continue
-		}
-		if t.Position.Line != line {
-			line = t.Position.Line
-			if len(opened) == 0 {
-				for c := range columns {
-					if c > t.Position.Column {
-						delete(columns, c)
-					}
-				}
-			}
-			if t.Type == token.SequenceEntryType || t.Type == token.MappingValueType {
-				run = 0
-			}
-		}
-		switch t.Type {
-		case token.SequenceStartType, token.MappingStartType:
-			opened = append(opened, 0)
-			if len(opened) > MaxDepth {
-				return tooDeep(t)
-			}
-			run = 0
-		case token.SequenceEndType, token.MappingEndType:
-			opened = opened[:max(len(opened)-1, 0)]
-			run = 0
-		case token.SequenceEntryType, token.MappingKeyType, token.AnchorType, token.TagType, token.MappingValueType:
-			if run++; run > MaxDepth {
-				return tooDeep(t)
-			}
-			if t.Type != token.MappingValueType {
-				break
-			}
-			n := 0
-			if len(opened) > 0 {
-				opened[len(opened)-1]++
-				n = opened[len(opened)-1]
-			} else {
-				columns[key]++
-				n = columns[key]
-			}
-			if n > MaxKeys {
-				r.say(CodeTooMuch, r.token(t), Pos{}, "", "put long tables into files of their own", "a map has more than %d keys", MaxKeys)
-				return false
-			}
-		default:
-			if t.Prev == nil || t.Prev.Type != token.AnchorType {
-				run = 0
-			}
-			key = t.Position.Column
-		}
-	}
-	return true
-}
-
-func (r *reading) token(t *token.Token) Pos {
-	if t == nil || t.Position == nil {
-		return Pos{File: r.src.name}
-	}
-	return r.src.pos(max(t.Position.Line, 1), max(t.Position.Column, 1))
-}
-
-// mends says for messages of the YAML parser what is usually wrong.
-var mends = []struct{ part, help string }{
-	{"tab character", "indent with spaces"},
-	{"cannot start any token", "indent with spaces, not tabs"},
-	{"mapping value is not allowed", "put a text with `: ` in quotes, or indent the next line like its neighbours"},
-	{"could not find end character", "close the quote"},
-	{"must be specified", "close the bracket; within brackets, values are separated by commas"},
-	{"end token", "close the bracket"},
-	{"reserved character", "put the text in quotes"},
-	{"block sequence entries are not allowed", "begin a list on a line of its own, or write it as [a, b]"},
-	{"value is not allowed in this context", "is the line indented like its neighbours?"},
-	{"unexpected key name", "is the line indented like its neighbours?"},
-}
-
-func (r *reading) syntax(err error) {
-	at, message := Pos{File: r.src.name}, "the text cannot be read as YAML"
-	var se *yaml.SyntaxError
-	if errors.As(err, &se) {
-		message = se.Message
-		at = r.token(se.Token)
-	}
-	help := ""
-	for _, m := range mends {
-		if strings.Contains(message, m.part) {
-			help = m.help
-			break
-		}
-	}
-	r.say(CodeSyntax, at, Pos{}, "", help, "this is not YAML: %s", message)
 }
 
 // first is the place of the first token of n: a block map's own token is the colon after its first key.
@@ -326,7 +85,7 @@ func (r *reading) first(n ast.Node) Pos {
 // value converts a node. empty is the place of a value that is not there: its key's.
 func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	if depth > MaxDepth {
-		r.say(CodeTooDeep, r.first(n), Pos{}, "", "", "lists and maps are nested deeper than %d", MaxDepth)
+		r.say(CodeTooDeep, r.first(n), Pos{}, r.here(), "", "lists and maps are nested deeper than %d", MaxDepth)
 		return nil
 	}
 	if r.budget--; r.budget < 0 {
@@ -348,7 +107,9 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 			if i < len(n.Entries) && n.Entries[i].Start != nil {
 				empty = r.token(n.Entries[i].Start)
 			}
+			r.trail = append(r.trail, step{index: i})
 			one := r.value(item, depth+1, empty)
+			r.trail = r.trail[:len(r.trail)-1]
 			if one == nil {
 				return nil
 			}
@@ -363,7 +124,7 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 		r.anchors[name] = one
 		return one
 	case *ast.AliasNode:
-		return r.alias(n, v.at)
+		return r.alias(n, v)
 	case *ast.TagNode:
 		switch tag := n.Start.Value; tag {
 		case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!":
@@ -371,13 +132,18 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 				return v
 			}
 			one := r.value(n.Value, depth, empty)
-			if one != nil && one.kind == scalar && one.style == plain && (tag == "!!str" || tag == "!") {
-				one.style = tagged
+			if one != nil && one.kind == scalar && one.style == plain {
+				for i := r.src.offset(one.at); i < len(r.src.text) && isBlank(r.src.text[i]); i++ { // the parser counts one too few
+					one.at.Col++
+				}
+				if tag == "!!str" || tag == "!" {
+					one.style = tagged
+				}
 			}
 			return one
 		default:
-			r.say(CodeSyntax, v.at, Pos{}, "", "leave the tag out", "tag %s means nothing here", tag)
-			return nil
+			r.say(CodeSyntax, v.at, Pos{}, r.here(), "leave the tag out", "tag %s means nothing here", tag)
+			return unknown(v)
 		}
 	case *ast.NullNode:
 		if n.Token.Type == token.ImplicitNullType || empty.Line > 0 && n.Token.Value == "" {
@@ -400,7 +166,7 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	default:
 		sn, ok := n.(ast.ScalarNode)
 		if !ok {
-			r.say(CodeSyntax, v.at, Pos{}, "", "", "this is not YAML that a pipeline can use")
+			r.say(CodeSyntax, v.at, Pos{}, r.here(), "", "this is not YAML that a pipeline can use")
 			return nil
 		}
 		v.kind, v.raw = scalar, sn.GetToken().Value
@@ -409,12 +175,37 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	return v
 }
 
-func (r *reading) tooMuch(at Pos) {
-	r.say(CodeTooMuch, at, Pos{}, "", "aliases of aliases multiply", "the file holds more than %d values", MaxValues)
+// step is one key or index on the way to the value that is being converted.
+type step struct {
+	name  string
+	index int
 }
 
-func (r *reading) alias(n *ast.AliasNode, at Pos) *value {
-	name := n.Value.GetToken().Value
+// here is the path of that value.
+func (r *reading) here() string {
+	path := ""
+	for _, s := range r.trail {
+		if s.name == "" {
+			path = fmt.Sprintf("%s[%d]", path, s.index)
+		} else {
+			path = join(path, s.name)
+		}
+	}
+	return path
+}
+
+func (r *reading) tooMuch(at Pos) {
+	r.say(CodeTooMuch, at, Pos{}, r.here(), "aliases of aliases multiply", "the file holds more than %d values", MaxValues)
+}
+
+// unknown makes v a value of which nothing more is said: why it is not known has been.
+func unknown(v *value) *value {
+	v.kind, v.style, v.broken, v.filled = scalar, tagged, true, true
+	return v
+}
+
+func (r *reading) alias(n *ast.AliasNode, place *value) *value {
+	name, at := n.Value.GetToken().Value, place.at
 	v, known := r.anchors[name]
 	switch {
 	case !known:
@@ -426,11 +217,11 @@ func (r *reading) alias(n *ast.AliasNode, at Pos) *value {
 		if near := Nearest(name, names); near != "" {
 			help = "did you mean `*" + near + "`?"
 		}
-		r.say(CodeAlias, at, after(at, name, 1), "", help, "*%s stands for nothing: there is no &%s before it", name, name)
-		return nil
+		r.say(CodeAlias, at, after(at, name, 1), r.here(), help, "*%s stands for nothing: there is no &%s before it", name, name)
+		return unknown(place)
 	case v == nil:
-		r.say(CodeAlias, at, after(at, name, 1), "", "", "*%s stands for a value that contains it", name)
-		return nil
+		r.say(CodeAlias, at, after(at, name, 1), r.here(), "", "*%s stands for a value that contains it", name)
+		return unknown(place)
 	}
 	if r.budget -= v.weight; r.budget < 0 {
 		r.tooMuch(at)
@@ -449,11 +240,16 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 	seen := make(map[string]Pos, len(entries))
 	var merged []*value
 	for _, e := range entries {
+		if r.full() {
+			return nil
+		}
 		k, ok := r.key(e.Key)
 		if !ok {
 			return nil
 		}
+		r.trail = append(r.trail, step{name: k.name})
 		child := r.value(e.Value, depth+1, k.at)
+		r.trail = r.trail[:len(r.trail)-1]
 		if child == nil {
 			return nil
 		}
@@ -464,8 +260,11 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 				from = child.items
 			}
 			for _, m := range from {
+				if m.broken {
+					continue
+				}
 				if m.kind != mapping {
-					r.say(CodeAlias, k.at, k.end, "", "write `<<: *name` of a map", "the merge key `<<` needs a map")
+					r.say(CodeAlias, k.at, k.end, r.here(), "write `<<: *name` of a map", "the merge key `<<` needs a map")
 					return nil
 				}
 				merged = append(merged, m)
@@ -473,7 +272,7 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 			continue
 		}
 		if first, twice := seen[k.name]; twice {
-			r.say(CodeDuplicateKey, k.at, k.end, "", "remove one of them", "key `%s` stands on line %d already", k.name, first.Line)
+			r.say(CodeDuplicateKey, k.at, k.end, join(r.here(), k.name), "remove one of them", "key `%s` stands on line %d already", k.name, first.Line)
 			continue
 		}
 		seen[k.name], k.v = k.at, child
@@ -512,6 +311,6 @@ func (r *reading) key(n ast.MapKeyNode) (key, bool) {
 			return key{name: text, at: at, end: after(at, text, 0)}, true
 		}
 	}
-	r.say(CodeSyntax, at, Pos{}, "", "write the key as a word", "a key must be text")
+	r.say(CodeSyntax, at, Pos{}, r.here(), "write the key as a word", "a key must be text")
 	return key{}, false
 }

@@ -26,10 +26,41 @@ type block struct {
 	backoff   time.Duration
 	notBefore time.Time
 
+	answered atomic.Bool
+	done     func(error) // made once, for every write of the block
+	onCopied func()
+
 	isCopied bool // the sink has its own copy: the batches are gone, their promises are kept
 	promises []sdk.Promise
 	leak     bool
 	dead     *deadWait // of the rows that were refused
+}
+
+// newBlock takes a block from those that are done with.
+func (k *sinkLane) newBlock(s *sdk.Schema) *block {
+	var b *block
+	if n := len(k.free); n > 0 {
+		b, k.free = k.free[n-1], k.free[:n-1]
+	} else {
+		b = &block{k: k}
+		b.done = func(err error) { k.answer(b, err) }
+		b.onCopied = func() { k.copied(b) }
+	}
+	b.schema, b.OnCopied = s, b.onCopied
+	return b
+}
+
+// recycle makes the block ready for use again; the sink has answered for it.
+func (b *block) recycle() {
+	k := b.k
+	if b.dead != nil || len(k.free) >= 16 {
+		return // still looked at, or enough
+	}
+	batches := b.Batches[:0]
+	*b = block{k: k, done: b.done, onCopied: b.onCopied}
+	b.Batches = batches
+	b.answered.Store(true) // until it is written again, an answer is one too many
+	k.free = append(k.free, b)
 }
 
 func (b *block) add(x *sdk.Batch) {
@@ -75,6 +106,7 @@ func (k *sinkLane) settled(b *block) {
 	default:
 		b.seg.sinkDone(k.keyed)
 	}
+	b.recycle()
 }
 
 // deadWait holds back that a sink is done with a segment until the rows it refused are dead-lettered: what is stored is not
@@ -131,7 +163,7 @@ func (b *block) finish(o sdk.Outcome) {
 	k := b.k
 	k.mu.Lock()
 	promises, batches := b.promises, b.Batches
-	b.promises, b.Batches = nil, nil
+	b.promises, b.Batches = nil, batches[:0]
 	k.mu.Unlock()
 	for _, p := range promises {
 		p.Done(o)
@@ -139,7 +171,8 @@ func (b *block) finish(o sdk.Outcome) {
 	if b.isCopied {
 		return
 	}
-	for _, x := range batches {
+	for i, x := range batches {
+		batches[i] = nil
 		x.Done(o)
 		if !b.leak {
 			x.Release()
@@ -154,6 +187,7 @@ func (k *sinkLane) copied(b *block) {
 	b.Batches = nil
 	if !b.isCopied {
 		b.isCopied = true
+		k.copies.Add(1)
 		for _, x := range batches {
 			b.promises = append(b.promises, x.TakePromise())
 		}
@@ -254,22 +288,24 @@ func (r *Run) rowIPC(b *sdk.Batch, row int) []byte {
 
 // writeInParts is what rule `inParts` is about: a block that is not stored as one.
 func (k *sinkLane) writeInParts(ctx context.Context, b *block, done func(error)) {
-	n := len(b.Batches)
-	left := n
+	left := len(b.Batches)
+	var worst error
+	answer := func(err error) {
+		k.mu.Lock()
+		left--
+		if err != nil {
+			worst = err
+		}
+		last, err := left == 0, worst
+		k.mu.Unlock()
+		if last {
+			done(err)
+		}
+	}
 	for i, x := range b.Batches {
 		part := &sdk.Block{Batches: []*sdk.Batch{x}, Rows: x.Rows(), Range: b.Range, Key: fmt.Sprintf("%s#%d", b.Key, i)}
-		answer := func(err error) {
-			k.mu.Lock()
-			left--
-			last := left == 0
-			k.mu.Unlock()
-			if last || err != nil {
-				done(err)
-			}
-		}
 		if err := k.w.Write(ctx, part, answer); err != nil {
-			done(err)
-			return
+			answer(err)
 		}
 	}
 }

@@ -26,6 +26,8 @@ type instance struct {
 	proc sdk.Processor // nil for the source and for a fused sink
 	sink *fusedSink
 
+	watch *watch // nil unless the run is timed
+
 	ports [][]*target
 	errs  []*target
 	out   outbox
@@ -51,7 +53,7 @@ func newChain(l *lane, configs map[string]any) (*chain, error) {
 	r := l.run()
 	by := map[*plan.Node]*instance{}
 	for _, n := range l.st.plan.Nodes {
-		in := &instance{lane: l, node: n, acct: r.ledger.Node(n.ID, n.Kind).Lane()}
+		in := &instance{lane: l, node: n, acct: r.ledger.Node(n.ID, n.Kind).Lane(), watch: r.watch(n.ID)}
 		in.out.inst = in
 		in.flushes = l.st.marks[n]
 		in.mixes = n.Kind == sdk.KindProcessor && !n.Plugin.Spec.KeepsRange
@@ -114,7 +116,10 @@ func (in *instance) process(b *sdk.Batch) {
 		return
 	}
 	in.acct.In.Add(uint64(b.Rows()))
-	if err := in.proc.Process(b, &in.out); err != nil {
+	from := in.watch.start()
+	err := in.proc.Process(b, &in.out)
+	in.watch.stop(from)
+	if err != nil {
 		in.failed(err)
 	}
 	in.take()
@@ -146,6 +151,7 @@ func (in *instance) deliver(port int, b *sdk.Batch) {
 	if in.mixes {
 		b.Root(sdk.Range{})
 	}
+	in.watch.gaveOut()
 	ts := in.ports[port]
 	in.acct.Outs.Add(n * uint64(max(1, len(ts))))
 	switch {
@@ -199,7 +205,9 @@ func (c *chain) tick(now time.Time, blocked bool) {
 			continue
 		}
 		for {
+			from := in.watch.start()
 			more, err := in.proc.Tick(now, blocked, &in.out)
+			in.watch.stop(from)
 			if err != nil {
 				in.failed(err)
 			}

@@ -201,6 +201,9 @@ func seeds(few int) int {
 	if n, err := strconv.Atoi(os.Getenv("WEIR_SOAK")); err == nil {
 		return n
 	}
+	if testing.Short() {
+		return few / 4
+	}
 	return few
 }
 
@@ -234,6 +237,9 @@ var sumsPlugin = sdk.Plugin{
 
 // Every rule of §7 is there for something: without it records are lost or stored twice.
 func TestEachRuleIsNeeded(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long with the race detector; the ordinary run has it")
+	}
 	for name, change := range map[string]func(*scene){
 		"a member fences itself":                         func(s *scene) { s.rules.noFence = true },
 		"ends that an earlier life planned are kept":     func(s *scene) { s.rules.noPlan = true },

@@ -61,7 +61,10 @@ func (f *fusedSink) write(b *sdk.Batch) {
 		f.one[0] = b
 		f.block = sdk.Block{Batches: f.one[:], Rows: b.Rows(), Range: b.Range()}
 		f.answered, f.err = false, nil
-		if err := f.w.Write(r.ctx, &f.block, f.done); err != nil {
+		from := f.in.watch.start()
+		err := f.w.Write(r.ctx, &f.block, f.done)
+		f.in.watch.stop(from)
+		if err != nil {
 			f.answered, f.err = true, err
 		}
 		if !f.answered {

@@ -55,6 +55,7 @@ type lane struct {
 	dealt     int       // partitions dealt to it; under st.mu
 	retire    atomic.Bool
 	blockedNs atomic.Int64 // time spent waiting for room
+	shift     *shift       // of a run that is timed
 	inbox     []*reader    // dealt to this lane by the acceptor; under st.mu
 	aside     []queue.Item // behind a fan-in: what overtook a mark that has not come on another edge
 	counts    map[*segment]int
@@ -203,6 +204,10 @@ func (l *lane) wait(d time.Duration) {
 	if d <= 0 {
 		return
 	}
+	var from time.Duration
+	if l.shift != nil {
+		from = time.Since(epoch)
+	}
 	l.timer.Reset(d)
 	select {
 	case <-l.waker:
@@ -210,6 +215,9 @@ func (l *lane) wait(d time.Duration) {
 	case <-l.run().ctx.Done():
 	}
 	l.timer.Stop()
+	if l.shift != nil {
+		l.shift.waited.Add(int64(time.Since(epoch) - from))
+	}
 }
 
 // kick wakes consumers that have less waiting than they are woken for.
@@ -225,6 +233,8 @@ func (l *lane) kick() {
 
 // runQueue is the life of a lane behind a queue.
 func (l *lane) runQueue() {
+	l.work()
+	defer l.rest()
 	l.nextTick = time.Now().Add(tickEvery)
 	for n := 0; ; n++ {
 		if l.run().aborted() {

@@ -31,6 +31,8 @@ type Options struct {
 	Idle time.Duration
 	// KillGrace is how long, after the drain's time is over, writes under way may still answer; 0: 1 s.
 	KillGrace time.Duration
+	// Timed has the run keep Times: two readings of the monotonic clock a call into a node.
+	Timed bool
 
 	rules rules
 }
@@ -73,7 +75,11 @@ type Run struct {
 	partsMu sync.RWMutex
 	parts   map[*sdk.Partition]*partState
 
-	wg    sync.WaitGroup // every goroutine of the run
+	timesMu sync.Mutex // of a run that is Timed
+	watches []*watch
+	shifts  []*shift
+
+	work  goroutines // every goroutine of the run
 	done  chan struct{}
 	errMu sync.Mutex
 	err   error
@@ -107,7 +113,7 @@ func New(p *plan.Plan, opt Options) (*Run, error) {
 		opt.KillGrace = time.Second
 	}
 	r := &Run{plan: p, opt: opt, log: opt.Log.With("pipeline", p.Pipeline.Name), pool: opt.Pool, ledger: ledger.New(),
-		keyed: map[*plan.Node]int{}, parts: map[*sdk.Partition]*partState{}, done: make(chan struct{})}
+		keyed: map[*plan.Node]int{}, parts: map[*sdk.Partition]*partState{}, done: make(chan struct{}), work: goroutines{idle: make(chan struct{})}}
 	r.ctx, r.abort = context.WithCancelCause(context.Background())
 	for i, n := range p.Keyed {
 		r.keyed[n] = i
@@ -226,8 +232,37 @@ func nodeErr(n *plan.Node, err error) error {
 	return fmt.Errorf("%ss.%s: %w", n.Kind, n.ID, err)
 }
 
+// goroutines counts them; when the last has ended, none begins any more.
+type goroutines struct {
+	mu    sync.Mutex
+	n     int
+	ended bool
+	idle  chan struct{}
+}
+
+func (w *goroutines) begin() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended {
+		return false
+	}
+	w.n++
+	return true
+}
+
+func (w *goroutines) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.n--; w.n == 0 {
+		w.ended = true
+		close(w.idle)
+	}
+}
+
 // Start runs it.
 func (r *Run) Start() {
+	r.work.begin()
+	defer r.work.end()
 	for _, s := range r.sinks {
 		r.goWork("sink "+s.node.ID, s.run)
 	}
@@ -242,7 +277,7 @@ func (r *Run) Start() {
 		s.start()
 	}
 	go func() {
-		r.wg.Wait()
+		<-r.work.idle
 		r.abort(errEnded)
 		r.closeBuilt()
 		close(r.done)
@@ -253,9 +288,11 @@ var errEnded = errors.New("the run has ended")
 
 // goWork runs f as one of the run's goroutines. A panic in it fails the run, not the process.
 func (r *Run) goWork(what string, f func()) {
-	r.wg.Add(1)
+	if !r.work.begin() {
+		return // the run has ended
+	}
 	go func() {
-		defer r.wg.Done()
+		defer r.work.end()
 		defer func() {
 			if x := recover(); x != nil {
 				r.fail(fmt.Errorf("%s: panic: %v\n%s", what, x, debug.Stack()))
@@ -316,6 +353,14 @@ func (r *Run) Stop() {
 			}
 		}()
 	})
+}
+
+// Abort ends the run now: what is not settled is dropped as `stopped`, or behind a source that commits read again by the next
+// owner. The cause is not a failure of the run. It returns at once.
+func (r *Run) Abort(cause error) {
+	r.stopping.Store(true)
+	r.abort(cause)
+	r.wakeAll()
 }
 
 // Done is closed when the run has ended.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/weirflow/weir/core/ledger"
@@ -106,4 +107,25 @@ func (readErrors) Close(context.Context) error                           { retur
 func (readErrors) Write(_ context.Context, b *sdk.Block, done func(error)) error {
 	done(nil)
 	return nil
+}
+
+// A sink that has its own copy and answers late (a file) is given as much as comes: what it has not answered holds nothing of
+// ours, so in_flight does not stop it.
+func TestCopiedBlocksAreNotInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStores()
+		from := time.Now()
+		rep := ends(t, running(t, s, `
+sources:
+  in: {type: count, with: {rows: 20000, batch: 100}}
+sinks:
+  out: {type: mem, in_flight: 2, batch: {rows: 100, age: 10ms}, with: {copies: true, late: 1s}}
+`))
+		if rep.Delivered != 20000 {
+			t.Errorf("delivered %d", rep.Delivered)
+		}
+		if took := time.Since(from); took > 3*time.Second {
+			t.Errorf("200 blocks answered after 1 s each took %v", took)
+		}
+	})
 }

@@ -34,19 +34,29 @@ type sinkLane struct {
 	waker queue.Waker
 	keyed int // index among the plan's keyed sinks, -1
 	errs  []*target
+	watch *watch
 
 	segs    map[*segment]*block // open blocks of segments
 	plain   *block              // the open block of what has no segment
 	ready   []*block            // closed, in the order in which they are to be written
 	writing map[*block]struct{}
+	copies  atomic.Int32 // of those being written, the ones whose data the sink has copied: they hold nothing of ours
 	marks   map[*segment]int
 	number  uint64 // of blocks without a segment
 
 	flushAsked atomic.Bool
 	flushing   chan error // answer of a Flush under way
 
+	// A write's context ends with the run, or when its time is over; it is made anew only after that has happened.
+	ctx    context.Context
+	cancel context.CancelFunc
+	limit  *time.Timer
+
+	free []*block // for use again
+
 	mu        sync.Mutex
 	completed []completion
+	handled   []completion // the other half of the double buffer
 }
 
 type completion struct {
@@ -57,7 +67,7 @@ type completion struct {
 func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 	n := st.plan.Head()
 	acct := r.ledger.Node(n.ID, n.Kind)
-	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1,
+	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1, watch: r.watch(n.ID),
 		segs: map[*segment]*block{}, writing: map[*block]struct{}{}, marks: map[*segment]int{}, wFor: n.In}
 	if i, ok := r.keyed[n]; ok {
 		k.keyed = i
@@ -81,12 +91,16 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 		return nil, err
 	}
 	k.w = w
+	k.limit = time.AfterFunc(time.Hour, func() { k.timeUp() })
+	k.limit.Stop()
 	return k, nil
 }
 
 // run is the life of the sink's lane.
 func (k *sinkLane) run() {
 	r := k.run_
+	k.lane.work()
+	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
 	for n := 0; !r.aborted(); n++ {
@@ -123,6 +137,8 @@ func (k *sinkLane) run() {
 	if r.aborted() {
 		k.abandon()
 	}
+	k.limit.Stop()
+	k.timeUp()
 	for _, f := range k.st.feeds {
 		f.q.CloseProducer()
 	}
@@ -213,7 +229,8 @@ func (k *sinkLane) take(it queue.Item) {
 		default:
 			blk := k.segs[seg]
 			if blk == nil {
-				blk = &block{k: k, seg: seg, schema: b.Schema()}
+				blk = k.newBlock(b.Schema())
+				blk.seg = seg
 				k.segs[seg] = blk
 			}
 			blk.add(b)
@@ -225,7 +242,8 @@ func (k *sinkLane) take(it queue.Item) {
 		k.plain = nil
 	}
 	if k.plain == nil {
-		k.plain = &block{k: k, schema: b.Schema(), opened: time.Now()}
+		k.plain = k.newBlock(b.Schema())
+		k.plain.opened = time.Now()
 	}
 	k.plain.add(b)
 	if k.plain.Rows >= k.node.Batch.Rows || (k.node.Batch.Bytes > 0 && k.plain.bytes >= int64(k.node.Batch.Bytes)) {
@@ -254,7 +272,9 @@ func (k *sinkLane) takeMark(m *mark) {
 
 // close ends a block: it has its key and waits to be written.
 func (k *sinkLane) close(b *block) {
-	b.Key = b.key()
+	if k.node.Plugin.Spec.HonoursKeys {
+		b.Key = b.key()
+	}
 	if b.seg != nil {
 		b.Range = sdk.Range{Partition: b.seg.ps.part, First: b.seg.first, Last: b.seg.last}
 		k.note(b.seg, b)
@@ -331,7 +351,7 @@ func (k *sinkLane) writeReady() {
 				continue
 			}
 		}
-		if len(k.writing) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
+		if len(k.writing)-int(k.copies.Load()) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
 			return
 		}
 		if !k.writable(b) {
@@ -356,27 +376,54 @@ func (k *sinkLane) write(b *block) {
 	}
 	k.writing[b] = struct{}{}
 	k.acct.Blocks.Add(1)
-	ctx, cancel := context.WithTimeout(k.run_.ctx, writeDeadline)
-	defer cancel()
-	answered := &atomic.Bool{}
-	done := func(err error) {
-		if answered.Swap(true) {
-			k.run_.log.Error("sink answered twice for one block", "node", k.node.ID, "key", b.Key)
-			return
-		}
-		k.mu.Lock()
-		k.completed = append(k.completed, completion{b, err})
-		k.mu.Unlock()
-		k.waker.Wake()
-	}
-	b.OnCopied = func() { k.copied(b) }
+	b.answered.Store(false)
+	ctx := k.writeContext()
+	k.limit.Reset(writeDeadline)
+	from := k.watch.start()
 	if k.run_.opt.rules.inParts {
-		k.writeInParts(ctx, b, done)
+		k.writeInParts(ctx, b, b.done)
+	} else {
+		from := k.watch.start()
+		err := k.w.Write(ctx, &b.Block, b.done)
+		k.watch.stop(from)
+		if err != nil {
+			b.done(err)
+		}
+	}
+	k.watch.stop(from)
+	k.limit.Stop()
+}
+
+// writeContext is the context of the next write.
+func (k *sinkLane) writeContext() context.Context {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ctx == nil {
+		k.ctx, k.cancel = context.WithCancel(k.run_.ctx)
+	}
+	return k.ctx
+}
+
+// timeUp ends the context of the write under way.
+func (k *sinkLane) timeUp() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cancel != nil {
+		k.cancel()
+	}
+	k.ctx, k.cancel = nil, nil
+}
+
+// answer takes the sink's answer for a block, from any goroutine.
+func (k *sinkLane) answer(b *block, err error) {
+	if b.answered.Swap(true) {
+		k.run_.log.Error("sink answered twice for one block", "node", k.node.ID, "key", b.Key)
 		return
 	}
-	if err := k.w.Write(ctx, &b.Block, done); err != nil {
-		done(err)
-	}
+	k.mu.Lock()
+	k.completed = append(k.completed, completion{b, err})
+	k.mu.Unlock()
+	k.waker.Wake()
 }
 
 // reopen opens a writer for another schema, when the old one has nothing under way.
@@ -407,16 +454,27 @@ func (k *sinkLane) hasCompleted() bool {
 func (k *sinkLane) complete() {
 	k.mu.Lock()
 	done := k.completed
-	k.completed = nil
+	k.completed, k.handled = k.handled[:0], done
 	k.mu.Unlock()
 	for _, c := range done {
-		delete(k.writing, c.b)
+		k.written(c.b)
 		if c.err == nil {
 			k.settled(c.b)
 			continue
 		}
 		k.failed(c.b, c.err)
 	}
+	clear(done)
+}
+
+// written takes a block out of those being written.
+func (k *sinkLane) written(b *block) {
+	delete(k.writing, b)
+	k.mu.Lock()
+	if b.isCopied {
+		k.copies.Add(-1)
+	}
+	k.mu.Unlock()
 }
 
 // failed decides what becomes of a block that was not stored.
@@ -571,7 +629,7 @@ func (k *sinkLane) abandon() {
 		k.completed = nil
 		k.mu.Unlock()
 		for _, c := range done {
-			delete(k.writing, c.b)
+			k.written(c.b)
 			if c.err == nil {
 				k.settled(c.b)
 			} else {

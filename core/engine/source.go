@@ -230,6 +230,8 @@ func (s *sourceRun) gone(ps *partState) {
 // runSource is the life of a lane that reads.
 func (l *lane) runSource() {
 	s := l.st.src
+	l.work()
+	defer l.rest()
 	l.nextTick = time.Now().Add(tickEvery)
 	idle := false // the last round read nothing and everything was kicked
 	for !l.run().aborted() {
@@ -241,7 +243,10 @@ func (l *lane) runSource() {
 			if idle && len(l.readers) == 1 && !l.sharesReaders() {
 				wait = max(0, time.Until(l.nextTick))
 			}
+			reads := l.chain.Load().insts[0].watch
+			from := reads.start()
 			b, err := rd.r.Read(l.run().ctx, wait)
+			reads.stop(from)
 			if b != nil {
 				progress = true
 				l.ingest(rd, b)

@@ -37,14 +37,20 @@ const (
 // (SLL, SLL2), raw IP and BSD loopback; IPv4 with options and IPv6 with extension headers. Checksums are not compared: those
 // of packets captured where they were sent are often not yet computed.
 func UDP(link LinkType, frame []byte, d *Datagram) Refusal {
+	var f fragment
+	return locate(link, frame, d, &f)
+}
+
+// locate is UDP; what is a Fragment is described in f.
+func locate(link LinkType, frame []byte, d *Datagram, f *fragment) Refusal {
 	proto, ip, r := network(link, frame)
 	switch {
 	case r != OK:
 		return r
 	case proto == etherIPv4:
-		return ipv4(ip, d)
+		return ipv4(ip, d, f)
 	case proto == etherIPv6:
-		return ipv6(ip, d)
+		return ipv6(ip, d, f)
 	}
 	return NotUDP
 }
@@ -105,7 +111,7 @@ func tags(proto uint16, f []byte) (uint16, []byte, Refusal) {
 }
 
 // ipv4 is RFC 791, 3.1.
-func ipv4(p []byte, d *Datagram) Refusal {
+func ipv4(p []byte, d *Datagram, f *fragment) Refusal {
 	if len(p) < 20 {
 		return ShortFrame
 	}
@@ -116,13 +122,11 @@ func ipv4(p []byte, d *Datagram) Refusal {
 	if p[9] != protoUDP {
 		return NotUDP
 	}
-	if binary.BigEndian.Uint16(p[6:])&0x3fff != 0 { // more fragments, or an offset
-		return Fragment
-	}
-	if total == 0 { // segmentation offload: the length was not yet known
+	part := binary.BigEndian.Uint16(p[6:]) & 0x3fff // more fragments, or an offset
+	if total == 0 {                                 // segmentation offload: the length was not yet known
 		total = len(p)
 	}
-	if total < head+8 {
+	if total < head+8 && part == 0 || total < head {
 		return Malformed
 	}
 	if len(p) < head {
@@ -131,11 +135,14 @@ func ipv4(p []byte, d *Datagram) Refusal {
 	d.Src, d.Dst = [16]byte{10: 0xff, 11: 0xff}, [16]byte{10: 0xff, 11: 0xff}
 	copy(d.Src[12:], p[12:16])
 	copy(d.Dst[12:], p[16:20])
+	if part != 0 {
+		return f.set(d, uint32(binary.BigEndian.Uint16(p[4:])), int(part&0x1fff)*8, part&0x2000 != 0, p[head:min(total, len(p))], total-head)
+	}
 	return udp(p[head:min(total, len(p))], total-head, d)
 }
 
 // ipv6 is RFC 8200, 3 and 4.
-func ipv6(p []byte, d *Datagram) Refusal {
+func ipv6(p []byte, d *Datagram, f *fragment) Refusal {
 	if len(p) < 40 {
 		return ShortFrame
 	}
@@ -170,11 +177,13 @@ func ipv6(p []byte, d *Datagram) Refusal {
 			if len(p) < 8 {
 				return short(left, 8)
 			}
-			if binary.BigEndian.Uint16(p[2:])&0xfff9 != 0 {
+			if part := binary.BigEndian.Uint16(p[2:]); part&0xfff9 != 0 {
 				if p[0] != protoUDP {
 					return NotUDP
 				}
-				return Fragment
+				copy(d.Src[:], src)
+				copy(d.Dst[:], dst)
+				return f.set(d, binary.BigEndian.Uint32(p[4:]), int(part&0xfff8), part&1 != 0, p[8:], left-8)
 			}
 			n = 8
 		default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +35,8 @@ type ProcessorCase struct {
 //   - a forced Flush leaves nothing held, and of a processor that keeps ranges nothing of the partition at all: outputs stay
 //     inside the segment; Drain at the end of input leaves nothing held or open;
 //   - memory that was lent for the call, or released, may be overwritten at once;
-//   - what the specification says of determinism holds: for other batch boundaries too, unless the processor parks;
+//   - what the specification says of determinism holds: for other batch boundaries too, unless the processor parks; and with no
+//     more input columns than Spec.Needs names for the output columns that are wanted;
 //   - panics, goroutines, batches and shared objects left over are failures.
 func Processor(t *testing.T, p sdk.Plugin, cases ...ProcessorCase) {
 	t.Helper()
@@ -89,6 +91,7 @@ type way struct {
 	seed   uint64 // of what is done between inputs
 	lent   bool   // inputs are views into a slab that is overwritten after the call
 	slices int    // each input is given in so many pieces
+	prune  bool   // every other output column is wanted, and the input has no more than is needed for that
 	why    sdk.Why
 }
 
@@ -118,6 +121,9 @@ func (s *processorSuite) run(t testing.TB) {
 		s.same(t, "memory lent and overwritten after each call", plain, lent)
 		if !spec.Parks {
 			s.same(t, "the same rows in smaller batches", plain, s.drive(t, way{name: "sliced", seed: 1, slices: 3}))
+		}
+		if spec.Needs != nil {
+			s.pruned(t, plain)
 		}
 	}
 	for _, why := range []sdk.Why{sdk.LaneRetired, sdk.Replaced, sdk.Stopping} {
@@ -167,6 +173,52 @@ func (s *processorSuite) same(t testing.TB, what string, a, b *recorder) {
 	}
 }
 
+// pruned runs the processor as a plan does that needs every other column of its output: with the input columns that it needs for
+// those by its own word, it gives the same values in them.
+func (s *processorSuite) pruned(t testing.TB, plain *recorder) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	p := s.drive(t, way{name: "pruned", seed: 1, prune: true})
+	for _, o := range plain.outs {
+		was, is := plain.env.Out[o.port], p.env.Out[o.port]
+		for i, row := range o.rows {
+			var left []any
+			for _, f := range is.Fields() {
+				left = append(left, row[was.Index(f.Name)])
+			}
+			o.rows[i] = left
+		}
+	}
+	s.same(t, "only the columns of Spec.Needs", plain, p)
+}
+
+// schemas are those of a run: the case's, or pruned.
+func (s *processorSuite) schemas(t testing.TB, prune bool) (in *sdk.Schema, out []*sdk.Schema) {
+	t.Helper()
+	in, out = s.c.In, outputs(t, &s.p.Spec, s.cfg, s.c.In)
+	if !prune {
+		return in, out
+	}
+	wanted := make([][]string, len(out))
+	for port := range out {
+		for i, name := range out[port].Names() {
+			if i%2 == 0 {
+				wanted[port] = append(wanted[port], name)
+			}
+		}
+		out[port] = out[port].Select(func(f sdk.Field) bool { return slices.Contains(wanted[port], f.Name) })
+	}
+	if needs := s.p.Spec.Needs(s.cfg, in, wanted); needs != nil {
+		if s.p.Spec.Output == nil { // what is wanted passes through: the plan adds it
+			needs = append(slices.Clone(needs), slices.Concat(wanted...)...)
+		}
+		in = in.Select(func(f sdk.Field) bool { return slices.Contains(needs, f.Name) })
+	}
+	return in, out
+}
+
 // freed counts the slabs given back.
 type freed struct{ n int }
 
@@ -177,8 +229,8 @@ func (s *processorSuite) drive(t testing.TB, w way) *recorder {
 	t.Helper()
 	leaks := goleak.IgnoreCurrent()
 	clock := NewClock(time.Time{})
-	out := outputs(t, &s.p.Spec, s.cfg, s.c.In)
-	world := newWorld(t, WithIn(s.c.In), WithOut(out...), WithClock(clock))
+	in, out := s.schemas(t, w.prune)
+	world := newWorld(t, WithIn(in), WithOut(out...), WithClock(clock))
 	rec := &recorder{t: t, env: world.env, rand: rand.New(rand.NewPCG(w.seed, 99)), live: map[*sdk.Batch]*input{}, remote: s.loop}
 	d := &driver{t: t, w: w, s: s, env: world.env, rec: rec, clock: clock, rand: rand.New(rand.NewPCG(w.seed, 3)), sync: func() {}}
 	for i := range d.parts {
@@ -268,7 +320,7 @@ func (d *driver) call(name string, most int, f func() error) {
 func (d *driver) until(name string, f func() (more bool, err error)) {
 	d.t.Helper()
 	for n, more := 0, true; more; n++ {
-		if n == 10000 {
+		if n == 1000 {
 			d.t.Fatalf("%s: %s says more after %d calls", d.w.name, name, n)
 		}
 		d.call(name, 4, func() (err error) { more, err = f(); return err })
@@ -285,7 +337,7 @@ func (d *driver) input(i int) {
 		if from == to && (k > 0 || tmpl.Rows() > 0) {
 			continue
 		}
-		b, slab := copyRows(d.env.Pool, tmpl, from, to-from), []byte(nil)
+		b, slab := copyRows(d.env.Pool, d.env.In, tmpl, from, to-from), []byte(nil)
 		if d.w.lent {
 			whole := b
 			b, slab = lend(d.env.Pool, whole, &d.back)

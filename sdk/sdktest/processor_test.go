@@ -43,6 +43,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"goroutine left":          "found unexpected goroutines",
 		"share left open":         "still held",
 		"batch leaked":            "never released",
+		"needs more than it says": "pruned: ",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			said := witnessed(t, func(t testing.TB) {

@@ -9,8 +9,8 @@ import (
 	"github.com/weirflow/weir/sdk"
 )
 
-// patience is how long a call may take that should return at once. A shared machine under load needs much of it.
-const patience = 20 * time.Second
+// patience is how long a call may take that should return at once (changed by the suite's own tests only).
+var patience = 20 * time.Second
 
 // subtest runs f as a subtest where t can have one.
 func subtest(t testing.TB, name string, f func(testing.TB)) {
@@ -91,6 +91,9 @@ func outputs(t testing.TB, s *sdk.Spec, cfg any, in *sdk.Schema) []*sdk.Schema {
 	t.Helper()
 	ports := s.PortNames(cfg)
 	if s.Output == nil {
+		if s.Kind == sdk.KindSource {
+			t.Fatal("a source needs Spec.Output: it has no input whose schema it could hand on")
+		}
 		out := make([]*sdk.Schema, len(ports))
 		for i := range out {
 			out[i] = in

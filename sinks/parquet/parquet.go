@@ -89,8 +89,7 @@ type writer struct {
 	mu         sync.Mutex
 	file       *file // nil between files
 	pq         *pqarrow.FileWriter
-	group      int64   // bytes in the open row group, before encoding
-	rows       int     // in the open row group
+	group      *group  // the open row group
 	total      int     // in the file
 	raw        int64   // bytes in the file's complete row groups, before encoding
 	ratio      float64 // of a file's size to its bytes before encoding, learnt from the last file
@@ -100,9 +99,6 @@ type writer struct {
 	timer      *time.Timer
 	complained bool
 }
-
-// Copies says that a block's batches are not read after Write has returned.
-func (w *writer) Copies() {}
 
 // Write encodes the block into the open file. done is called when that file is complete.
 func (w *writer) Write(_ context.Context, b *sdk.Block, done func(error)) error {
@@ -147,8 +143,9 @@ func (w *writer) write(b *sdk.Block, done func(error)) (settle func(), err error
 			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.name, err)}), nil
 		}
 	}
+	b.Copied()
 	w.account()
-	if r := w.sink.cfg.Roll; w.file.size+int64(float64(w.group)*w.ratio) >= int64(r.Size) || r.Rows > 0 && w.total >= r.Rows ||
+	if r := w.sink.cfg.Roll; w.file.size+int64(float64(w.group.size())*w.ratio) >= int64(r.Size) || r.Rows > 0 && w.total >= r.Rows ||
 		w.sink.env.Now().Sub(w.began) >= r.Age {
 		first := settle
 		second, err := w.finish()
@@ -162,22 +159,26 @@ func (w *writer) write(b *sdk.Block, done func(error)) (settle func(), err error
 
 // encode adds a batch to the open row group.
 func (w *writer) encode(b *sdk.Batch) error {
-	r := w.shape.record(b)
-	defer r.Release()
-	if w.rows > 0 && (w.rows+b.Rows() > groupRows || w.group >= groupBytes) {
-		if err := w.pq.NewBufferedRowGroupChecked(); err != nil {
+	if w.group.rows > 0 && (w.group.rows+b.Rows() > groupRows || w.group.size() >= groupBytes) {
+		if err := w.endGroup(); err != nil {
 			return err
 		}
-		w.raw += w.group
-		w.rows, w.group = 0, 0
 	}
-	if err := w.pq.WriteBuffered(r); err != nil {
-		return err
-	}
-	w.rows += b.Rows()
+	w.group.add(b)
 	w.total += b.Rows()
-	w.group += w.shape.bytes(b)
 	return nil
+}
+
+// endGroup encodes the open row group.
+func (w *writer) endGroup() error {
+	if w.group.rows == 0 {
+		return nil
+	}
+	w.raw += w.group.size()
+	r := w.group.record()
+	defer w.group.reset()
+	defer r.Release()
+	return w.pq.Write(r)
 }
 
 // begin makes the next file.
@@ -193,7 +194,7 @@ func (w *writer) begin() (err error) {
 		w.file = nil
 		return &sdk.Error{Class: sdk.Fatal, Code: "encode", Err: err}
 	}
-	w.began, w.rows, w.group, w.total, w.raw, w.ended = now, 0, 0, 0, 0, false
+	w.began, w.group, w.total, w.raw, w.ended = now, newGroup(w.shape), 0, 0, false
 	w.after(s.cfg.Roll.Age)
 	return nil
 }
@@ -238,12 +239,11 @@ func (w *writer) finish() (settle func(), err error) {
 	w.timer.Stop()
 	if !w.ended {
 		w.ended = true
-		if err := w.pq.Close(); err != nil {
+		if err := errors.Join(w.endGroup(), w.pq.Close()); err != nil {
 			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.name, err)}), nil
 		}
-		w.raw += w.group
 		w.ratio = float64(w.file.size) / float64(w.raw)
-		w.rows, w.group = 0, 0
+		w.group = nil
 		w.account()
 	}
 	if err := w.file.publish(); err != nil {
@@ -265,7 +265,7 @@ func (w *writer) abandon(err error) (settle func()) {
 func (w *writer) leave(err error) (settle func()) {
 	w.timer.Stop()
 	pending := w.pending
-	w.file, w.pq, w.pending, w.ended, w.complained, w.rows, w.group = nil, nil, nil, false, false, 0, 0
+	w.file, w.pq, w.group, w.pending, w.ended, w.complained = nil, nil, nil, nil, false, false
 	w.account()
 	return func() {
 		for _, done := range pending {
@@ -275,7 +275,10 @@ func (w *writer) leave(err error) (settle func()) {
 }
 
 func (w *writer) account() {
-	held := w.group
+	held := int64(0)
+	if w.group != nil {
+		held = w.group.held()
+	}
 	if w.file != nil {
 		held += int64(cap(w.file.backlog))
 	}

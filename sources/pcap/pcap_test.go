@@ -173,7 +173,7 @@ func sample(n int) (b []byte, want []datagram, books ledger) {
 			bad[23] = 6
 			books.Dropped[ReasonNotUDP]++
 		case 2:
-			bad[20] = 0x20
+			bad[21] = byte(1 + i%3) // the end of a datagram whose beginning is not here
 			books.Dropped[ReasonFragment]++
 		case 3:
 			bad = bad[:40]
@@ -212,6 +212,37 @@ func TestDatagrams(t *testing.T) {
 		if diff := cmp.Diff(books, balance(env)); diff != "" {
 			t.Error(name, diff)
 		}
+	}
+}
+
+// A datagram in three fragments is one record, in whatever order they come.
+func TestFragments(t *testing.T) {
+	payload := strings.Repeat("0123456789", 300)
+	whole := ip4(exporter, 2055, 17, payload)
+	fragment := func(from, to int) []byte {
+		p := append(bytes.Clone(whole[:20]), whole[20+from:20+to]...)
+		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+		flags := uint16(from / 8)
+		if 20+to < len(whole) {
+			flags |= 0x2000
+		}
+		binary.BigEndian.PutUint16(p[6:], flags)
+		return eth(p)
+	}
+	c := newCapture(1)
+	c.packet(1, fragment(2400, 3008))
+	c.packet(2, eth(ip4(exporter, 2055, 17, "between")))
+	c.packet(3, fragment(0, 800))
+	c.packet(4, fragment(800, 2400))
+	c.packet(5, fragment(800, 2400))
+	env := testEnv(t)
+	var got []datagram
+	readAll(t, env, &Config{Path: []string{write(t, "a.pcap", c.b)}}, datagrams(&got))
+	if diff := cmp.Diff([]datagram{{"between", exporter.String(), 2}, {payload, exporter.String(), 4}}, got); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(ledger{Received: 3, Dropped: map[sdk.Reason]uint64{ReasonFragment: 1}}, balance(env)); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -33,8 +33,9 @@ type reader struct {
 	err      error // of the file: io.EOF at its end
 	done     bool
 
-	names   *sdk.Dict // of interfaces, for packets
-	scratch []byte    // a packet that gets an Ethernet header
+	parts   pcap.Assembler // of fragmented datagrams; ended gives up what is not whole
+	names   *sdk.Dict      // of interfaces, for packets
+	scratch []byte         // a packet that gets an Ethernet header
 	count   counts
 }
 
@@ -65,6 +66,7 @@ func (r *reader) Read(ctx context.Context, _ time.Duration) (*sdk.Batch, error) 
 		return nil, err
 	}
 	if r.done || r.src.stopped.Load() {
+		r.ended()
 		return nil, io.EOF
 	}
 	first, stop := r.next, r.dec.Offset()+idleBytes
@@ -81,6 +83,7 @@ func (r *reader) Read(ctx context.Context, _ time.Duration) (*sdk.Batch, error) 
 		b.Done(sdk.Dropped)
 		b.Release()
 		if err == nil && r.done {
+			r.ended()
 			err = io.EOF
 		}
 		return nil, err
@@ -110,34 +113,45 @@ func (r *reader) fill(b *sdk.Batch) (rows int, err error) {
 			continue
 		}
 		r.next++
-		r.count.received++
 		var refusal pcap.Refusal
 		if r.src.cols.packets {
 			refusal = r.packet(b, rows, &p)
 		} else {
-			refusal = pcap.UDP(p.Interface.Link, p.Data, &d)
-			if refusal == pcap.OK && r.src.ports != nil && !r.src.ports[d.DstPort] {
+			var joined, lost int
+			refusal, joined, lost = r.parts.UDP(p.Interface.Link, p.Data, p.Time, &d)
+			r.count.refuse(pcap.Fragment, lost)
+			switch {
+			case refusal == pcap.Fragment:
+				continue // counted when its datagram is whole, or given up
+			case refusal != pcap.OK && joined > 1:
+				r.count.refuse(refusal, joined-1)
+			case refusal == pcap.OK && r.src.ports != nil && !r.src.ports[d.DstPort]:
+				r.count.received++
 				r.count.filtered++
 				continue
-			}
-			if refusal == pcap.OK {
-				r.src.cols.datagram(b, rows, &d, p.Time)
+			case refusal == pcap.OK:
+				r.src.cols.datagram(b, rows, &d, p.Time, joined > 0)
 			}
 		}
 		if refusal != pcap.OK {
-			r.count.refused[refusal]++
+			r.count.refuse(refusal, 1)
 			continue
 		}
+		r.count.received++
 		rows++
 		bytes += len(p.Data)
 	}
 	return rows, nil
 }
 
-// datagram writes a row.
-func (c *columns) datagram(b *sdk.Batch, row int, d *pcap.Datagram, t int64) {
+// datagram writes a row. A payload that was joined of fragments is copied: it does not look into the slab.
+func (c *columns) datagram(b *sdk.Batch, row int, d *pcap.Datagram, t int64, joined bool) {
 	if c.payload >= 0 {
-		b.SetView(c.payload, row, d.Payload)
+		if joined {
+			b.SetBytes(c.payload, row, d.Payload)
+		} else {
+			b.SetView(c.payload, row, d.Payload)
+		}
 	}
 	if c.addr >= 0 {
 		sdk.Claim[[16]byte](b, c.addr, row, 1)[0] = d.Src
@@ -234,6 +248,19 @@ func (r *reader) fault(err error) error {
 	r.src.mu.Unlock()
 	r.src.env.Log.Error("a capture file cannot be read to its end; what stands before is used", "path", r.path, "byte", at, "packets", r.next, "error", err)
 	return nil
+}
+
+// ended gives up the fragments whose datagrams are not whole.
+func (r *reader) ended() {
+	r.done = true
+	r.count.refuse(pcap.Fragment, r.parts.Flush())
+	r.enter()
+}
+
+// refuse counts n packets of which nothing comes.
+func (c *counts) refuse(why pcap.Refusal, n int) {
+	c.received += uint64(n)
+	c.refused[why] += uint64(n)
 }
 
 // enter writes what was counted into the books.

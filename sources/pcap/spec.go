@@ -53,7 +53,7 @@ func (c *Config) Validate() error {
 const (
 	ReasonLinkType      sdk.Reason = "link_type"      // a link layer that is not understood
 	ReasonNotUDP        sdk.Reason = "not_udp"        // another protocol
-	ReasonFragment      sdk.Reason = "fragment"       // a part of an IP datagram
+	ReasonFragment      sdk.Reason = "fragment"       // a part of an IP datagram that did not become whole
 	ReasonTruncated     sdk.Reason = "truncated"      // captured with too small a snap length
 	ReasonMalformed     sdk.Reason = "malformed"      // header lengths that cannot be
 	ReasonFileTruncated sdk.Reason = "file_truncated" // the file stops within a packet
@@ -69,9 +69,9 @@ var Plugin = sdk.Plugin{
 		Long: `Files are read in the order in which they are named, those of a pattern by name, several at a time if there are several lanes.
 
 With payload udp a record is the payload of a UDP datagram with its source address and port and the time at which it was
-captured, so that a capture of flow exports is read as if the exporters sent them. Packets that hold no whole datagram are
-dropped and counted: not_udp, fragment (fragments are not put together), truncated (a snap length below the packet's),
-malformed, link_type.
+captured, so that a capture of flow exports is read as if the exporters sent them. Fragmented datagrams are put together, and then
+count as one record. Packets that hold no whole datagram are dropped and counted: not_udp, fragment (the rest did not come),
+truncated (a snap length below the packet's), malformed, link_type.
 
 With payload packets a record is a packet. Packets of Linux "any" devices, of loopback and of raw IP get an Ethernet header, so
 that all begin alike; MAC addresses that were not captured are zero.

@@ -11,7 +11,7 @@ import (
 	"github.com/weirflow/weir/bpf"
 )
 
-// balancer is how a group's datagrams are spread. All is under group.mu.
+// balancer is how a group's datagrams are spread; part of the group and under its mutex.
 type balancer struct {
 	asked  Balance        // by the generation that came last; empty: nothing had to be balanced yet
 	used   string         // for people
@@ -23,11 +23,10 @@ var choices = map[Balance]bpf.Choice{BalancePacket: bpf.ByPacket, BalanceSource:
 
 // balance puts what cfg asks for in force; fd is any socket of the group. What cannot be done is done as well as can be, and said.
 func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
-	b := &g.balancer
-	if cfg.Balance == b.asked || b.asked == "" && cfg.workers() == 1 && !cfg.SharePort {
+	if cfg.Balance == g.asked || g.asked == "" && cfg.workers() == 1 && !cfg.SharePort {
 		return
 	}
-	b.asked, b.used, b.random = cfg.Balance, string(cfg.Balance), false
+	g.asked, g.used, g.random = cfg.Balance, string(cfg.Balance), false
 	choice, program := choices[cfg.Balance]
 	if !program {
 		// A program of a predecessor, or of the generation before, may be attached.
@@ -36,28 +35,28 @@ func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
 		}
 		return
 	}
-	err := b.load(g)
+	err := g.load()
 	if err == nil {
-		err = b.prog.Attach(fd, choice)
+		err = g.prog.Attach(fd, choice)
 	}
 	if err == nil {
 		return
 	}
-	b.used = "kernel's hash of addresses and ports"
+	g.used = "kernel's hash of addresses and ports"
 	// A predecessor's sockets would be among those chosen from, by numbers that change as they close.
 	if cfg.Balance == BalancePacket && !cfg.SharePort && bpf.AttachRandom(fd, 1) == nil {
-		b.random, b.used = true, "random choice"
+		g.random, g.used = true, "random choice"
 	} else if derr := bpf.Detach(fd); derr != nil && !errors.Is(derr, unix.ENOPROTOOPT) {
 		err = errors.Join(err, derr)
 	}
-	log.Info("balancing by the "+b.used+" instead of by "+string(cfg.Balance), "listen", g.bound, "why", bpf.Why(err))
+	log.Info("balancing by the "+g.used+" instead of by "+string(cfg.Balance), "listen", g.bound, "why", bpf.Why(err))
 }
 
 var loadPrograms = bpf.LoadReuseport // another in tests of systems that refuse it
 
 // load loads the programs, and puts the sockets that are open in their slots.
-func (b *balancer) load(g *group) (err error) {
-	if b.prog != nil {
+func (g *group) load() (err error) {
+	if g.prog != nil {
 		return nil
 	}
 	p, err := loadPrograms()
@@ -71,44 +70,44 @@ func (b *balancer) load(g *group) (err error) {
 			}
 		}
 	}
-	b.prog = p
-	return b.spread(g)
+	g.prog = p
+	return g.spread()
 }
 
 // joined takes a new socket in.
-func (b *balancer) joined(g *group, s *socket) error {
-	if b.prog != nil {
-		if err := b.prog.Put(s.worker, s.fd); err != nil {
+func (g *group) joined(s *socket) error {
+	if g.prog != nil {
+		if err := g.prog.Put(s.worker, s.fd); err != nil {
 			return err
 		}
-		b.prog.Depth(s.worker).Empty()
+		g.prog.Depth(s.worker).Empty()
 	}
-	return b.spread(g)
+	return g.spread()
 }
 
 // leaving is called when a socket is no longer among g.sockets and before it leaves the kernel's group.
-func (b *balancer) leaving(g *group, s *socket) error {
-	if b.random {
+func (g *group) leaving(s *socket) error {
+	if g.random {
 		// Numbers shift while sockets leave: hash until all have.
 		return bpf.Detach(s.fd)
 	}
-	return b.spread(g)
+	return g.spread()
 }
 
 // spread says among which sockets is chosen: those of the first workers, without a gap.
-func (b *balancer) spread(g *group) error {
+func (g *group) spread() error {
 	n := 0
 	for n < len(g.sockets) && g.sockets[n] != nil {
 		n++
 	}
-	if b.prog != nil {
+	if g.prog != nil {
 		limit := uint32(0)
 		if n > 0 {
 			limit = uint32(max(64, receiveBuffer(g.sockets[0].fd)*2/4*3/truesize))
 		}
-		return b.prog.Choose(n, limit)
+		return g.prog.Choose(n, limit)
 	}
-	if b.random && n > 0 && n == g.open {
+	if g.random && n > 0 && n == g.open {
 		return bpf.AttachRandom(g.sockets[0].fd, n)
 	}
 	return nil
@@ -121,8 +120,8 @@ const truesize = 2304
 func (g *group) depth(w int) *bpf.Depth {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.balancer.prog == nil || g.balancer.asked != BalancePacket {
+	if g.prog == nil || g.asked != BalancePacket {
 		return nil
 	}
-	return g.balancer.prog.Depth(w)
+	return g.prog.Depth(w)
 }

@@ -94,6 +94,14 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 	return s.(*source)
 }
 
+// Addrs are the addresses of the sockets, with the port the system chose where the configuration says 0.
+func (s *source) Addrs() (out []netip.AddrPort) {
+	for _, r := range s.readers {
+		out = append(out, r.local())
+	}
+	return out
+}
+
 // got is one row as tests compare it.
 type got struct {
 	Payload string

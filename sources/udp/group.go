@@ -49,7 +49,8 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 		}
 		out = append(out, r)
 	}
-	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", out[0].(*reader).sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(out[0].(*reader).sock.fd)))
+	sock := out[0].(*reader).sock
+	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(sock.fd)))
 	return out, nil
 }
 
@@ -84,9 +85,10 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	}
 	if s := g.sockets[w]; s != nil {
 		g.balance(cfg, s.fd, log)
-		if err := g.spread(g); err != nil {
+		if err := g.spread(); err != nil {
 			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
 		}
+		setReceiveBuffer(s.fd, int(cfg.ReceiveBuffer))
 		s.holders++
 		return s, nil
 	}
@@ -123,7 +125,7 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	g.balance(cfg, fd, log)
 	s := &socket{fd: fd, group: g, worker: w, holders: 1}
 	g.sockets[w] = s
-	if err := g.joined(g, s); err != nil {
+	if err := g.joined(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
 	}
 	return s, nil
@@ -167,7 +169,7 @@ func (s *socket) leave() (other bool, err error) {
 	}
 	s.left = true
 	s.group.sockets[s.worker] = nil // who comes now gets a fresh one
-	return false, errors.Join(s.group.leaving(s.group, s), disconnect(s.fd))
+	return false, errors.Join(s.group.leaving(s), disconnect(s.fd))
 }
 
 // release gives up one hold; the last one closes the socket.
@@ -186,7 +188,7 @@ func (g *group) drop(s *socket) error {
 		g.sockets[s.worker] = nil
 	}
 	g.open--
-	return errors.Join(unix.Close(s.fd), g.spread(g))
+	return errors.Join(unix.Close(s.fd), g.spread())
 }
 
 // newDrops is how many datagrams the kernel has dropped at the socket since the last call, by whichever holder.

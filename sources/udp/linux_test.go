@@ -202,6 +202,21 @@ func TestNobodyElseOnThePort(t *testing.T) {
 	}
 }
 
+func TestNextGenerationChangesTheBuffer(t *testing.T) {
+	env := testEnv(t)
+	old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, ReceiveBuffer: 64 << 10})
+	next := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, ReceiveBuffer: 128 << 10})
+	a, b := old.readers[0].(*reader).sock, next.readers[0].(*reader).sock
+	if a != b || receiveBuffer(b.fd) != 128<<10 {
+		t.Errorf("sockets %p and %p, %d bytes", a, b, receiveBuffer(b.fd))
+	}
+	for _, s := range []*source{old, next} {
+		if err := s.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestReceiveBufferIsReadBack(t *testing.T) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -33,6 +33,7 @@ type portable struct {
 	buf     []byte
 	stopped atomic.Bool
 	ending  bool // stopped, and the last read found nothing
+	ended   bool
 }
 
 func openPortable(s *source, l listen, cfg *Config) (*portable, error) {
@@ -70,6 +71,9 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if p.ended {
+		return nil, io.EOF
+	}
 	stopped := p.stopped.Load()
 	if stopped {
 		wait = grace
@@ -95,7 +99,8 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 		bytes += n
 	}
 	if b == nil {
-		if p.ending && stopped {
+		if p.ending {
+			p.ended = true
 			return nil, io.EOF
 		}
 		p.ending = stopped

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,12 +44,14 @@ type reader struct {
 	frame  *frame
 	home   chan *slab
 	polls  [2]unix.PollFd // the socket and wake
-	wake   int            // an eventfd
+	wakeMu sync.Mutex     // stop comes from another goroutine, perhaps after Close
+	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	mean   int            // moving average of datagrams a receive, times 8
 	short  bool           // the last receive did not fill the slab
 	looked time.Time      // at the drops
 
 	stopped atomic.Bool
+	ended   bool
 	leaving bool
 	left    time.Time     // when the socket left its group
 	limit   time.Duration // how long it is read from then on, at most; 0: until it is empty
@@ -77,7 +80,10 @@ func (r *reader) Ready() <-chan struct{}    { return nil }
 func (r *reader) local() netip.AddrPort     { return r.addr }
 
 func (r *reader) stop() {
-	if r.stopped.CompareAndSwap(false, true) {
+	r.stopped.Store(true)
+	r.wakeMu.Lock()
+	defer r.wakeMu.Unlock()
+	if r.wake >= 0 {
 		// A write to an eventfd fails only when the counter is full.
 		_, _ = unix.Write(r.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
@@ -85,7 +91,11 @@ func (r *reader) stop() {
 
 func (r *reader) Close(context.Context) error {
 	r.drops()
-	return errors.Join(r.sock.release(), unix.Close(r.wake), r.frame.close(), r.hold.Close())
+	r.wakeMu.Lock()
+	wake := r.wake
+	r.wake = -1
+	r.wakeMu.Unlock()
+	return errors.Join(r.sock.release(), unix.Close(wake), r.frame.close(), r.hold.Close())
 }
 
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
@@ -98,10 +108,8 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if r.stopped.Load() && !r.leaving && !r.leave(now) {
-			return nil, io.EOF
-		}
-		if r.limit > 0 && now.Sub(r.left) > r.limit {
+		if r.ended || r.stopped.Load() && !r.leaving && !r.leave(now) || r.limit > 0 && now.Sub(r.left) > r.limit {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if r.frame.slab == nil && !r.slab(until.Sub(now)) {
@@ -125,6 +133,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 			r.depth.Empty()
 		}
 		if r.leaving && now.Sub(r.left) >= grace {
+			r.ended = true
 			return nil, io.EOF
 		}
 		if now = time.Now(); !now.Before(until) {

@@ -46,14 +46,6 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	return s, nil
 }
 
-// Addrs are the addresses of the sockets, with the port the system chose where the configuration says 0.
-func (s *source) Addrs() (out []netip.AddrPort) {
-	for _, r := range s.readers {
-		out = append(out, r.local())
-	}
-	return out
-}
-
 func (s *source) Accept(context.Context) (sdk.Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -150,6 +152,33 @@ func TestReadWaits(t *testing.T) {
 		t.Errorf("Stop was noticed after %v", d)
 	}
 	drain(t, r, func(got, int64) { t.Error("a datagram nobody sent") })
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Stop may come after a reader was closed, and its file descriptors have become those of others.
+func TestStopAfterClose(t *testing.T) {
+	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1})
+	r, _ := s.Accept(t.Context())
+	if err := r.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var files []*os.File
+	for range 8 {
+		f, err := os.Create(filepath.Join(t.TempDir(), "f"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files = append(files, f)
+	}
+	s.Stop(t.Context())
+	for _, f := range files {
+		if st, err := f.Stat(); err != nil || st.Size() != 0 {
+			t.Error("Stop wrote into a file of somebody else: ", err)
+		}
+	}
 	if err := s.Close(t.Context()); err != nil {
 		t.Error(err)
 	}

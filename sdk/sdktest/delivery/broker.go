@@ -41,11 +41,12 @@ type Broker interface {
 
 // Config of a world. The zero value of a field means what its comment says.
 type Config struct {
-	Partitions uint32  // 0: 1
-	Records    uint64  // in each partition; 0: endless, which needs a Rate
-	Rate       float64 // records a second that appear in each partition from the start on; 0: all are there
-	Gaps       bool    // positions have gaps
-	Bounded    bool    // a reader ends at the end of its partition, and the source when all is committed
+	Partitions uint32    // 0: 1
+	Records    uint64    // in each partition; 0: endless, which needs a Rate
+	Rate       float64   // records a second that appear in each partition from the start on; 0: all are there
+	Rates      []float64 // instead of Rate, by partition; partitions beyond take turns
+	Gaps       bool      // positions have gaps
+	Bounded    bool      // a reader ends at the end of its partition, and the source when all is committed
 
 	Session time.Duration // without a beat for so long a member is expelled; 0: 3 s
 	Revoke  time.Duration // how long the owner of a revoked partition may settle; 0: 2 s
@@ -57,6 +58,14 @@ type Config struct {
 	// Stores are down for DownFor in each DownEvery; 0: never.
 	DownEvery, DownFor time.Duration
 	Seed               uint64 // of what is random: which writes are late
+}
+
+// rate of a partition.
+func (c Config) rate(partition uint32) float64 {
+	if len(c.Rates) > 0 {
+		return c.Rates[int(partition)%len(c.Rates)]
+	}
+	return c.Rate
 }
 
 // IsBad says whether stores refuse a record.

@@ -37,7 +37,8 @@ func (g *group) leave(member string, now time.Time) {
 	g.balance(now)
 }
 
-// expire does what time has brought about.
+// expire does what time has brought about: members that have not beaten, or have not given up in time what they shall lose, are
+// expelled, as Kafka does at the end of the rebalance time-out.
 func (g *group) expire(now time.Time) {
 	changed := false
 	for m, beat := range g.members {
@@ -46,13 +47,14 @@ func (g *group) expire(now time.Time) {
 			changed = true
 		}
 	}
+	for _, p := range g.parts {
+		if p.owner != p.wanted && g.has(p.owner) && !now.Before(p.until) {
+			delete(g.members, p.owner)
+			changed = true
+		}
+	}
 	if changed {
 		g.balance(now)
-	}
-	for i := range g.parts {
-		if p := &g.parts[i]; p.owner != p.wanted && !now.Before(p.until) {
-			p.give()
-		}
 	}
 }
 
@@ -76,7 +78,7 @@ func (g *group) balance(now time.Time) {
 				extra--
 			}
 			count[p.owner]++
-			p.wanted = p.owner
+			p.wanted, p.until = p.owner, time.Time{}
 			continue
 		}
 		p.wanted = ""

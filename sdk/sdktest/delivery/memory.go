@@ -63,8 +63,8 @@ func (m *Memory) Fetch(_ context.Context, partition uint32, from, upto int64, mo
 	}
 	first := m.cfg.NumberAt(from)
 	end, last := m.cfg.Records, m.cfg.Records > 0
-	if m.cfg.Rate > 0 {
-		if here := uint64(time.Since(m.start).Seconds() * m.cfg.Rate); !last || here < end {
+	if rate := m.cfg.rate(partition); rate > 0 {
+		if here := uint64(time.Since(m.start).Seconds() * rate); !last || here < end {
 			end, last = here, false
 		}
 	}

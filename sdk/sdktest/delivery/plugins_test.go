@@ -3,15 +3,12 @@ package delivery_test
 import (
 	"math/rand/v2"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/sdktest"
 	"github.com/weirflow/weir/sdk/sdktest/delivery"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // records fills a batch with numbered records of one partition.
 func records(r *rand.Rand, b *sdk.Batch) {
@@ -26,12 +23,58 @@ func records(r *rand.Rand, b *sdk.Batch) {
 	b.SetRows(n)
 }
 
+// numbers of a port's rows.
+func numbers(rows sdktest.Rows) (ns []uint64) {
+	for _, row := range rows {
+		ns = append(ns, row[delivery.ColNumber].(uint64))
+	}
+	return ns
+}
+
 func TestProcessorsConform(t *testing.T) {
-	for _, p := range []sdk.Plugin{
-		delivery.Empties, delivery.Route, delivery.FickleRoute, delivery.Stamp, delivery.Lose, delivery.Park(delivery.NewMemory(delivery.Config{})),
+	empties, route := delivery.EmptiesConfig{Run: 40, Of: 3}, delivery.RouteConfig{Ports: []string{"x", "y", "z"}, Run: 11}
+	for _, c := range []struct {
+		plugin sdk.Plugin
+		config any
+		check  func(t testing.TB, out map[int]sdktest.Rows)
+	}{
+		{delivery.Empties, &empties, func(t testing.TB, out map[int]sdktest.Rows) {
+			for _, n := range numbers(out[0]) {
+				if !empties.Kept(n) {
+					t.Errorf("record %d came through", n)
+				}
+			}
+		}},
+		{delivery.Route, &route, func(t testing.TB, out map[int]sdktest.Rows) {
+			for port := range 3 {
+				for _, n := range numbers(out[port]) {
+					if route.Port(n) != port {
+						t.Errorf("record %d came out at port %d", n, port)
+					}
+				}
+			}
+		}},
+		{delivery.FickleRoute, &route, nil},
+		{delivery.Stamp, &delivery.StampConfig{Generation: 4}, func(t testing.TB, out map[int]sdktest.Rows) {
+			for _, row := range out[0] {
+				if row[delivery.ColGeneration] != uint64(4) {
+					t.Errorf("record %d has generation %v", row[delivery.ColNumber], row[delivery.ColGeneration])
+				}
+			}
+		}},
+		{delivery.Lose, &delivery.LoseConfig{Bucket: 100, Every: 300 * time.Millisecond}, nil},
+		{delivery.Park(delivery.NewMemory(delivery.Config{})), &delivery.ParkConfig{Every: 7, Offset: 3, Ticks: 2}, nil},
 	} {
-		t.Run(p.Spec.Type, func(t *testing.T) {
-			sdktest.Processor(t, p, sdktest.ProcessorCase{In: delivery.Schema, Input: records})
+		t.Run(c.plugin.Spec.Type, func(t *testing.T) {
+			sdktest.Processor(t, c.plugin, sdktest.ProcessorCase{In: delivery.Schema, Input: records, Config: c.config,
+				Check: func(t testing.TB, out map[int]sdktest.Rows, _ []string) {
+					if len(out[0]) == 0 {
+						t.Error("nothing came out")
+					}
+					if c.check != nil {
+						c.check(t, out)
+					}
+				}})
 		})
 	}
 }
@@ -45,4 +88,45 @@ func TestSourceConforms(t *testing.T) {
 		world = delivery.NewMemory(delivery.Config{Partitions: 3, Records: 700, Gaps: true, Bounded: true})
 		return src.Spec.Config()
 	}})
+}
+
+func TestSinksConform(t *testing.T) {
+	var world *delivery.Memory
+	b := current{&world}
+	set := func(c delivery.Config) { world = delivery.NewMemory(c) }
+	stored := func(t testing.TB, _ any) int {
+		tally, err := world.Tally(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, c := range tally.Stores["node"].Times {
+			for _, k := range c {
+				n += int(k)
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		name    string
+		plugin  sdk.Plugin
+		world   delivery.Config
+		config  any
+		refuses bool
+		stored  func(testing.TB, any) int
+	}{
+		{"keyed", delivery.Store(b), delivery.Config{}, &delivery.StoreConfig{}, false, stored},
+		{"keyed, asynchronous", delivery.Store(b), delivery.Config{}, &delivery.StoreConfig{Async: true, Latency: time.Millisecond}, false, stored},
+		{"keyed, late and down", delivery.Store(b), delivery.Config{Late: 0.5, LateBy: 30 * time.Millisecond, DownEvery: 20 * time.Millisecond, DownFor: 10 * time.Millisecond},
+			&delivery.StoreConfig{Async: true, Latency: time.Millisecond}, false, stored},
+		{"bad rows", delivery.Store(b), delivery.Config{Bad: 13}, &delivery.StoreConfig{}, true, stored},
+		{"bad rows, asynchronous", delivery.Store(b), delivery.Config{Bad: 13}, &delivery.StoreConfig{Async: true}, true, stored},
+		{"unkeyed", delivery.Unkeyed(b), delivery.Config{}, &delivery.StoreConfig{}, false, stored},
+		{"files", delivery.Files(b), delivery.Config{}, &delivery.FilesConfig{Rows: 250, Age: 20 * time.Millisecond}, false, stored},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sdktest.Sink(t, c.plugin, sdktest.SinkCase{In: delivery.Schema, Input: records, Refuses: c.refuses, Stored: c.stored,
+				Config: func(testing.TB) any { set(c.world); return c.config }})
+		})
+	}
 }

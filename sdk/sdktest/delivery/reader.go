@@ -137,7 +137,7 @@ func (r *reader) batch(f Fetched) *sdk.Batch {
 // Close gives the life up. What was not committed of it is read again in the next one.
 func (r *reader) Close(ctx context.Context) error {
 	r.s.mu.Lock()
-	mine, member := r.s.readers[r.part] == r, r.s.member
+	mine := r.s.readers[r.part] == r
 	if mine {
 		delete(r.s.readers, r.part)
 		r.lose() // nothing more may be saved for it
@@ -146,5 +146,5 @@ func (r *reader) Close(ctx context.Context) error {
 	if !mine {
 		return nil
 	}
-	return r.s.broker.Release(ctx, member, r.part, r.p.Life)
+	return r.s.release(ctx, r.part, r.p.Life)
 }

@@ -68,8 +68,8 @@ func (s *Server) Close() error {
 	return err
 }
 
-// ask is the argument of every call, answer its result: those fields that the call has.
-type ask struct {
+// Request is the argument of every call to a Server, with those fields that the call has. (net/rpc wants it exported.)
+type Request struct {
 	Partition  uint32
 	Life       uint64
 	From, Upto int64
@@ -80,7 +80,8 @@ type ask struct {
 	Records    []Record
 }
 
-type answer struct {
+// Response is the result of every call to a Server.
+type Response struct {
 	Config    Config
 	Fetched   Fetched
 	Member    string
@@ -96,7 +97,7 @@ var wireErrors = []error{ErrUnknownMember, ErrDown, ErrLate}
 
 type service struct{ m *Memory }
 
-func (s *service) reply(a *answer, err error) error {
+func (s *service) reply(a *Response, err error) error {
 	for i, e := range wireErrors {
 		if errors.Is(err, e) {
 			a.Err = i + 1
@@ -106,53 +107,53 @@ func (s *service) reply(a *answer, err error) error {
 	return err
 }
 
-func (s *service) Config(_ ask, a *answer) (err error) {
+func (s *service) Config(_ Request, a *Response) (err error) {
 	a.Config, err = s.m.Config(context.Background())
 	return s.reply(a, err)
 }
 
-func (s *service) Fetch(q ask, a *answer) (err error) {
+func (s *service) Fetch(q Request, a *Response) (err error) {
 	a.Fetched, err = s.m.Fetch(context.Background(), q.Partition, q.From, q.Upto, q.Most)
 	return s.reply(a, err)
 }
 
-func (s *service) Join(_ ask, a *answer) (err error) {
+func (s *service) Join(_ Request, a *Response) (err error) {
 	a.Member, err = s.m.Join(context.Background())
 	return s.reply(a, err)
 }
 
-func (s *service) Beat(q ask, a *answer) (err error) {
+func (s *service) Beat(q Request, a *Response) (err error) {
 	a.Assigned, err = s.m.Beat(context.Background(), q.Member)
 	return s.reply(a, err)
 }
 
-func (s *service) Release(q ask, a *answer) error {
+func (s *service) Release(q Request, a *Response) error {
 	return s.reply(a, s.m.Release(context.Background(), q.Member, q.Partition, q.Life))
 }
 
-func (s *service) Leave(q ask, a *answer) error {
+func (s *service) Leave(q Request, a *Response) error {
 	return s.reply(a, s.m.Leave(context.Background(), q.Member))
 }
 
-func (s *service) Commit(q ask, a *answer) error {
+func (s *service) Commit(q Request, a *Response) error {
 	return s.reply(a, s.m.Commit(context.Background(), q.Member, q.Positions))
 }
 
-func (s *service) Committed(q ask, a *answer) (err error) {
+func (s *service) Committed(q Request, a *Response) (err error) {
 	a.Committed, err = s.m.Committed(context.Background(), q.Partition)
 	return s.reply(a, err)
 }
 
-func (s *service) Write(q ask, a *answer) (err error) {
+func (s *service) Write(q Request, a *Response) (err error) {
 	a.Written, err = s.m.Write(context.Background(), q.Write)
 	return s.reply(a, err)
 }
 
-func (s *service) Dropped(q ask, a *answer) error {
+func (s *service) Dropped(q Request, a *Response) error {
 	return s.reply(a, s.m.Dropped(context.Background(), q.Records))
 }
 
-func (s *service) Tally(_ ask, a *answer) (err error) {
+func (s *service) Tally(_ Request, a *Response) (err error) {
 	a.Tally, err = s.m.Tally(context.Background())
 	return s.reply(a, err)
 }

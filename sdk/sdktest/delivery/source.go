@@ -59,6 +59,10 @@ type source struct {
 	quit   chan struct{}
 	news   chan struct{} // Accept should look again
 
+	// saving is held shared while a commit is under way: a partition is released only when those are answered, for the broker
+	// would take a late one for the next owner's.
+	saving sync.RWMutex
+
 	mu      sync.Mutex
 	started bool
 	stopped bool
@@ -114,10 +118,10 @@ func (s *source) beats() {
 	defer tick.Stop()
 	last := time.Now()
 	for {
-		if ok := s.beat(); ok {
+		if err := s.beat(); err == nil {
 			last = time.Now()
 		} else if time.Since(last) > s.world.Session {
-			s.lose(errors.New("no answer from the broker for a session's length"))
+			s.lose(fmt.Errorf("the broker has not answered for a session's length: %w", err))
 			return
 		}
 		select {
@@ -142,23 +146,42 @@ func (s *source) lose(err error) {
 }
 
 // beat asks what is assigned and makes it so.
-func (s *source) beat() bool {
+func (s *source) beat() error {
 	ctx := context.Background()
 	a, err := s.broker.Beat(ctx, s.member)
 	if errors.Is(err, ErrUnknownMember) {
 		s.lose(nil)
 		m, err := s.broker.Join(ctx)
 		if err != nil {
-			return false
+			return err
 		}
 		s.mu.Lock()
 		s.member = m
 		s.mu.Unlock()
-		return true
+		return nil
 	}
 	if err != nil {
-		return false
+		return err
 	}
+	release, err := s.assign(ctx, a)
+	for _, x := range release {
+		err = errors.Join(err, s.release(ctx, x.Partition, x.Life))
+	}
+	return err
+}
+
+// release gives a life up when no commit is under way.
+func (s *source) release(ctx context.Context, partition uint32, life uint64) error {
+	s.saving.Lock()
+	s.mu.Lock()
+	member := s.member
+	s.mu.Unlock()
+	s.saving.Unlock()
+	return s.broker.Release(ctx, member, partition, life)
+}
+
+// assign makes the readers be those of a. It returns the lives that are to be given up.
+func (s *source) assign(ctx context.Context, a Assignment) (release []Assigned, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.done = a.Done
@@ -173,13 +196,10 @@ func (s *source) beat() bool {
 		}
 		switch {
 		case r == nil && x.Revoked:
-			// Nothing of it was read here.
-			if s.broker.Release(ctx, s.member, x.Partition, x.Life) != nil {
-				return false
-			}
+			release = append(release, x) // nothing of it was read here
 		case r == nil && !s.stopped && !s.done:
 			if r, err = s.open(ctx, x); err != nil {
-				return false
+				return release, err
 			}
 			if r != nil {
 				s.readers[x.Partition] = r
@@ -187,9 +207,11 @@ func (s *source) beat() bool {
 			}
 		case r != nil && x.Revoked:
 			r.revoked.set()
-			if !time.Now().Before(x.Until) {
+			// Before the broker's deadline, when it would expel the member.
+			if time.Until(x.Until) < s.world.Revoke/4 {
 				r.lose()
 				s.forget(r)
+				release = append(release, x)
 			}
 		}
 		if r != nil {
@@ -203,7 +225,7 @@ func (s *source) beat() bool {
 		}
 	}
 	signal(s.news)
-	return true
+	return release, nil
 }
 
 // forget drops a reader that was lost; one that nobody accepted goes with it.
@@ -250,6 +272,8 @@ func (s *source) open(ctx context.Context, x Assigned) (*reader, error) {
 // Save is [sdk.Committer]'s: all or nothing.
 func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 	m := map[uint32]Committed{}
+	s.saving.RLock()
+	defer s.saving.RUnlock()
 	s.mu.Lock()
 	member := s.member
 	for _, p := range ps {

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/weirflow/weir/core/config"
+	"github.com/weirflow/weir/sdk"
+)
+
+// Exit codes.
+const (
+	exitRuntime  = 1  // it went wrong while it ran
+	exitUsage    = 2  // the command line is wrong
+	exitNotReady = 75 // the environment is: a port in use, a directory that is not there (EX_TEMPFAIL)
+	exitConfig   = 78 // a file is wrong (EX_CONFIG)
+)
+
+// app is what all commands share.
+type app struct {
+	out, err io.Writer
+	plugins  *config.Registry
+}
+
+// exit ends the process with a code. Without an error all has been said.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// usage is a fault of the command line.
+func usage(format string, args ...any) error {
+	return &exit{exitUsage, fmt.Errorf(format, args...)}
+}
+
+// execute runs one command line and returns the exit code.
+func execute(args []string, out, errs io.Writer) int {
+	a := &app{out: out, err: errs, plugins: builtIn()}
+	root := a.root()
+	root.SetArgs(args)
+	cmd, err := root.ExecuteC()
+	if err == nil {
+		return 0
+	}
+	e, ok := errors.AsType[*exit](err)
+	if !ok {
+		e = &exit{exitUsage, err} // cobra's own: an unknown command, a wrong number of arguments
+	}
+	if e.err != nil {
+		fmt.Fprintf(errs, "weir: %s\n", strings.TrimRight(e.Error(), "\n"))
+		if e.code == exitUsage {
+			fmt.Fprintf(errs, "`%s --help` tells more\n", cmd.CommandPath())
+		}
+	}
+	return e.code
+}
+
+// do makes a command's function out of one whose plain errors are those of running.
+func do(f func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		err := f(cmd, args)
+		if err == nil {
+			return nil
+		}
+		if e, ok := errors.AsType[*exit](err); ok {
+			return e
+		}
+		if n, ok := errors.AsType[*sdk.NotReady](err); ok && n != nil {
+			return &exit{exitNotReady, err}
+		}
+		return &exit{exitRuntime, err}
+	}
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "weir",
+		Short: "A stream processor for network telemetry",
+		Long: "Weir takes flow records and packets from where they appear, carries them through typed pipelines written in YAML, and delivers\n" +
+			"them with an account of every record: delivered, dropped for a reason, or still in flight.\n\n" +
+			"Exit codes: 0 fine, 1 it went wrong while running, 2 wrong command line, 75 the environment is not ready, 78 a file is wrong.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version().Version,
+	}
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.SetVersionTemplate("weir {{.Version}}\n")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	root.AddCommand(a.runCommand(), a.validateCommand(), a.planCommand(), a.inspectCommand(), a.explainCommand(), a.benchCommand(),
+		a.generateCommand(), a.versionCommand())
+	return root
+}
+
+// choice is a flag with a few values.
+type choice struct {
+	value   string
+	allowed []string
+}
+
+func (c *choice) String() string { return c.value }
+func (c *choice) Type() string   { return strings.Join(c.allowed, "|") }
+func (c *choice) Set(v string) error {
+	for _, a := range c.allowed {
+		if v == a {
+			c.value = v
+			return nil
+		}
+	}
+	return fmt.Errorf("it is one of %s", strings.Join(c.allowed, ", "))
+}
+
+// outputFlag adds -o; the first form is the default.
+func outputFlag(cmd *cobra.Command, forms ...string) *choice {
+	return choiceFlag(cmd, "output", "o", "form of the output", forms...)
+}
+
+func choiceFlag(cmd *cobra.Command, name, short, doc string, values ...string) *choice {
+	c := &choice{values[0], values}
+	cmd.Flags().VarP(c, name, short, doc)
+	_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)) // fails only for flags that are not there
+	return c
+}
+
+// isTerminal says whether w is a terminal that a person looks at.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// colored says whether w wants colours.
+func colored(w io.Writer) bool { return isTerminal(w) && os.Getenv("NO_COLOR") == "" }

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (a *app) inspectCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "inspect",
+		Short: "Look at plugins, graphs, schemas and pipelines",
+		Args:  cobra.ArbitraryArgs,
+		RunE: do(func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usage("say what to look at: plugins, graph, schema or pipeline")
+			}
+			return usage("there is no `inspect %s`: say plugins, graph, schema or pipeline", args[0])
+		}),
+	}
+	cmd.AddCommand(a.inspectPlugins(), a.inspectGraph(), a.inspectSchema(), a.inspectPipeline())
+	return cmd
+}

@@ -1,0 +1,143 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/weirflow/weir/core/ledger"
+	"github.com/weirflow/weir/core/plan"
+)
+
+// Status is what /api/v1/pipelines says of a pipeline.
+type Status struct {
+	Name   string           `json:"name"`
+	File   string           `json:"file"`
+	State  State            `json:"state"`
+	Error  string           `json:"error,omitempty"`
+	Ledger ledger.Report    `json:"ledger"`
+	Queues map[string]Queue `json:"queues"` // by the id of the node behind
+}
+
+// Queue is the level of a queue.
+type Queue struct {
+	Bytes     int64 `json:"bytes"`
+	PeakBytes int64 `json:"peak_bytes"`
+	Capacity  int64 `json:"capacity_bytes"`
+	Batches   int   `json:"batches"`
+	Records   int64 `json:"records"`
+}
+
+// StatusOf reads a pipeline.
+func StatusOf(p Pipeline) Status {
+	pl := p.Plan()
+	state, err := p.State()
+	s := Status{Name: pl.Pipeline.Name, File: pl.Pipeline.File, State: state, Ledger: p.Report(), Queues: map[string]Queue{}}
+	if err != nil {
+		s.Error = pl.Pipeline.Redact(err.Error())
+	}
+	for id, q := range p.QueueStats() {
+		s.Queues[id] = Queue{q.Bytes, q.MostBytes, q.Limit, q.Batches, q.Rows}
+	}
+	return s
+}
+
+func (s *Server) handler(version string) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry(version, s.pipelines), promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "healthy") })
+	mux.HandleFunc("GET /-/ready", s.ready)
+	mux.HandleFunc("GET /api/v1/pipelines", s.list)
+	mux.HandleFunc("GET /api/v1/pipelines/{name}", s.one(func(w http.ResponseWriter, _ *http.Request, p Pipeline) { answer(w, http.StatusOK, StatusOf(p)) }))
+	mux.HandleFunc("GET /api/v1/pipelines/{name}/graph", s.one(graph))
+	mux.HandleFunc("GET /api/v1/pipelines/{name}/plan", s.one(func(w http.ResponseWriter, _ *http.Request, p Pipeline) {
+		text, err := p.Plan().JSON()
+		if err != nil {
+			problem(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Write(append(text, '\n'))
+	}))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		problem(w, http.StatusNotFound, "there is nothing here: try /-/healthy, /-/ready, /metrics or /api/v1/pipelines")
+	})
+	return mux
+}
+
+// ready names the pipelines that do not run, and why.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	var not []string
+	for _, p := range s.pipelines {
+		switch state, err := p.State(); {
+		case state == Running || state == Ended:
+		case err != nil:
+			not = append(not, fmt.Sprintf("%s: %s: %s", p.Plan().Pipeline.Name, state, p.Plan().Pipeline.Redact(err.Error())))
+		default:
+			not = append(not, fmt.Sprintf("%s: %s", p.Plan().Pipeline.Name, state))
+		}
+	}
+	if len(not) > 0 {
+		http.Error(w, strings.Join(not, "\n"), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "ready")
+}
+
+func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
+	out := struct {
+		Pipelines []Status `json:"pipelines"`
+	}{[]Status{}}
+	for _, p := range s.pipelines {
+		out.Pipelines = append(out.Pipelines, StatusOf(p))
+	}
+	answer(w, http.StatusOK, out)
+}
+
+// one finds the pipeline that the path names.
+func (s *Server) one(f func(http.ResponseWriter, *http.Request, Pipeline)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		i := slices.IndexFunc(s.pipelines, func(p Pipeline) bool { return p.Plan().Pipeline.Name == r.PathValue("name") })
+		if i < 0 {
+			problem(w, http.StatusNotFound, fmt.Sprintf("no pipeline is named %q: /api/v1/pipelines lists them", r.PathValue("name")))
+			return
+		}
+		f(w, r, s.pipelines[i])
+	}
+}
+
+var graphTypes = map[string]string{"svg": "image/svg+xml"}
+
+func graph(w http.ResponseWriter, r *http.Request, p Pipeline) {
+	format := r.URL.Query().Get("format")
+	if format == "" {
+		format = plan.GraphFormats[0]
+	}
+	text, err := p.Plan().Graph(format)
+	if err != nil {
+		problem(w, http.StatusBadRequest, err.Error())
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if t, ok := graphTypes[format]; ok {
+		w.Header().Set("Content-Type", t)
+	}
+	fmt.Fprint(w, text)
+}
+
+func answer(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // the client has gone
+}
+
+func problem(w http.ResponseWriter, code int, message string) {
+	answer(w, code, map[string]string{"error": message})
+}

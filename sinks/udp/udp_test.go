@@ -1,0 +1,280 @@
+package udp
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, to ...string) (*writer, *bytes.Buffer) {
+	t.Helper()
+	cfg := &Config{To: to}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	s, err := Plugin.Sink(&sdk.Env{Log: slog.New(slog.NewTextHandler(&log, nil))}, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := s.Open(context.Background(), sdk.Datagram)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.(*writer), &log
+}
+
+func listen(t testing.TB, addr string) *net.UDPConn {
+	t.Helper()
+	c, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		t.Skipf("cannot listen on %s: %v", addr, err)
+	}
+	t.Cleanup(func() { c.Close() })
+	u := c.(*net.UDPConn)
+	if err := u.SetReadBuffer(4 << 20); err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// receive reads n datagrams.
+func receive(t testing.TB, c *net.UDPConn, n int) (got []string) {
+	t.Helper()
+	buf := make([]byte, 1<<16)
+	for range n {
+		if err := c.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		k, _, err := c.ReadFrom(buf)
+		if err != nil {
+			t.Fatalf("after %d of %d datagrams: %v", len(got), n, err)
+		}
+		got = append(got, string(buf[:k]))
+	}
+	return got
+}
+
+// nothing checks that no datagram is there.
+func nothing(t testing.TB, c *net.UDPConn) {
+	t.Helper()
+	if err := c.SetReadDeadline(time.Now().Add(20 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	if k, _, err := c.ReadFrom(buf); err == nil {
+		t.Errorf("one more datagram came: %q", buf[:k])
+	}
+}
+
+func block(key string, batches ...[]string) *sdk.Block {
+	p := sdk.NewPool(nil)
+	b := &sdk.Block{Key: key}
+	for _, rows := range batches {
+		x := p.Get(sdk.Datagram, max(1, len(rows)))
+		x.SetRows(len(rows))
+		for k, r := range rows {
+			x.SetBytes(sdk.DatagramPayload, k, []byte(r))
+		}
+		x.Seal()
+		b.Batches, b.Rows = append(b.Batches, x), b.Rows+len(rows)
+	}
+	return b
+}
+
+func numbered(from, n int) (rows []string) {
+	for k := range n {
+		rows = append(rows, fmt.Sprint("datagram ", from+k))
+	}
+	return rows
+}
+
+// Every destination gets every payload, the empty one too, in order; the block is settled once.
+func TestSends(t *testing.T) {
+	one, two := listen(t, "127.0.0.1:0"), listen(t, "[::1]:0")
+	w, _ := open(t, one.LocalAddr().String(), two.LocalAddr().String())
+	first, second := numbered(0, 150), append(numbered(150, 20), "", strings.Repeat("x", 9000))
+	settled := 0
+	if err := w.Write(context.Background(), block("k", first, nil, second), func(err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		settled++
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := append(append([]string{}, first...), second...)
+	for _, c := range []*net.UDPConn{one, two} {
+		if d := cmp.Diff(want, receive(t, c, len(want))); d != "" {
+			t.Error("(-want +got):", d)
+		}
+		nothing(t, c)
+	}
+	if settled != 1 {
+		t.Errorf("settled %d times", settled)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := w.Write(context.Background(), block("k", first), func(error) { t.Error("settled") }); sdk.ClassOf(err) != sdk.Fatal {
+		t.Error("writing after Close:", err)
+	}
+}
+
+// Rows that no datagram holds are named before anything is sent; the rest is sent once.
+func TestTooLong(t *testing.T) {
+	c := listen(t, "127.0.0.1:0")
+	w, _ := open(t, c.LocalAddr().String())
+	defer w.Close(context.Background())
+	long, longest := strings.Repeat("x", 65508), strings.Repeat("x", 65507)
+	err := w.Write(context.Background(), block("k", []string{"a", long}, []string{longest, long}), func(error) { t.Error("settled") })
+	e, ok := err.(*sdk.Error)
+	if !ok || e.Class != sdk.Permanent || e.Code != "too_long" || !cmp.Equal(e.Rows, []int{1, 3}) {
+		t.Fatalf("%+v", err)
+	}
+	nothing(t, c)
+	settled := 0
+	if err := w.Write(context.Background(), block("k", []string{"a"}, []string{longest}), func(error) { settled++ }); err != nil || settled != 1 {
+		t.Fatal(err, settled)
+	}
+	if d := cmp.Diff([]string{"a", longest}, receive(t, c, 2)); d != "" {
+		t.Error("(-want +got):", d)
+	}
+}
+
+// A block that stopped half-way is taken up where it stopped under the same key, and begun anew under another.
+func TestTakesUp(t *testing.T) {
+	c := listen(t, "127.0.0.1:0")
+	w, _ := open(t, c.LocalAddr().String())
+	defer w.Close(context.Background())
+	rows := numbered(0, 10)
+	for _, x := range []struct {
+		key  string
+		want []string
+	}{{"k", rows[7:]}, {"other", rows}, {"", rows}} {
+		w.at = progress{key: "k", row: 7}
+		if x.key == "" {
+			w.at.key = ""
+		}
+		if err := w.Write(context.Background(), block(x.key, rows[:5], rows[5:]), func(error) {}); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(x.want, receive(t, c, len(x.want))); d != "" {
+			t.Errorf("key %q (-want +got): %s", x.key, d)
+		}
+		nothing(t, c)
+	}
+	stopped, stop := context.WithCancel(context.Background())
+	stop()
+	if err := w.Write(stopped, block("s", rows), func(error) { t.Error("settled") }); err == nil {
+		t.Error("a stopped context is not noticed")
+	}
+	if d := cmp.Diff(progress{key: "s"}, w.at, cmp.AllowUnexported(progress{})); d != "" {
+		t.Error(d)
+	}
+}
+
+// That nobody listens is told, and does not stop the sending.
+func TestRefused(t *testing.T) {
+	c := listen(t, "127.0.0.1:0")
+	to := c.LocalAddr().String()
+	c.Close()
+	w, log := open(t, to)
+	settled := 0
+	for range 3 {
+		if err := w.Write(context.Background(), block("k", numbered(0, 100)), func(err error) { settled++ }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if settled != 3 {
+		t.Errorf("%d of 3 blocks are settled", settled)
+	}
+	if n := strings.Count(log.String(), "nobody listens for datagrams"); n != 1 || !strings.Contains(log.String(), "refused=") {
+		t.Errorf("the log says %s", log)
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for to, says := range map[string]string{"": "not host:port", "host": "not host:port", ":2055": "no host", "host:0": "no port", "host:70000": "no port", "::1:5": "not host:port"} {
+		if err := (&Config{To: []string{to}}).Validate(); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v", to, err)
+		}
+	}
+	for _, to := range [][]string{nil, {"h:1", "h:1"}} {
+		if err := (&Config{To: to}).Validate(); err == nil {
+			t.Errorf("%v is accepted", to)
+		}
+	}
+	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "bytes", Type: sdk.Uint64})); err == nil || !strings.Contains(err.Error(), `no column "payload"`) {
+		t.Error(err)
+	}
+	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
+		t.Error("a payload of text is accepted")
+	}
+	if err := Plugin.Spec.Input(nil, sdk.Datagram); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrors(t *testing.T) {
+	for cause, want := range map[error]string{syscall.ENETUNREACH: "unreachable", syscall.EPERM: "forbidden", syscall.ENOBUFS: "no_buffers", syscall.EIO: "send"} {
+		if err := explain("h:1", &net.OpError{Op: "write", Err: cause}); sdk.CodeOf(err) != want || sdk.ClassOf(err) != sdk.Transient {
+			t.Errorf("%v is %v", cause, err)
+		}
+	}
+	s := &sink{to: []string{"name.invalid:1"}}
+	if err := s.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "no datagrams can be sent to name.invalid:1") {
+		t.Error(err)
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	const most = 8 // a block of four system calls, whose own pools may be empty; none a datagram
+	c := listen(t, "127.0.0.1:0")
+	w, _ := open(t, c.LocalAddr().String())
+	defer w.Close(context.Background())
+	b := block("", numbered(0, 4*burst))
+	done := func(error) {}
+	if got := testing.AllocsPerRun(20, func() {
+		if err := w.Write(context.Background(), b, done); err != nil {
+			t.Fatal(err)
+		}
+	}); got > most {
+		t.Errorf("a block of %d datagrams allocates %v times", 4*burst, got)
+	}
+}
+
+func BenchmarkWrite(b *testing.B) {
+	c := listen(b, "127.0.0.1:0")
+	w, _ := open(b, c.LocalAddr().String())
+	defer w.Close(context.Background())
+	rows := make([]string, sdk.MaxRows)
+	for k := range rows {
+		rows[k] = string(binary.BigEndian.AppendUint32(make([]byte, 1400), uint32(k)))
+	}
+	blk := block("", rows)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.Write(context.Background(), blk, func(error) {}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sdk.MaxRows, "ns/record")
+}
