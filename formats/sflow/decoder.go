@@ -192,6 +192,7 @@ func (d *Decoder) flush() {
 	}
 	if d.views != nil {
 		clear(d.views[:d.n])
+		d.batch = nil // frames and lists make it large: whoever owns it may have another to go on with
 	}
 	d.n = 0
 }
