@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -61,7 +62,9 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.outputs.init(d)
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
-	d.sflow.init(d)
+	if err := d.sflow.init(d); err != nil {
+		return nil, errors.Join(err, hold.Close())
+	}
 	for v := range uint16(versions) {
 		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
 	}
@@ -110,6 +113,7 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 func (d *decode) begin(out sdk.Out) {
 	d.out, d.worst = out, sdk.Delivered
 	d.netflow.Now = d.env.Now().UnixNano()
+	d.sflow.dec.Now = d.netflow.Now
 }
 
 // end gives out at most limit of the batches that are ready, brings the books up to date and says whether more are ready.
@@ -210,7 +214,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	d.store.Expire(ns)
 	lost := d.store.Settle(ns)
 	d.books.Lost(lostFlows, lost.Flows)
-	d.books.Lost(lostDatagrams, lost.Messages)
+	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 	if now.Sub(d.reportAt) >= reportEvery {
 		d.reportAt = now
 		d.report()
@@ -278,5 +282,5 @@ func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) 
 
 // Close gives back what is shared.
 func (d *decode) Close() error {
-	return d.hold.Close()
+	return errors.Join(d.sflow.hold.Close(), d.hold.Close())
 }

@@ -1,6 +1,8 @@
 package decode
 
 import (
+	"context"
+	"io"
 	"slices"
 
 	"github.com/weirflow/weir/formats/packet"
@@ -12,19 +14,28 @@ import (
 type samples struct {
 	d        *decode
 	dec      *sflow.Decoder
+	agents   *sflow.Agents
+	hold     sdk.Shared // on the agents
 	wanted   bool
 	reported sflow.Tally // as of the last report
 }
 
-func (s *samples) init(d *decode) {
-	s.d = d
+func (s *samples) init(d *decode) error {
+	hold, err := d.env.Share("agents", func(context.Context) (io.Closer, error) {
+		return sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age), nil
+	})
+	if err != nil {
+		return err
+	}
+	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
-	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate)}
+	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate), Agents: s.agents}
 	for _, name := range d.cfg.Decapsulate {
 		t, _ := packet.ParseTunnel(name) // Validate knows them all
 		opt.Decapsulate |= packet.Decap(t)
 	}
 	s.dec = sflow.NewDecoder(d.env.Out[0], opt, &d.outputs)
+	return nil
 }
 
 // process decodes those datagrams of the input batch that are sFlow and settles what becomes of them. ports may be nil.

@@ -138,6 +138,29 @@ func TestSamples(t *testing.T) {
 	c.want("dropped", map[sdk.Reason]uint64{reasonNotSelected: 2}, c.dropped())
 }
 
+// Gaps in the numbers of an agent's datagrams are losses before Weir, also of a capture made long ago.
+func TestLostSamples(t *testing.T) {
+	c := lane(t, nil, ports)
+	c.clock.Advance(1000 * time.Hour)
+	for _, n := range []byte{1, 2, 6, 7} {
+		p := sample()
+		p[19] = n
+		b := c.env.NewBatch(sdk.Datagram, 1)
+		row(b, p, router, 6343, base.UnixNano())
+		b.Seal()
+		c.in++
+		if err := c.proc.Process(b, c); err != nil {
+			t.Fatal(err)
+		}
+		c.tick(300 * time.Millisecond)
+	}
+	c.tick(2 * time.Second)
+	c.tick(2 * time.Second)
+	lost := map[sdk.Reason]uint64{}
+	c.env.Books.Losses(func(r sdk.Reason, n uint64) { lost[r] = n })
+	c.want("lost", map[sdk.Reason]uint64{lostDatagrams: 3}, lost)
+}
+
 // A tunnel's name that is none is refused with those that are.
 func TestDecapsulateIsValidated(t *testing.T) {
 	c := Plugin.Spec.Config().(*Config)

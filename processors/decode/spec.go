@@ -36,7 +36,7 @@ type Park struct {
 
 // Templates bounds what is remembered of exporters.
 type Templates struct {
-	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time"`
+	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time, and most sFlow sub-agents"`
 	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
 	Total       int           `yaml:"total" doc:"most templates of all exporters"`
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
@@ -48,7 +48,7 @@ const (
 	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
-	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9
+	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
 
 // protocols that can be named.
