@@ -40,13 +40,13 @@ lint:
 bench: bin/weir
 	@for p in $$(ls pipelines/*.yaml pipelines/quickstart/collect.yaml); do bin/weir bench $$p --for 3s || exit 1; echo; done
 
-# The summary is the last line of standard error; the exit code says whether it balances.
+# Both processes end with their ledgers, and with an error if one does not balance.
 soak: bin/weir
 	@mkdir -p archive
-	bin/weir run pipelines/quickstart/collect.yaml --set sinks.screen.type=discard --set sinks.screen.with= --admin off --for $(SOAK) --log-level warn & \
+	@bin/weir run pipelines/quickstart/collect.yaml --set sinks.screen.type=discard --set sinks.screen.with= --admin 127.0.0.1:8686 --log-level warn & \
 	collector=$$!; sleep 1; \
-	bin/weir generate --to 127.0.0.1:2055 --protocol v9,ipfix --exporters 50 --rate $(RATE) --for $(SOAK) || exit 1; \
-	wait $$collector
+	bin/weir generate --to 127.0.0.1:2055 --protocol v9,ipfix --exporters 50 --rate $(RATE) --for $(SOAK); sent=$$?; \
+	sleep 1; kill -TERM $$collector; wait $$collector && exit $$sent
 
 clean:
 	rm -rf bin

@@ -379,7 +379,6 @@ func (k *sinkLane) write(b *block) {
 	b.answered.Store(false)
 	ctx := k.writeContext()
 	k.limit.Reset(writeDeadline)
-	from := k.watch.start()
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
 	} else {
@@ -390,7 +389,6 @@ func (k *sinkLane) write(b *block) {
 			b.done(err)
 		}
 	}
-	k.watch.stop(from)
 	k.limit.Stop()
 }
 
