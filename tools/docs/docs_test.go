@@ -205,7 +205,7 @@ func (p *page) write(name, text string) {
 func (p *page) shell(ctx context.Context, line string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "sh", "-c", p.there(line))
 	cmd.Dir = p.dir
-	cmd.Env = append(os.Environ(), "PATH="+p.dir+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "WEIR_DATA_DIR="+filepath.Join(p.dir, "data"))
+	cmd.Env = append(os.Environ(), "PATH="+p.dir+string(os.PathListSeparator)+os.Getenv("PATH"), "NO_COLOR=1", "WEIR_ADMIN=off", "WEIR_DATA_DIR="+filepath.Join(p.dir, "data"))
 	return cmd
 }
 
@@ -247,6 +247,7 @@ func (p *page) console(at string, b *block) {
 	for i, c := range list {
 		if c.background {
 			cmd := p.shell(ctx, "exec "+c.line)
+			cmd.Env = append(cmd.Env, p.there("WEIR_ADMIN=127.0.0.1:8686"))
 			if err := cmd.Start(); err != nil {
 				p.t.Fatalf("%s: %s: %v", at, c.line, err)
 			}
