@@ -50,3 +50,8 @@ soak: bin/weir
 
 clean:
 	rm -rf bin
+
+# docs: the reference pages and the drawing of the quickstart, from the code; a test fails when they are old.
+.PHONY: docs
+docs:
+	$(GO) run ./tools/docs
