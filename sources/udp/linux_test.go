@@ -353,7 +353,7 @@ func BenchmarkGate(b *testing.B) {
 				}
 				g.mu.Unlock()
 			}
-			b.ReportMetric(float64((cpu(b) - start).Nanoseconds())/float64(b.N)/batch, "cpu-ns/record")
+			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N)/batch, "cpu-ns/record")
 		})
 	}
 }
