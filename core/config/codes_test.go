@@ -65,7 +65,7 @@ func TestWrongExamplesAreWrongAndMendsAreRight(t *testing.T) {
 			return d
 		},
 		CodeTooLarge: func(text string) *Diagnostics {
-			if strings.HasPrefix(text, "weir") {
+			if strings.Contains(text, "a-list-of") {
 				return parse(minimal + strings.Repeat("#\n", MaxFileBytes/2))
 			}
 			return parse(minimal)
@@ -94,9 +94,7 @@ func TestWrongExamplesAreWrongAndMendsAreRight(t *testing.T) {
 		} else if len(d.List) != 1 || d.List[0].Code != c.Code {
 			t.Errorf("%s: the wrong example gives %+v", c.Code, d.List)
 		}
-		if d = read(c.Mend); d.Failed() && !c.ByPlan && c.Code != CodeTooLarge {
-			t.Errorf("%s: the mend gives %+v", c.Code, d.List)
-		} else if d.Failed() && c.ByPlan {
+		if d = read(c.Mend); len(d.List) > 0 {
 			t.Errorf("%s: the mend gives %+v", c.Code, d.List)
 		}
 	}

@@ -367,6 +367,7 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 	fs := fieldsOf(dst.Type())
 	known := names(fs)
 	given := map[string]*key{}
+	meant := map[string]bool{} // options that an unknown key was likely meant to be: they are not missing besides
 	for i := range k.v.keys {
 		if c.r.full() {
 			return
@@ -383,6 +384,7 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 				continue
 			}
 		}
+		meant[Nearest(e.name, known)] = true
 		c.say(CodeUnknownKey, sub, e.at, e.end, didYouMean(e.name, known, "known here:"), "unknown key `%s`", e.name)
 	}
 	for i := range fs {
@@ -391,7 +393,9 @@ func (c *decoder) structure(k *key, dst reflect.Value, path string) {
 		if e != nil {
 			c.decode(e, dst.FieldByIndex(f.index), join(path, f.name), f)
 		}
-		if f.required && (e == nil || e.v.kind == null && f.typ.Kind() != reflect.Struct && !c.saidAbout(join(path, f.name))) {
+		if f.required && meant[f.name] && e == nil {
+			c.failed = append(c.failed, join(path, f.name))
+		} else if f.required && (e == nil || e.v.kind == null && f.typ.Kind() != reflect.Struct && !c.saidAbout(join(path, f.name))) {
 			help := f.doc
 			if f.example != "" {
 				help = strings.TrimSuffix("for example `"+f.name+": "+f.example+"`: "+f.doc, ": ")

@@ -65,6 +65,9 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	if p.DrainTimeout == 0 {
 		p.DrainTimeout = DefaultDrainTimeout
 	}
+	if top.broken {
+		return nil
+	}
 	if top.kind != mapping {
 		r.say(CodeWrongType, top.at, top.end(), "", "a pipeline has `sources:`, `processors:` and `sinks:`", "a pipeline is a map, not %s", top.kind)
 		return nil
@@ -105,7 +108,7 @@ func (r *reading) decoder(prefix string) *decoder {
 func (r *reading) readParams(p *Pipeline, top *value) {
 	r.params = map[string]string{}
 	declared := []string{}
-	if k := top.get("params"); k != nil && k.v.kind != null {
+	if k := top.get("params"); k != nil && k.v.kind != null && !k.v.broken {
 		if k.v.kind != mapping {
 			at, end := mark(k)
 			r.say(CodeWrongType, at, end, "params", "write `params: { name: default }`", "is %s; a map is wanted", k.v.kind)
@@ -143,16 +146,15 @@ func (r *reading) section(p *Pipeline, s section, k *key, ids map[string]*Node) 
 		if first := ids[n.ID]; first != nil && n.ID != "" {
 			r.say(CodeDuplicateID, n.At, after(n.At, n.ID, 0), n.path, "choose another id",
 				"the id `%s` belongs to the %s on line %d already", n.ID, first.Kind, first.At.Line)
-			return
-		}
-		if n.ID != "" {
+			n.ID += " (again)" // package plan sees both, so that it does not miss the second, and `from` finds the first
+		} else if n.ID != "" {
 			ids[n.ID] = n
 		}
 		p.Nodes = append(p.Nodes, n)
 	}
 	at, end := k.at, k.end
 	switch {
-	case k.v.kind == null:
+	case k.v.kind == null || k.v.broken:
 	case s.kind == sdk.KindProcessor && k.v.kind == list:
 		for i, item := range k.v.items {
 			if r.full() {
@@ -206,6 +208,9 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 		Retry: Retry{Initial: DefaultRetryInitial, Max: DefaultRetryMax}}
 	c := r.decoder(prefix)
 	n.Positions, n.scalars = c.positions, c.scalars
+	if k.v.broken {
+		return nil
+	}
 	if k.v.kind != mapping {
 		at, end := mark(k)
 		c.say(CodeWrongType, "", at, end, "a node is written { type: ... }", "is %s; a map is wanted", k.v.kind)
@@ -286,6 +291,9 @@ func (r *reading) refs(c *decoder, n *Node, k *key) {
 		if r.full() {
 			return
 		}
+		if v.broken {
+			continue
+		}
 		path := fmt.Sprintf("from[%d]", i)
 		if v.kind != scalar {
 			at, end := mark(&key{at: k.at, end: k.end, v: v})
@@ -323,6 +331,9 @@ func (r *reading) options(c *decoder, n *Node, whole, with *key) {
 		return
 	}
 	n.Config = n.Plugin.Spec.Config()
+	if w := whole.v.get("with"); w != nil && w.v.broken {
+		return
+	}
 	c.unknown = func(e *key) (code, message, help string) {
 		fs := names(fieldsOf(reflect.TypeOf(n.Config).Elem()))
 		if Nearest(e.name, fs) == "" && len(kindsWith(e.name)) > 0 {

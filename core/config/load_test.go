@@ -52,7 +52,7 @@ sinks:
   out:
     type: stdout
     from: decode
-    queue: { bytes: 64MiB, batches: 8, when_full: spill }
+    queue: { bytes: 64MiB, batches: 8, when_full: drop_newest }
     batch: { rows: 100_000, bytes: 32MiB, age: 1s }
     retry: { initial: 1s, max: 5m, attempts: 7 }
     on_error: fail
@@ -106,7 +106,7 @@ func TestParseReadsAllThatAFileCanSay(t *testing.T) {
 					Set: map[string]any{"text": "1", "int": int64(1), "float": 1.5, "bool": true, "list": []any{"a"}, "none": nil}}},
 					Hosts: map[string]ruleConfig{"a": {When: "true"}}}},
 			{ID: "out", Kind: sdk.KindSink, Type: "stdout", From: []Ref{{Node: "decode"}}, Lanes: 3,
-				Queue: Queue{Bytes: 64 << 20, Batches: 8, WhenFull: Spill, Asked: true}, Batch: Batch{Rows: 100_000, Bytes: 32 << 20, Age: time.Second},
+				Queue: Queue{Bytes: 64 << 20, Batches: 8, WhenFull: DropNewest, Asked: true}, Batch: Batch{Rows: 100_000, Bytes: 32 << 20, Age: time.Second},
 				Retry: Retry{Initial: time.Second, Max: minutes, Attempts: 7}, OnError: Fail, Optional: true, InFlight: 4, Epoch: "again",
 				Config: &stdoutConfig{common: common{Columns: []string{"bytes"}}, Format: "csv"}},
 			{ID: "dead", Kind: sdk.KindSink, Type: "discard", From: []Ref{{Node: "errors"}}, OnError: DeadLetter, Retry: retry},
@@ -286,4 +286,22 @@ func TestNearest(t *testing.T) {
 			t.Errorf("Nearest(%q, %s) = %q, wanted %q", c.word, c.of, got, c.want)
 		}
 	}
+}
+
+// What a reload costs: a pipeline of 1,000 nodes.
+func BenchmarkParse(b *testing.B) {
+	const nodes = 1000
+	var text strings.Builder
+	text.WriteString("sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nprocessors:\n")
+	for i := range nodes - 2 {
+		fmt.Fprintf(&text, "  - id: n%d\n    type: classify\n    with:\n      rules:\n        - when: dst_port == %d\n          set: { service: s%d }\n", i, i, i)
+	}
+	text.WriteString("sinks:\n  out: { type: stdout }\n")
+	opts := testOptions()
+	for b.Loop() {
+		if _, d := Parse("f.yaml", []byte(text.String()), opts); len(d.List) > 0 {
+			b.Fatal(d.List)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/nodes, "us/node")
 }

@@ -121,3 +121,20 @@ func TestDiagnosticsAreBoundedAndSorted(t *testing.T) {
 		t.Error("said twice")
 	}
 }
+
+// What follows from a fault that was told is not told besides.
+func TestSortRemovesWhatFollows(t *testing.T) {
+	d := &Diagnostics{}
+	d.Add(Diagnostic{Code: CodeExpression, Path: "a.with.when"})
+	d.Add(Diagnostic{Code: CodeMissing, Path: "a.with.when"})
+	d.Add(Diagnostic{Code: CodeExpression, Path: "b.with.when"})
+	d.Add(Diagnostic{Code: CodeNoSink})
+	d.Sort()
+	var got []string
+	for _, one := range d.List {
+		got = append(got, one.Code+one.Path)
+	}
+	if diff := cmp.Diff([]string{"E203a.with.when", "E305", "E403b.with.when"}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

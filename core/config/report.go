@@ -45,8 +45,16 @@ func (d *Diagnostics) text(name string, text []byte) {
 	d.Texts[name] = text
 }
 
-// Sort orders the list by place, and removes what was said twice. Load, Parse and package plan do it before they return.
+// Sort orders the list by place, and removes what was said twice and what only follows: where an option is missing or unreadable (E2),
+// nothing is said of its columns and expressions (E4). Load and Parse do it before they return; do it again after Merge.
 func (d *Diagnostics) Sort() {
+	told := map[string]bool{}
+	for i := range d.List {
+		if one := &d.List[i]; one.Path != "" && strings.HasPrefix(one.Code, "E2") {
+			told[one.Path] = true
+		}
+	}
+	d.List = slices.DeleteFunc(d.List, func(one Diagnostic) bool { return strings.HasPrefix(one.Code, "E4") && told[one.Path] })
 	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {
 		return cmp.Or(strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col),
 			strings.Compare(string(a.Severity), string(b.Severity)), strings.Compare(a.Code, b.Code), strings.Compare(a.Path, b.Path),

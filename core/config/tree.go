@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -84,7 +85,7 @@ func (r *reading) first(n ast.Node) Pos {
 // value converts a node. empty is the place of a value that is not there: its key's.
 func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	if depth > MaxDepth {
-		r.say(CodeTooDeep, r.first(n), Pos{}, "", "", "lists and maps are nested deeper than %d", MaxDepth)
+		r.say(CodeTooDeep, r.first(n), Pos{}, r.here(), "", "lists and maps are nested deeper than %d", MaxDepth)
 		return nil
 	}
 	if r.budget--; r.budget < 0 {
@@ -106,7 +107,9 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 			if i < len(n.Entries) && n.Entries[i].Start != nil {
 				empty = r.token(n.Entries[i].Start)
 			}
+			r.trail = append(r.trail, step{index: i})
 			one := r.value(item, depth+1, empty)
+			r.trail = r.trail[:len(r.trail)-1]
 			if one == nil {
 				return nil
 			}
@@ -121,7 +124,7 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 		r.anchors[name] = one
 		return one
 	case *ast.AliasNode:
-		return r.alias(n, v.at)
+		return r.alias(n, v)
 	case *ast.TagNode:
 		switch tag := n.Start.Value; tag {
 		case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq", "!":
@@ -139,8 +142,8 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 			}
 			return one
 		default:
-			r.say(CodeSyntax, v.at, Pos{}, "", "leave the tag out", "tag %s means nothing here", tag)
-			return nil
+			r.say(CodeSyntax, v.at, Pos{}, r.here(), "leave the tag out", "tag %s means nothing here", tag)
+			return unknown(v)
 		}
 	case *ast.NullNode:
 		if n.Token.Type == token.ImplicitNullType || empty.Line > 0 && n.Token.Value == "" {
@@ -163,7 +166,7 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	default:
 		sn, ok := n.(ast.ScalarNode)
 		if !ok {
-			r.say(CodeSyntax, v.at, Pos{}, "", "", "this is not YAML that a pipeline can use")
+			r.say(CodeSyntax, v.at, Pos{}, r.here(), "", "this is not YAML that a pipeline can use")
 			return nil
 		}
 		v.kind, v.raw = scalar, sn.GetToken().Value
@@ -172,12 +175,37 @@ func (r *reading) value(n ast.Node, depth int, empty Pos) *value {
 	return v
 }
 
-func (r *reading) tooMuch(at Pos) {
-	r.say(CodeTooMuch, at, Pos{}, "", "aliases of aliases multiply", "the file holds more than %d values", MaxValues)
+// step is one key or index on the way to the value that is being converted.
+type step struct {
+	name  string
+	index int
 }
 
-func (r *reading) alias(n *ast.AliasNode, at Pos) *value {
-	name := n.Value.GetToken().Value
+// here is the path of that value.
+func (r *reading) here() string {
+	path := ""
+	for _, s := range r.trail {
+		if s.name == "" {
+			path = fmt.Sprintf("%s[%d]", path, s.index)
+		} else {
+			path = join(path, s.name)
+		}
+	}
+	return path
+}
+
+func (r *reading) tooMuch(at Pos) {
+	r.say(CodeTooMuch, at, Pos{}, r.here(), "aliases of aliases multiply", "the file holds more than %d values", MaxValues)
+}
+
+// unknown makes v a value of which nothing more is said: why it is not known has been.
+func unknown(v *value) *value {
+	v.kind, v.style, v.broken, v.filled = scalar, tagged, true, true
+	return v
+}
+
+func (r *reading) alias(n *ast.AliasNode, place *value) *value {
+	name, at := n.Value.GetToken().Value, place.at
 	v, known := r.anchors[name]
 	switch {
 	case !known:
@@ -189,11 +217,11 @@ func (r *reading) alias(n *ast.AliasNode, at Pos) *value {
 		if near := Nearest(name, names); near != "" {
 			help = "did you mean `*" + near + "`?"
 		}
-		r.say(CodeAlias, at, after(at, name, 1), "", help, "*%s stands for nothing: there is no &%s before it", name, name)
-		return nil
+		r.say(CodeAlias, at, after(at, name, 1), r.here(), help, "*%s stands for nothing: there is no &%s before it", name, name)
+		return unknown(place)
 	case v == nil:
-		r.say(CodeAlias, at, after(at, name, 1), "", "", "*%s stands for a value that contains it", name)
-		return nil
+		r.say(CodeAlias, at, after(at, name, 1), r.here(), "", "*%s stands for a value that contains it", name)
+		return unknown(place)
 	}
 	if r.budget -= v.weight; r.budget < 0 {
 		r.tooMuch(at)
@@ -219,7 +247,9 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 		if !ok {
 			return nil
 		}
+		r.trail = append(r.trail, step{name: k.name})
 		child := r.value(e.Value, depth+1, k.at)
+		r.trail = r.trail[:len(r.trail)-1]
 		if child == nil {
 			return nil
 		}
@@ -230,8 +260,11 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 				from = child.items
 			}
 			for _, m := range from {
+				if m.broken {
+					continue
+				}
 				if m.kind != mapping {
-					r.say(CodeAlias, k.at, k.end, "", "write `<<: *name` of a map", "the merge key `<<` needs a map")
+					r.say(CodeAlias, k.at, k.end, r.here(), "write `<<: *name` of a map", "the merge key `<<` needs a map")
 					return nil
 				}
 				merged = append(merged, m)
@@ -239,7 +272,7 @@ func (r *reading) entries(v *value, entries []*ast.MappingValueNode, depth int) 
 			continue
 		}
 		if first, twice := seen[k.name]; twice {
-			r.say(CodeDuplicateKey, k.at, k.end, "", "remove one of them", "key `%s` stands on line %d already", k.name, first.Line)
+			r.say(CodeDuplicateKey, k.at, k.end, join(r.here(), k.name), "remove one of them", "key `%s` stands on line %d already", k.name, first.Line)
 			continue
 		}
 		seen[k.name], k.v = k.at, child
@@ -278,6 +311,6 @@ func (r *reading) key(n ast.MapKeyNode) (key, bool) {
 			return key{name: text, at: at, end: after(at, text, 0)}, true
 		}
 	}
-	r.say(CodeSyntax, at, Pos{}, "", "write the key as a word", "a key must be text")
+	r.say(CodeSyntax, at, Pos{}, r.here(), "write the key as a word", "a key must be text")
 	return key{}, false
 }

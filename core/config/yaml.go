@@ -30,6 +30,7 @@ type reading struct {
 	opts    *Options
 	src     *source
 	anchors map[string]*value // nil while the anchor's own value is being read
+	trail   []step
 	params  map[string]string
 	budget  int // values that may still come
 	put     int // bytes put in by interpolation

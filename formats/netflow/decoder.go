@@ -25,7 +25,8 @@ type Options struct {
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine; several share a [Store].
 //
-// Sets of one plan wait as a group that looks into the datagrams' payloads: call [Decoder.Run] before they go.
+// Sets of one plan wait as a group that looks into the datagrams' payloads: call [Decoder.Run] before they go. A few groups wait
+// side by side, since exporters mix IPv4 and IPv6; so records of different templates may change their order.
 type Decoder struct {
 	// Tally counts bytes and records of all datagrams so far; it is the caller's to read and to reset.
 	Tally Tally
@@ -47,10 +48,14 @@ type Decoder struct {
 	h   Header
 	r   Result
 	k   consts
-	kAt int // of k in ks, -1 if it is not there yet
+	kID uint64 // changes with k
 
-	group group
-	batch *sdk.Batch // the one with the group's rows; nil: ask
+	groups [groupsMost]group
+	used   int        // groups that wait
+	at     int        // row of the first record of the first group
+	wait   int        // records of all groups
+	bytes  int        // payload they look into
+	batch  *sdk.Batch // where their rows go; nil: ask
 
 	span     span           // of the operation that runs
 	scratch  unsafe.Pointer // rows of operations that fill
@@ -60,22 +65,6 @@ type Decoder struct {
 	numbers  []seen
 	unknown  []Span
 }
-
-// group is sets of one plan that run together.
-type group struct {
-	plan  *Plan
-	rec   int
-	at    int // row of the first record
-	rows  int
-	bytes int
-	refs  []ref   // sets
-	segs  [][]ref // by segment, for templates with fields of variable length
-	ks    []consts
-}
-
-// groupBytes is how much payload a group looks into: half of a first-level cache, so that each operation finds the bytes there
-// that the one before it read.
-const groupBytes = 16 << 10
 
 // exporterView is a lane's own view of an exporter: its snapshot with a plan beside each template.
 type exporterView struct {
@@ -89,10 +78,11 @@ type exporterView struct {
 	seq    *sequence
 }
 
-// maxViews and maxPlans bound what a lane keeps of exporters that may be gone: it then starts again from the store.
+// maxViews and maxPlans bound what a lane keeps: beyond, it starts again from the store. Networks have a few dozen different
+// templates; a plan of all columns takes 10 KiB.
 const (
 	maxViews = 1 << 15
-	maxPlans = 1 << 14
+	maxPlans = 1 << 11
 )
 
 // NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
@@ -156,7 +146,7 @@ func (d *Decoder) Decode(g *Datagram) Result {
 // Run decodes the group that waits. Afterwards no payload is looked into any more, and the next record asks for the batch to
 // go on with.
 func (d *Decoder) Run() {
-	d.runGroup()
+	d.runGroups()
 	d.batch = nil
 	if len(d.numbers) > 0 {
 		d.store.observe(d.numbers)
@@ -167,7 +157,7 @@ func (d *Decoder) Run() {
 // begin sets the constants of a datagram.
 func (d *Decoder) begin(g *Datagram, h *Header) {
 	k := &d.k
-	d.kAt = -1
+	d.kID++
 	k.addr = g.Addr
 	k.clock = h.Exported
 	k.low, k.span = -1<<63, 1<<64-1
@@ -237,6 +227,8 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 	if p == nil {
 		if len(d.plans) >= maxPlans {
 			clear(d.plans)
+			clear(d.lanes) // they hold plans too
+			d.last = nil
 		}
 		p = Compile(t, d.out)
 		d.plans[t] = p
@@ -259,177 +251,4 @@ func (d *Decoder) number(v *exporterView, h *Header, units int) {
 		d.numbers = d.numbers[:0]
 	}
 	d.numbers = append(d.numbers, seen{v.seq, h.Sequence, units})
-}
-
-// room makes sure that there is a batch with room for a set of plan p, as a part of the group, and says how much.
-func (d *Decoder) room(p *Plan) int {
-	for {
-		if d.batch == nil {
-			d.batch = d.rows.Open()
-			d.group.at = d.batch.Rows()
-		}
-		g := &d.group
-		if g.rows > 0 && (g.plan != p || g.bytes >= groupBytes) {
-			d.runGroup()
-		}
-		if n := d.batch.Size() - g.at - g.rows; n > 0 {
-			if g.rows == 0 {
-				g.plan, g.rec = p, p.rec
-				if len(g.segs) < p.segs {
-					g.segs = append(g.segs, make([][]ref, p.segs-len(g.segs))...)
-				}
-			}
-			if d.kAt < 0 {
-				d.kAt = len(g.ks)
-				g.ks = append(g.ks, d.k)
-			}
-			return n
-		}
-		d.runGroup()
-		b := d.batch
-		d.batch = nil
-		d.rows.Full(b)
-	}
-}
-
-// fixed adds n records of fixed length at a place of a payload.
-func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
-	d.Tally.Records += uint64(n)
-	for n > 0 {
-		m := min(n, d.room(p))
-		g := &d.group
-		g.refs = append(g.refs, ref{p: unsafe.Pointer(unsafe.SliceData(payload)), at: uint32(at), n: uint32(m), k: uint32(d.kAt)})
-		g.rows += m
-		g.bytes += m * p.rec
-		n -= m
-		at += m * p.rec
-	}
-}
-
-// variable walks the records with fields of variable length in payload[at:end] and adds them. It returns the number of
-// records, where the last one ended, and whether a value passed the end.
-func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut bool) {
-	least := p.t.MinRecord()
-	base := unsafe.Pointer(unsafe.SliceData(payload))
-	for end-at >= least && !cut {
-		room := d.room(p)
-		g := &d.group
-		m, from := 0, at
-		for m < room && end-at >= least {
-			next, ok := g.record(p, payload, base, at, end, uint32(d.kAt))
-			if !ok {
-				g.cutBack(m)
-				cut = true
-				break
-			}
-			at = next
-			m++
-		}
-		if m > 0 {
-			g.refs = append(g.refs, ref{p: base, at: uint32(from), n: uint32(m), k: uint32(d.kAt)})
-			g.rows += m
-			g.bytes += at - from
-			n += m
-		}
-	}
-	d.Tally.Records += uint64(n)
-	return n, at, cut
-}
-
-// record walks one record with fields of variable length and adds its segments. If a value passes the end, some have been
-// added.
-func (g *group) record(p *Plan, payload []byte, base unsafe.Pointer, at, end int, k uint32) (next int, ok bool) {
-	if s := p.steps[0].seg; s >= 0 {
-		g.segs[s] = append(g.segs[s], ref{p: base, at: uint32(at), n: 1, k: k})
-	}
-	for i := range p.steps[1:] {
-		st := &p.steps[i+1]
-		if at += st.skip; at >= end {
-			return 0, false
-		}
-		n, head, ok := varLen(payload[at:end])
-		if at += head + n; !ok || at > end {
-			return 0, false
-		}
-		if st.seg >= 0 {
-			g.segs[st.seg] = append(g.segs[st.seg], ref{p: base, at: uint32(at), n: 1, k: k, len: uint32(n)})
-		}
-	}
-	at += p.tail
-	return at, at <= end
-}
-
-// cutBack takes back the segments of a record that was cut; m of the set's records are whole.
-func (g *group) cutBack(m int) {
-	for i := range g.segs[:g.plan.segs] {
-		if s := g.segs[i]; len(s) > g.rows+m {
-			g.segs[i] = s[:g.rows+m]
-		}
-	}
-}
-
-// segment returns the refs from which an operation counts. In a plan of fixed length that is the sets themselves.
-func (d *Decoder) segment(i int) []ref {
-	if d.group.rec != 0 {
-		return d.group.refs
-	}
-	return d.group.segs[i]
-}
-
-// runGroup decodes the sets that wait into the batch.
-func (d *Decoder) runGroup() {
-	g := &d.group
-	if g.rows == 0 {
-		return
-	}
-	b, x := d.batch, &d.span
-	x.ks, x.rec = g.ks, uintptr(g.rec)
-	for i := range g.plan.ops {
-		o := &g.plan.ops[i]
-		x.refs, x.off, x.len = g.refs, o.off, o.len
-		if !o.base && o.parts == nil {
-			x.refs = d.segment(o.seg)
-		}
-		if o.values != nil {
-			o.values(d, b, g.at, g.rows, o, x)
-			continue
-		}
-		dst := unsafe.Add(b.Claim(o.col, g.at, g.rows), g.at*o.width)
-		if o.fill {
-			o.run(d.scratch, g.rows, x)
-			merge(dst, d.scratch, g.rows, o.width)
-		} else {
-			o.run(dst, g.rows, x)
-		}
-		if o.clamp && d.opt.Window > 0 {
-			d.Tally.Clamped += clampTimes(dst, g.rows, x.refs, g.ks)
-		}
-		if o.rate {
-			d.defaultRates(dst)
-		}
-	}
-	b.SetRows(g.at + g.rows)
-	g.at += g.rows
-	for i := range g.segs {
-		g.segs[i] = g.segs[i][:0]
-	}
-	g.refs, g.ks, g.rows, g.bytes = g.refs[:0], g.ks[:0], 0, 0
-	d.kAt = -1
-}
-
-// defaultRates fills what nobody told.
-func (d *Decoder) defaultRates(dst unsafe.Pointer) {
-	rates := unsafe.Slice((*uint64)(dst), d.group.rows)
-	for i := range d.group.refs {
-		r := &d.group.refs[i]
-		if d.group.ks[r.k].n[constSampling] == 0 {
-			for j, v := range rates[:r.n] {
-				if v == 0 {
-					rates[j] = d.opt.DefaultRate
-					d.Tally.SamplingUnknown++
-				}
-			}
-		}
-		rates = rates[r.n:]
-	}
 }

@@ -177,6 +177,38 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 	}
 }
 
+// Templates of very many fields have a limit of their own: the memory of all is bounded, and what was replaced is gone.
+func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
+	tab := newTable(columns("bytes"))
+	s := netflow.NewStore(netflow.Limits{Exporters: 10, PerExporter: 100, Templates: 100, Age: time.Hour})
+	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	wide := func(i int) []byte { // 1,000 fields, different each
+		fs := []uint16{1, 4, uint16(10000 + i), 1}
+		for len(fs) < 2000 {
+			fs = append(fs, 9999, 1)
+		}
+		return set(0, tmpl(uint16(256+i), fs...))
+	}
+	taken := 0
+	for i := range 50 {
+		if feedAll(d, msg9(0, 0, wide(i)))[0].Bad == netflow.None {
+			taken++
+		}
+	}
+	if taken != 3 {
+		t.Errorf("%d templates of 1,000 fields were taken, want 3 of 3,200 fields in all", taken)
+	}
+	for i := range 3 { // withdrawn by a definition that is not possible
+		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 5))))
+	}
+	if _, templates, different := s.Size(); templates != 0 || different != 0 {
+		t.Errorf("%d templates, %d different are left", templates, different)
+	}
+	if r := feedAll(d, msg9(0, 0, wide(7)))[0]; r.Bad != netflow.None {
+		t.Errorf("no room afterwards: %v", r.Bad)
+	}
+}
+
 // A definition that is not possible takes the one it was to replace with it: the data is of the new one.
 func TestInvalidRedefinitionRemovesTheTemplate(t *testing.T) {
 	tab := newTable(columns("bytes"))

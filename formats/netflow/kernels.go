@@ -21,6 +21,7 @@ type ref struct {
 
 // span is what a kernel runs over.
 type span struct {
+	g    *group // for values of several parts
 	refs []ref
 	ks   []consts
 	off  uintptr

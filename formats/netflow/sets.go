@@ -244,7 +244,8 @@ func (w *walk) options(t *Template, at, end int) {
 	if len(told) > 0 || init != 0 {
 		d.store.tell(w.v.exp, w.h.Domain, told, init)
 		w.v = d.view(w.g.Addr, false)
-		w.rated, d.kAt = false, -1
+		w.rated = false
+		d.kID++ // what follows has other constants
 	} else if records > 0 {
 		d.Tally.Skipped[OptionsData] += uint64(headerSet + decoded)
 		at += headerSet + decoded

@@ -16,7 +16,7 @@ type Limits struct {
 	Age         time.Duration // a template that was neither sent nor used for so long is forgotten, as is a silent exporter
 }
 
-// DefaultLimits hold about 10 MiB at the most that honest exporters need.
+// DefaultLimits are beyond what large networks have.
 var DefaultLimits = Limits{Exporters: 20_000, PerExporter: 1024, Templates: 100_000, Age: 24 * time.Hour}
 
 // Store keeps what exporters have told about themselves: templates, samplers, clocks, and where their sequence numbers
@@ -32,6 +32,7 @@ type Store struct {
 	exporters map[[16]byte]*Exporter
 	interned  map[string]*Template
 	templates int
+	fields    int // of interned templates
 	key       []byte
 
 	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
@@ -44,6 +45,15 @@ type Store struct {
 // NewStore makes an empty store.
 func NewStore(l Limits) *Store {
 	return &Store{limits: l, exporters: map[[16]byte]*Exporter{}, interned: map[string]*Template{}}
+}
+
+// fieldsPerTemplate bounds the fields of all different templates, for one template may have MaxFields: so many times the limit of
+// templates, 20 bytes each.
+const fieldsPerTemplate = 32
+
+// room says whether another definition's fields may be kept.
+func (s *Store) room(d *definition) bool {
+	return s.fields+len(d.fields) <= s.limits.Templates*fieldsPerTemplate
 }
 
 // Close does nothing: a store holds memory only. It makes a Store shareable.
@@ -223,15 +233,20 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		case found:
 			x := &next.entries[at]
 			if !x.t.same(c.def, version) {
+				changed = true
 				s.drop(x.t)
+				if !s.room(c.def) {
+					next.entries = slices.Delete(next.entries, at, at+1)
+					continue
+				}
 				// The time is another's in the old snapshot.
 				*x = entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
-				changed, fresh = true, fresh+1
+				fresh++
 			}
 			x.seen.Store(now)
 			c.taken = true
 		default:
-			if e.gone.Load() || len(next.entries) >= s.limits.PerExporter || s.templates >= s.limits.Templates {
+			if e.gone.Load() || len(next.entries) >= s.limits.PerExporter || s.templates >= s.limits.Templates || !s.room(c.def) {
 				continue
 			}
 			x := entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
@@ -254,6 +269,7 @@ func (s *Store) intern(d *definition, version uint16) *Template {
 	if t == nil {
 		t = &Template{Version: version, Options: d.options, Fields: slices.Clone(d.fields), fixed: d.fixed, vars: d.vars, key: string(s.key)}
 		s.interned[t.key] = t
+		s.fields += len(t.Fields)
 	}
 	t.refs++
 	s.templates++
@@ -265,6 +281,7 @@ func (s *Store) drop(t *Template) {
 	s.templates--
 	if t.refs--; t.refs == 0 {
 		delete(s.interned, t.key)
+		s.fields -= len(t.Fields)
 	}
 }
 

@@ -191,15 +191,15 @@ func octetValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 
 // labelValues makes the list of labels of an MPLS stack, from the outermost to the one that says it is the last (RFC 3032,
 // 2.1). Exporters fill what they do not know with zeros.
-func labelValues(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func labelValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 	var list [4 * maxLabels]byte
 	row := at
 	// The segments of a plan have the same refs in number and records.
-	for i, first := range d.segment(o.parts[0].seg) {
+	for i, first := range x.g.segment(o.parts[0].seg) {
 		for j := range uintptr(first.n) {
 			n := 0
 			for k := range o.parts {
-				r := &d.segment(o.parts[k].seg)[i]
+				r := &x.g.segment(o.parts[k].seg)[i]
 				v := beN(r.p, uintptr(r.at)+o.parts[k].off+j*x.rec, 3)
 				if v == 0 {
 					continue
@@ -219,9 +219,9 @@ func labelValues(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 const maxLabels = 10 // elements 70..79
 
 // icmpPort is a byte of the destination port where the protocol is ICMP or ICMPv6.
-func icmpPort(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
+func icmpPort(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 	dst, rec := sdk.Claim[uint8](b, o.col, at, rows), x.rec
-	protocols, ports := d.segment(o.parts[0].seg), d.segment(o.parts[1].seg)
+	protocols, ports := x.g.segment(o.parts[0].seg), x.g.segment(o.parts[1].seg)
 	for i := range protocols {
 		r, s := &protocols[i], &ports[i]
 		p, q := unsafe.Add(r.p, uintptr(r.at)+o.parts[0].off), unsafe.Add(s.p, uintptr(s.at)+o.parts[1].off)

@@ -313,7 +313,7 @@ func TestPlansAgreeWithPlainReading(t *testing.T) {
 		{"flow_label", []uint16{31}, []uint16{3, 4}}, {"src_vlan", []uint16{58}, []uint16{2}}, {"ttl", []uint16{192}, []uint16{1}}, {"flow_id", []uint16{148}, []uint16{8, 4}},
 	}
 	r := rand.New(rand.NewPCG(3, 4))
-	for round := range 300 {
+	for round := range 150 {
 		var fs []uint16
 		vars := 0
 		for range 1 + r.IntN(15) {

@@ -123,7 +123,7 @@ func addr(bits uint64) (a [16]byte) {
 // lend copies b into a batch whose variable-length values are views into one slab, as a receive loop makes them. The slab is
 // the caller's to overwrite when the call that was given the batch has returned.
 func lend(p *sdk.Pool, b *sdk.Batch, freed sdk.Freer) (*sdk.Batch, []byte) {
-	v := copyRows(p, b, 0, b.Rows())
+	v := copyRows(p, b.Schema(), b, 0, b.Rows())
 	size := 0
 	for col, f := range b.Schema().Fields() {
 		if f.Type.Width() == 0 {
@@ -148,14 +148,14 @@ func lend(p *sdk.Pool, b *sdk.Batch, freed sdk.Freer) (*sdk.Batch, []byte) {
 	return v, slab
 }
 
-// copyRows copies n rows of b from row at on into a batch of p, sealed.
-func copyRows(p *sdk.Pool, b *sdk.Batch, at, n int) *sdk.Batch {
-	c := p.Get(b.Schema(), max(n, 1))
+// copyRows copies n rows of b from row at on, those columns that s has, into a batch of p, sealed.
+func copyRows(p *sdk.Pool, s *sdk.Schema, b *sdk.Batch, at, n int) *sdk.Batch {
+	c := p.Get(s, max(n, 1))
 	rows := make([]uint16, n)
 	for i := range rows {
 		rows[i] = uint16(at + i)
 	}
-	sdk.NewGather(b.Schema(), b.Schema()).Append(c, b, rows, 0)
+	sdk.NewGather(b.Schema(), s).Append(c, b, rows, 0)
 	c.Seal()
 	return c
 }

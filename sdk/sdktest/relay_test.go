@@ -18,10 +18,10 @@ var relaySchema = sdk.NewSchema(
 )
 
 func relay(fault string) sdk.Plugin {
-	return sdk.Plugin{
+	p := sdk.Plugin{
 		Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "relay", Doc: "relays", KeepsRange: true, Deterministic: true, Parks: true, Reasons: []sdk.Reason{"parked"}},
 		Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) {
-			r := &relayLane{env: env, fault: fault, open: map[*sdk.Partition]*sdk.Batch{}, gather: sdk.NewGather(env.In, env.In)}
+			r := &relayLane{env: env, fault: fault, open: map[*sdk.Partition]*sdk.Batch{}, gather: sdk.NewGather(env.In, env.Out[0])}
 			if fault == "share left open" {
 				_, err := env.Share("table", func(context.Context) (io.Closer, error) { return io.NopCloser(nil), nil })
 				return r, err
@@ -32,6 +32,12 @@ func relay(fault string) sdk.Plugin {
 			return r, nil
 		},
 	}
+	p.Spec.Needs = func(any, *sdk.Schema, [][]string) []string { return []string{"n", "payload"} }
+	if fault == "needs more than it says" {
+		p.Spec.Needs = func(any, *sdk.Schema, [][]string) []string { return []string{"n"} }
+		p.Spec.Output = func(_ any, in *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{in}, nil }
+	}
+	return p
 }
 
 type relayLane struct {
@@ -48,7 +54,7 @@ type relayLane struct {
 
 var (
 	relayRuns atomic.Uint64
-	relayQuit = make(chan struct{}) // closed when the tests of faults are over
+	relayQuit chan struct{} // closed when the tests of faults are over
 )
 
 func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
@@ -91,7 +97,7 @@ func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
 				late++
 				continue
 			}
-			out.Error(b, sdk.Fault{Code: code, Message: "the number is bad", Format: "datagram", Payload: b.Bytes(2)[i]})
+			out.Error(b, sdk.Fault{Code: code, Message: "the number is bad", Format: "datagram", Payload: b.Bytes(b.Schema().Index("payload"))[i]})
 		case x%7 == 3:
 			hold = append(hold, uint16(i))
 		default:

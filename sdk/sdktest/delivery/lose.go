@@ -93,9 +93,11 @@ func (l *lose) give(out sdk.Out) (more bool) {
 		l.acc = l.env.NewBatch(l.env.Out[0], sdk.MaxRows)
 		l.acc.Derive(b)
 	}
-	parts, buckets, counts := sdk.Claim[uint32](b, 0, 0, len(keys)), sdk.Claim[uint64](b, 1, 0, len(keys)), sdk.Claim[uint64](b, 2, 0, len(keys))
-	for i, k := range keys {
-		parts[i], buckets[i], counts[i] = k.Partition, k.Number, l.groups[k]
+	// The plan leaves out columns that nobody reads.
+	write(b, "partition", keys, func(k Record) uint32 { return k.Partition })
+	write(b, "bucket", keys, func(k Record) uint64 { return k.Number })
+	write(b, "records", keys, func(k Record) uint64 { return l.groups[k] })
+	for _, k := range keys {
 		delete(l.groups, k)
 	}
 	b.SetRows(len(keys))
@@ -103,6 +105,16 @@ func (l *lose) give(out sdk.Out) (more bool) {
 	l.env.Books.Produced.Add(uint64(len(keys)))
 	out.Emit(0, b)
 	return more
+}
+
+// write fills a column, if the batch has it.
+func write[T uint32 | uint64](b *sdk.Batch, name string, keys []Record, of func(Record) T) {
+	if col := b.Schema().Index(name); col >= 0 {
+		vals := sdk.Claim[T](b, col, 0, len(keys))
+		for i, k := range keys {
+			vals[i] = of(k)
+		}
+	}
 }
 
 func (l *lose) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
