@@ -53,7 +53,7 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 		out = append(out, r)
 	}
 	first := out[0].socket()
-	s.env.Log.Info("receiving", "listen", first.Listen, "workers", len(out), "balance", first.Balance, "receive_buffer", first.Buffer)
+	s.env.Log.Info("receiving", "listen", first.Listen, "workers", len(out), "balance", first.Balance, "receive_buffer", sdk.Size(first.Buffer))
 	return out, nil
 }
 
@@ -231,7 +231,7 @@ func (s *socket) memory() (m [9]uint32, ok bool) {
 func (r *reader) socket() Socket {
 	g, s := r.sock.group, r.sock
 	g.mu.Lock()
-	out := Socket{Listen: g.bound.String(), Worker: s.worker, BufferAsked: g.buffer, BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
+	out := Socket{Listen: g.bound.String(), Worker: s.worker, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
 	g.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -239,7 +239,7 @@ func (r *reader) socket() Socket {
 	if m, ok := s.memory(); ok {
 		out.Drops += uint64(m[memDrops] - s.drops)
 		out.Waiting = m[memUsed]
-		out.Buffer = sdk.Size(receiveBuffer(s.fd))
+		out.Buffer = int64(receiveBuffer(s.fd))
 	}
 	return out
 }
