@@ -20,7 +20,8 @@ type decode struct {
 	env   *sdk.Env
 	cfg   *Config
 	store *netflow.Store
-	hold  sdk.Shared // on the store
+	told  *exporters // the store, and who waits for templates
+	hold  sdk.Shared // on it
 	books *sdk.Books
 
 	netflow *netflow.Decoder
@@ -53,12 +54,13 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
 	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
-		return netflow.NewStore(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}), nil
+		return newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.hold, d.store = hold, hold.Object().(*netflow.Store)
+	d.hold, d.told = hold, hold.Object().(*exporters)
+	d.store = d.told.Store
 	d.outputs.init(d)
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
@@ -126,6 +128,7 @@ func (d *decode) end(limit int) (more bool) {
 	more = d.outputs.give(limit)
 	d.books.Open.Set(d.outputs.rows)
 	d.books.Held.Set(int64(d.parked.n))
+	d.parked.tell()
 	d.out = nil
 	return more
 }
