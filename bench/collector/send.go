@@ -79,7 +79,7 @@ func send(args []string) error {
 	}
 	for _, c := range lab.Cases {
 		if c.Name == *traffic {
-			s, err := newSender(c, addr, *offload)
+			s, err := newSender(c, addr, *offload, *rate)
 			if err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func send(args []string) error {
 }
 
 // newSender builds the ring as it would come now, and gives each exporter its part and a socket.
-func newSender(c lab.Case, to netip.AddrPort, offload string) (*sender, error) {
+func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*sender, error) {
 	ring, err := c.Ring(time.Now())
 	if err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func newSender(c lab.Case, to netip.AddrPort, offload string) (*sender, error) {
 		}
 	}
 	s.out.Bytes = s.size
-	s.burst = min(32, 65507/s.size)
+	s.burst = max(1, min(32, 65507/s.size, int(rate/1000))) // a burst a millisecond, at low rates
 	s.gso = offload == "gso" || offload == "auto"
 	for i := range s.exporters {
 		if err := s.open(&s.exporters[i], i, to, offload == "auto"); err != nil {
