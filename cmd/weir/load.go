@@ -94,18 +94,24 @@ func (a *app) load(args []string, f *pipelineFlags) ([]*plan.Plan, *config.Diagn
 		p, d := config.Load(name, opts)
 		pl, d := resolve(p, d)
 		all.Merge(d)
-		if pl == nil {
-			continue
+		if pl != nil {
+			plans = append(plans, pl)
 		}
-		if i := slices.IndexFunc(plans, func(o *plan.Plan) bool { return o.Pipeline.Name == p.Name }); i >= 0 {
-			all.Add(config.Diagnostic{Code: config.CodeDuplicateID, At: config.Pos{File: name},
-				Message: fmt.Sprintf("the pipeline of %s is called `%s` too", plans[i].Pipeline.File, p.Name),
-				Help:    "a pipeline has its file's name, and metrics and state are kept under it: rename one of the files"})
-			continue
-		}
-		plans = append(plans, pl)
 	}
 	return plans, all, nil
+}
+
+// distinct says which pipelines of one process have one name.
+func distinct(plans []*plan.Plan, d *config.Diagnostics) {
+	for i, p := range plans {
+		j := slices.IndexFunc(plans[:i], func(o *plan.Plan) bool { return o.Pipeline.Name == p.Pipeline.Name })
+		if j < 0 {
+			continue
+		}
+		d.Add(config.Diagnostic{Code: config.CodeDuplicateID, At: config.Pos{File: p.Pipeline.File},
+			Message: fmt.Sprintf("the pipeline of %s is called `%s` too", plans[j].Pipeline.File, p.Pipeline.Name),
+			Help:    "a pipeline has its file's name, and metrics and state are kept under it: rename one of the files"})
+	}
 }
 
 // resolve lays out a pipeline as it was read; the plan is nil if anything is wrong with it.

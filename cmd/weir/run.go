@@ -41,6 +41,7 @@ func (a *app) runCommand() *cobra.Command {
 			return err
 		}
 		d.Merge(more)
+		distinct(plans, d)
 		if err := a.diagnose(d); err != nil {
 			return err
 		}

@@ -48,7 +48,7 @@ type (
 	queueKeys struct {
 		Bytes    sdk.Size `yaml:"bytes" doc:"most bytes held" example:"256MiB" min:"1"`
 		Batches  int      `yaml:"batches" doc:"most batches held" min:"1"`
-		WhenFull WhenFull `yaml:"when_full" doc:"what a full queue does with the next batch" enum:"block,drop_oldest,drop_newest,spill"`
+		WhenFull WhenFull `yaml:"when_full" doc:"what a full queue does with the next batch" enum:"block,drop_oldest,drop_newest"`
 	}
 	batchKeys struct {
 		Rows  int           `yaml:"rows" doc:"most rows of a block" example:"100_000" min:"1" max:"1_000_000_000"`

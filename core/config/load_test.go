@@ -52,7 +52,7 @@ sinks:
   out:
     type: stdout
     from: decode
-    queue: { bytes: 64MiB, batches: 8, when_full: spill }
+    queue: { bytes: 64MiB, batches: 8, when_full: drop_newest }
     batch: { rows: 100_000, bytes: 32MiB, age: 1s }
     retry: { initial: 1s, max: 5m, attempts: 7 }
     on_error: fail
@@ -106,7 +106,7 @@ func TestParseReadsAllThatAFileCanSay(t *testing.T) {
 					Set: map[string]any{"text": "1", "int": int64(1), "float": 1.5, "bool": true, "list": []any{"a"}, "none": nil}}},
 					Hosts: map[string]ruleConfig{"a": {When: "true"}}}},
 			{ID: "out", Kind: sdk.KindSink, Type: "stdout", From: []Ref{{Node: "decode"}}, Lanes: 3,
-				Queue: Queue{Bytes: 64 << 20, Batches: 8, WhenFull: Spill, Asked: true}, Batch: Batch{Rows: 100_000, Bytes: 32 << 20, Age: time.Second},
+				Queue: Queue{Bytes: 64 << 20, Batches: 8, WhenFull: DropNewest, Asked: true}, Batch: Batch{Rows: 100_000, Bytes: 32 << 20, Age: time.Second},
 				Retry: Retry{Initial: time.Second, Max: minutes, Attempts: 7}, OnError: Fail, Optional: true, InFlight: 4, Epoch: "again",
 				Config: &stdoutConfig{common: common{Columns: []string{"bytes"}}, Format: "csv"}},
 			{ID: "dead", Kind: sdk.KindSink, Type: "discard", From: []Ref{{Node: "errors"}}, OnError: DeadLetter, Retry: retry},

@@ -96,7 +96,6 @@ const (
 	Block      WhenFull = "block"
 	DropOldest WhenFull = "drop_oldest"
 	DropNewest WhenFull = "drop_newest"
-	Spill      WhenFull = "spill"
 )
 
 // Batch bounds a sink's block. Zero values: as the plan decides.

@@ -110,7 +110,7 @@ var Codes = []Code{
 		Wrong: "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out:\n    type: stdout\n    queue: { bytes: 1KiB }\n",
 		Mend:  "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out:\n    type: stdout\n    queue: { bytes: 64MiB }\n"},
 	{Code: CodeBlockOptional, Severity: SeverityError, ByPlan: true, Title: "`block` in front of an optional branch",
-		Story: "`ack: optional` says that this sink must never hold up the others. `when_full: block` would do just that as soon as its queue is full. Choose\ndrop_oldest (the default here), drop_newest or spill, or make the sink required.",
+		Story: "`ack: optional` says that this sink must never hold up the others. `when_full: block` would do just that as soon as its queue is full. Choose\ndrop_oldest (the default here) or drop_newest, or make the sink required.",
 		Wrong: "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out: { type: stdout }\n  copy:\n    type: stdout\n    ack: optional\n    queue: { when_full: block }\n",
 		Mend:  "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out: { type: stdout }\n  copy:\n    type: stdout\n    ack: optional\n    queue: { when_full: drop_oldest }\n"},
 	{Code: CodeErrorsElsewhere, Severity: SeverityError, ByPlan: true, Title: "`errors` is read with something else",

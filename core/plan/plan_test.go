@@ -242,7 +242,7 @@ func TestManyKeyedSinks(t *testing.T) {
 		t.Errorf("keyed: %v", ids(p.Keyed))
 	}
 	plan, diags := Resolve(read(t, text+"sink z clickhouse"), Options{})
-	if plan != nil || len(diags) != 1 || diags[0].Code != CodeManyKeyed || diags[0].Path != "sinks.z" {
+	if plan != nil || len(diags) != 1 || diags[0].Code != config.CodeManyKeyed || diags[0].Path != "sinks.z" {
 		t.Errorf("%v\n%s", plan, diagnostics(diags))
 	}
 }

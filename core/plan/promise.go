@@ -71,7 +71,7 @@ func (r *resolver) keys() {
 	}
 	slices.SortFunc(r.plan.Keyed, func(a, b *Node) int { return strings.Compare(a.ID, b.ID) })
 	if len(r.plan.Keyed) > MaxKeyed {
-		r.report(r.plan.Keyed[MaxKeyed], "", CodeManyKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
+		r.report(r.plan.Keyed[MaxKeyed], "", config.CodeManyKeyed, fmt.Sprintf("the pipeline has %d sinks that store under keys, a saved position has room for %d", len(r.plan.Keyed), MaxKeyed),
 			"split it into two pipelines")
 	}
 	leads := map[*Node]bool{}

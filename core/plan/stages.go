@@ -167,7 +167,7 @@ func (r *resolver) parks() {
 		default:
 			path, what = "from", "it must run with one reader"
 		}
-		r.report(head, path, CodeParks, fmt.Sprintf("`%s` may hold records back, so behind a source that commits %s", n.ID, what), help)
+		r.report(head, path, config.CodeParks, fmt.Sprintf("`%s` may hold records back, so behind a source that commits %s", n.ID, what), help)
 	}
 }
 
@@ -217,7 +217,7 @@ func (r *resolver) queues() {
 			q.WhenFull = config.DropOldest
 		case leaves(n) && q.WhenFull == config.Block:
 			r.report(n, "queue.when_full", config.CodeBlockOptional, fmt.Sprintf("`%s` is optional: its full queue would hold up sinks that are required", n.ID),
-				"use drop_oldest, drop_newest or spill, or remove `ack: optional`")
+				"use drop_oldest or drop_newest, or remove `ack: optional`")
 		case q.WhenFull == "":
 			q.WhenFull = config.Block
 		}

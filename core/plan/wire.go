@@ -97,7 +97,7 @@ func (r *resolver) inputs(n *Node, defaults []*Node) {
 			}
 		}
 		if slices.ContainsFunc(n.Inputs, func(e *Edge) bool { return e.From == from && e.Port == port }) {
-			say(CodeReadTwice, fmt.Sprintf("`%s` is read twice: its records would come twice", ref.Node), "remove one of the two")
+			say(config.CodeReadTwice, fmt.Sprintf("`%s` is read twice: its records would come twice", ref.Node), "remove one of the two")
 			continue
 		}
 		r.connect(from, port, n, i)
@@ -135,7 +135,7 @@ func (r *resolver) wireErrors(n *Node) {
 // which that is true.
 func (r *resolver) heard(n *Node) {
 	if len(n.Inputs) == 0 {
-		r.report(n, "from[0]", CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node that runs sends refused records to `errors`", n.ID),
+		r.report(n, "from[0]", config.CodeUnreached, fmt.Sprintf("nothing comes to `%s`: no node that runs sends refused records to `errors`", n.ID),
 			"remove the sink, or the `on_error` that says otherwise")
 	}
 }

@@ -12,6 +12,7 @@ func TestRelayPasses(t *testing.T) {
 
 // Each way to be wrong fails the suite, with a message that says what is wrong.
 func TestBrokenProcessorsFail(t *testing.T) {
+	relayQuit = make(chan struct{})
 	defer close(relayQuit)
 	for fault, want := range map[string]string{
 		"filtered not counted":    "the books do not balance",

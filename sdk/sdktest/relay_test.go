@@ -54,7 +54,7 @@ type relayLane struct {
 
 var (
 	relayRuns atomic.Uint64
-	relayQuit = make(chan struct{}) // closed when the tests of faults are over
+	relayQuit chan struct{} // closed when the tests of faults are over
 )
 
 func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}) }
+
+// The scripts run the whole binary: testdata/script/*.txtar, a file a command. Beside testscript's own they have:
+//
+//	exit CODE weir ARGS...        the command ends with this code
+//	hold udp|tcp PORT             somebody else has the port
+//	answers PORT                  waits until the admin interface there is ready
+//	ledger A == B                 compares figures of the JSON summary that is the last line of standard error:
+//	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD; also !=, < and >
+//	field NAME A                  the same of a JSON object on standard output: NAME > A
+//
+// Each script has free ports in $PORT1 to $PORT4, and no setting of the caller's environment.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       os.Getenv("WEIR_UPDATE") != "",
+		Setup: func(e *testscript.Env) error {
+			for i := 1; i <= 4; i++ {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				e.Setenv(fmt.Sprintf("PORT%d", i), port)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exit": exitCode, "hold": hold, "answers": answers, "ledger": compareLedger, "field": compareField,
+		},
+	})
+}
+
+// freePort is free for UDP and TCP at the moment it is asked for.
+func freePort() (string, error) {
+	for range 20 {
+		u, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		t, err := net.Listen("tcp4", u.LocalAddr().String())
+		u.Close()
+		if err != nil {
+			continue
+		}
+		t.Close()
+		_, port, _ := net.SplitHostPort(u.LocalAddr().String())
+		return port, nil
+	}
+	return "", errors.New("no port is free for both UDP and TCP")
+}
+
+func exitCode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exit CODE command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	if err := ts.Exec(args[1], args[2:]...); err != nil {
+		e, ok := errors.AsType[*exec.ExitError](err)
+		if !ok {
+			ts.Fatalf("%v", err)
+		}
+		got = e.ExitCode()
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: hold udp|tcp PORT")
+	}
+	addr := "127.0.0.1:" + args[1]
+	if args[0] == "udp" {
+		c, err := net.ListenPacket("udp4", addr)
+		ts.Check(err)
+		ts.Defer(func() { c.Close() })
+		return
+	}
+	l, err := net.Listen("tcp4", addr)
+	ts.Check(err)
+	ts.Defer(func() { l.Close() })
+}
+
+func answers(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: answers PORT")
+	}
+	var err error
+	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if _, err = fetch(context.Background(), "127.0.0.1:"+args[0], "/-/ready"); err == nil {
+			return
+		}
+	}
+	ts.Fatalf("not ready: %v", err)
+}
+
+func compareLedger(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: ledger A ==|!=|<|> B")
+	}
+	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stderr")), "\n")
+	var sum struct{ Pipelines []map[string]any }
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
+		ts.Fatalf("the last line of standard error is no summary: %v", err)
+	}
+	value := func(path string) float64 {
+		if v, err := strconv.ParseFloat(path, 64); err == nil {
+			return v
+		}
+		steps := strings.Split(path, ".")
+		for _, p := range sum.Pipelines {
+			if p["name"] != steps[0] {
+				continue
+			}
+			if len(steps) == 3 {
+				for _, n := range p["nodes"].([]any) {
+					if n := n.(map[string]any); n["id"] == steps[1] {
+						v, _ := n[steps[2]].(float64) // left out: 0
+						return v
+					}
+				}
+				break
+			}
+			if _, ok := p["lost"]; !ok && steps[1] == "lost" {
+				return 0 // left out
+			}
+			switch v := p[steps[1]].(type) {
+			case float64:
+				return v
+			case bool:
+				if v {
+					return 1
+				}
+				return 0
+			case map[string]any: // counts by reason
+				n := 0.0
+				for _, x := range v {
+					n += x.(float64)
+				}
+				return n
+			}
+		}
+		ts.Fatalf("there is no %s in the summary", path)
+		return 0
+	}
+	check(ts, value(args[0]), args[1], value(args[2]), strings.Join(args, " "))
+}
+
+func compareField(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: field NAME ==|!=|<|> NUMBER")
+	}
+	var v map[string]any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
+	got, ok := v[args[0]].(float64)
+	if !ok {
+		ts.Fatalf("there is no number %s", args[0])
+	}
+	want, err := strconv.ParseFloat(args[2], 64)
+	ts.Check(err)
+	check(ts, got, args[1], want, strings.Join(args, " "))
+}
+
+func check(ts *testscript.TestScript, a float64, op string, b float64, what string) {
+	ok := map[string]bool{"==": a == b, "!=": a != b, "<": a < b, ">": a > b}
+	if hold, known := ok[op]; !known || !hold {
+		ts.Fatalf("%s does not hold: %v and %v", what, a, b)
+	}
+}
+
+// Every ready-made pipeline is without errors and warnings, and says what it is for.
+func TestReadyMade(t *testing.T) {
+	t.Chdir("../..")
+	a := &app{out: t.Output(), err: t.Output(), plugins: builtIn()}
+	var all []string
+	for _, pattern := range []string{"pipelines/*.yaml", "pipelines/*/*.yaml"} {
+		names, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, names...)
+	}
+	if len(all) < 5 {
+		t.Fatalf("found %v", all)
+	}
+	for _, name := range all {
+		plans, d, err := a.load([]string{name}, &pipelineFlags{})
+		if err != nil || len(d.List) > 0 || len(plans) != 1 {
+			t.Errorf("%s: %v, %v", name, err, d.List)
+			continue
+		}
+		if plans[0].Pipeline.Doc == "" {
+			t.Errorf("%s does not say what it is for", name)
+		}
+	}
+}
+
+// The exit codes in the help are those in the code.
+func TestHelpNamesExitCodes(t *testing.T) {
+	var out strings.Builder
+	if code := execute(nil, &out, &out); code != 0 {
+		t.Fatal(code, out.String())
+	}
+	for _, code := range []int{exitRuntime, exitUsage, exitNotReady, exitConfig} {
+		if !regexp.MustCompile(fmt.Sprintf(`\b%d\b`, code)).MatchString(out.String()) {
+			t.Errorf("the help does not name the exit code %d", code)
+		}
+	}
+}
