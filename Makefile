@@ -2,7 +2,7 @@
 # make build   bin/weir, static
 # make test    all tests; make test-race: with the race detector
 # make lint    gofmt, go vet, and staticcheck if it is a tool of the module
-# make bench   what each node of the ready-made pipelines costs here
+# make bench   figures of this machine beside their goals; bench-collector, bench-peers: beside others (bench/bench.mk)
 # make soak    the quickstart's pipelines at a high rate for SOAK (10m); fails unless the ledgers balance
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unreleased)
@@ -10,7 +10,7 @@ SOAK    ?= 10m
 RATE    ?= 200000
 GO      ?= go
 
-.PHONY: run build test test-race lint bench soak clean
+.PHONY: run build test test-race lint soak clean
 
 bin/weir: FORCE
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w -X main.release=$(VERSION)" -o $@ ./cmd/weir
@@ -37,9 +37,6 @@ lint:
 	$(GO) vet ./...
 	@if $(GO) tool -n staticcheck >/dev/null 2>&1; then $(GO) tool staticcheck ./...; else echo 'staticcheck is no tool of this module: left out'; fi
 
-bench: bin/weir
-	@for p in $$(ls pipelines/*.yaml pipelines/quickstart/collect.yaml); do bin/weir bench $$p --for 3s || exit 1; echo; done
-
 # The summary is the last line of standard error; the exit code says whether it balances.
 soak: bin/weir
 	@mkdir -p archive
@@ -50,3 +47,5 @@ soak: bin/weir
 
 clean:
 	rm -rf bin
+
+include bench/bench.mk
