@@ -73,10 +73,14 @@ type Run struct {
 	partsMu sync.RWMutex
 	parts   map[*sdk.Partition]*partState
 
-	wg    sync.WaitGroup // every goroutine of the run
-	done  chan struct{}
-	errMu sync.Mutex
-	err   error
+	wg   sync.WaitGroup // every goroutine of the run, but for that which Stop starts
+	done chan struct{}
+
+	stopMu   sync.Mutex
+	ended    bool           // under stopMu: sources are being closed, so they are not stopped any more
+	stopWork sync.WaitGroup // what Stop starts: it may be asked when the run has just ended
+	errMu    sync.Mutex
+	err      error
 
 	nowhere map[string]*ledger.Edge // ports that nobody reads and that were written all the same; under errMu
 }
@@ -244,6 +248,10 @@ func (r *Run) Start() {
 	go func() {
 		r.wg.Wait()
 		r.abort(errEnded)
+		r.stopMu.Lock()
+		r.ended = true
+		r.stopMu.Unlock()
+		r.stopWork.Wait()
 		r.closeBuilt()
 		close(r.done)
 	}()
@@ -252,10 +260,12 @@ func (r *Run) Start() {
 var errEnded = errors.New("the run has ended")
 
 // goWork runs f as one of the run's goroutines. A panic in it fails the run, not the process.
-func (r *Run) goWork(what string, f func()) {
-	r.wg.Add(1)
+func (r *Run) goWork(what string, f func()) { r.work(&r.wg, what, f) }
+
+func (r *Run) work(wg *sync.WaitGroup, what string, f func()) {
+	wg.Add(1)
 	go func() {
-		defer r.wg.Done()
+		defer wg.Done()
 		defer func() {
 			if x := recover(); x != nil {
 				r.fail(fmt.Errorf("%s: panic: %v\n%s", what, x, debug.Stack()))
@@ -286,8 +296,13 @@ func (r *Run) aborted() bool { return r.ctx.Err() != nil }
 // `stopped` and the run ends all the same. It returns at once.
 func (r *Run) Stop() {
 	r.stopOnce.Do(func() {
+		r.stopMu.Lock()
+		defer r.stopMu.Unlock()
+		if r.ended {
+			return
+		}
 		r.stopping.Store(true)
-		r.goWork("stop", func() {
+		r.work(&r.stopWork, "stop", func() {
 			limit := r.plan.Pipeline.DrainTimeout
 			if limit == 0 {
 				limit = 30 * time.Second
