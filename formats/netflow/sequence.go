@@ -11,6 +11,7 @@ type sequence struct {
 	unit    Unit
 	fresh   uint64 // missing since the last period began
 	missing uint64 // missing since before that
+	lost    uint64 // counted as lost, all in all
 }
 
 // Unit is what a protocol's sequence numbers count.
@@ -105,6 +106,7 @@ func (s *Store) Settle(now int64) (l Lost) {
 			} else {
 				l.Flows += q.missing
 			}
+			q.lost += q.missing
 			q.missing, q.fresh = q.fresh, 0
 		}
 	}

@@ -393,6 +393,7 @@ type Known struct {
 	Seen      int64 // ns since the epoch
 	Templates []KnownTemplate
 	Samplers  []Sampler
+	Lost      Lost // what was missing in its sequences, since it is known
 }
 
 // KnownTemplate is a template under the number its exporter gave it.
@@ -407,6 +408,7 @@ type KnownTemplate struct {
 // Exporters lists what is known, by address.
 func (s *Store) Exporters() []Known {
 	s.mu.RLock()
+	s.seqMu.Lock()
 	out := make([]Known, 0, len(s.exporters))
 	for _, e := range s.exporters {
 		snap := e.snap.Load()
@@ -414,8 +416,16 @@ func (s *Store) Exporters() []Known {
 		for _, x := range snap.entries {
 			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
 		}
+		for _, q := range e.domains {
+			if q.unit == Messages {
+				k.Lost.Messages += q.lost
+			} else {
+				k.Lost.Flows += q.lost
+			}
+		}
 		out = append(out, k)
 	}
+	s.seqMu.Unlock()
 	s.mu.RUnlock()
 	slices.SortFunc(out, func(a, b Known) int { return slices.Compare(a.Addr[:], b.Addr[:]) })
 	return out
