@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +111,7 @@ func TestExamplesRun(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time is waiting
 			p := newPage(t)
 			for i := range list {
 				b := &list[i]
@@ -168,8 +170,26 @@ func newPage(t *testing.T) *page {
 	return p
 }
 
-// freePort is a port of the loopback that nobody has.
+var (
+	givenMu sync.Mutex
+	given   = map[string]bool{} // ports that pages have
+)
+
+// freePort is a port of the loopback that nobody has and no other page was given.
 func freePort(t *testing.T, network string) string {
+	t.Helper()
+	givenMu.Lock()
+	defer givenMu.Unlock()
+	for {
+		port := anyPort(t, network)
+		if !given[port] {
+			given[port] = true
+			return port
+		}
+	}
+}
+
+func anyPort(t *testing.T, network string) string {
 	t.Helper()
 	if network == "udp" {
 		c, err := net.ListenPacket("udp", "127.0.0.1:0")
