@@ -30,7 +30,7 @@ type decode struct {
 	outputs outputs
 	parked  park
 
-	payload, addr, port, received int // columns of the input, -1: not there
+	payload, addr, port, received, session int // columns of the input, -1: not there
 
 	// What the call at hand works on.
 	parent *sdk.Batch // what the rows being made come of
@@ -49,7 +49,7 @@ const versions = 11
 func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d := &decode{env: env, cfg: cfg, books: env.Books}
 	col := func(name string) int { return env.In.Index(name) }
-	d.payload, d.addr, d.port, d.received = col("payload"), col("exporter_addr"), col("exporter_port"), col("received")
+	d.payload, d.addr, d.port, d.received, d.session = col("payload"), col("exporter_addr"), col("exporter_port"), col("received"), col(session)
 	if d.payload < 0 || d.addr < 0 || d.received < 0 {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
@@ -85,6 +85,10 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	if d.port >= 0 {
 		ports = sdk.Values[uint16](b, d.port)
 	}
+	var sessions []netflow.Session
+	if d.session >= 0 {
+		sessions = sdk.Values[netflow.Session](b, d.session)
+	}
 	g, rest := &d.dg, false
 	for i, p := range payloads {
 		if sflow.Is(p) { // the two codecs would wait for each other at each change: one after the other
@@ -94,6 +98,9 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		g.Payload, g.Addr, g.Received, g.Again = p, addrs[i], received[i], false
 		if ports != nil {
 			g.Port = ports[i]
+		}
+		if sessions != nil {
+			g.Session = sessions[i]
 		}
 		d.datagram(b)
 	}

@@ -96,6 +96,9 @@ func (c *Config) Validate() error {
 	return ps.Err()
 }
 
+// session is the column that tells connections apart, of sources that have them: netflow.Session.
+const session = "session"
+
 const (
 	maxPark      = 1 << 30
 	maxTemplates = 10_000_000
@@ -110,7 +113,7 @@ var Plugin = sdk.Plugin{
 		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
-number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
+number and age; of sources with connections, for each connection (column session), and no longer than that. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
 others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
 are not multiplied. sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its
 counters are skipped. sFlow tells no time, so the times of its flows are that of arrival. A number that is too big for its column becomes the column's largest.`,
@@ -124,10 +127,13 @@ counters are skipped. sFlow tells no time, so the times of its flows are that of
 			}
 		},
 		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{flow.Schema}, nil },
-		Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string {
+		Needs: func(_ any, in *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
 			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
 				needs = append(needs, "exporter_port")
+			}
+			if in.Index(session) >= 0 {
+				needs = append(needs, session)
 			}
 			return needs
 		},
@@ -137,6 +143,10 @@ counters are skipped. sFlow tells no time, so the times of its flows are that of
 					return &sdk.Problem{Message: fmt.Sprintf("decode reads datagrams, and its input has no column %s of type %s", f.Name, f.Type),
 						Help: "put it directly behind a source of datagrams: udp, pcap, kafka or generate"}
 				}
+			}
+			if i := in.Index(session); i >= 0 && in.Field(i).Type != sdk.Uint64 {
+				return &sdk.Problem{Message: fmt.Sprintf("the column session of the input is %s, and the number of a connection is uint64", in.Field(i).Type),
+					Help: "give that column another name"}
 			}
 			return nil
 		},
