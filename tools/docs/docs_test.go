@@ -398,3 +398,45 @@ func TestFragmentsBecomePipelines(t *testing.T) {
 		}
 	}
 }
+
+var quoted = regexp.MustCompile("`([a-z]+)`")
+
+// What the README says is there today is what the binary has.
+func TestReadmeNamesWhatIsThere(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cli{root: root, path: weir}
+	want := map[string][]string{}
+	for line := range strings.Lines(c.run("inspect", "plugins")) {
+		if f := strings.Fields(line); f[0] != "kind" {
+			want[f[0]+"s"] = append(want[f[0]+"s"], f[1])
+		}
+	}
+	for _, name := range subcommands(c.run("--help")) {
+		if name != "help" && name != "completion" {
+			want["commands"] = append(want["commands"], name)
+		}
+	}
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	for row, names := range want {
+		_, rest, ok := strings.Cut(string(text), "\n| "+row+" | ")
+		if !ok {
+			t.Errorf("the README has no row %q", row)
+			continue
+		}
+		today, _, _ := strings.Cut(rest, " | ")
+		var got []string
+		for _, m := range quoted.FindAllStringSubmatch(today, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		slices.Sort(names)
+		if d := cmp.Diff(names, got); d != "" {
+			t.Errorf("the README's row %q (-binary +README):\n%s", row, d)
+		}
+	}
+}

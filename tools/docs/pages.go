@@ -270,16 +270,23 @@ func helpOf(b *strings.Builder, c *cli, path []string) {
 	if len(path) > 0 && path[0] == "completion" { // a script for each shell, all alike
 		return
 	}
-	_, rest, ok := strings.Cut(help, "Available Commands:\n")
-	if !ok {
-		return
-	}
-	list, _, _ := strings.Cut(rest, "\n\n")
-	for line := range strings.Lines(list) {
-		if name := strings.Fields(line); len(name) > 0 && name[0] != "help" {
-			helpOf(b, c, append(append([]string{}, path...), name[0]))
+	for _, name := range subcommands(help) {
+		if name != "help" {
+			helpOf(b, c, append(append([]string{}, path...), name))
 		}
 	}
+}
+
+// subcommands are those that a help lists.
+func subcommands(help string) (names []string) {
+	_, rest, _ := strings.Cut(help, "Available Commands:\n")
+	list, _, _ := strings.Cut(rest, "\n\n")
+	for line := range strings.Lines(list) {
+		if f := strings.Fields(line); len(f) > 0 {
+			names = append(names, f[0])
+		}
+	}
+	return names
 }
 
 func trimLines(s string) string {
