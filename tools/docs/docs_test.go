@@ -440,3 +440,43 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// The guide to plugins shows lines of the example that is compiled and tested.
+func TestTheGuideShowsTheExample(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "guides", "plugin.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "examples", "processor", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			there[strings.Join(strings.Fields(line), " ")] = true
+		}
+	}
+	list, err := blocks(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, b := range list {
+		if b.lang != "go" {
+			continue
+		}
+		for line := range strings.Lines(b.text) {
+			if shown++; !there[strings.Join(strings.Fields(line), " ")] {
+				t.Errorf("line %d and on: not in the example: %s", b.line, line)
+			}
+		}
+	}
+	if shown < 20 {
+		t.Errorf("the guide shows %d lines of the example", shown)
+	}
+}
