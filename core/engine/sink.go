@@ -150,9 +150,9 @@ func (k *sinkLane) patience(now time.Time) time.Duration {
 	if k.plain != nil {
 		d = min(d, k.node.Batch.Age-now.Sub(k.plain.opened))
 	}
-	if len(k.ready) > 0 {
-		if at := k.ready[0].notBefore; !at.IsZero() {
-			d = min(d, at.Sub(now))
+	for _, b := range k.ready {
+		if !b.notBefore.IsZero() {
+			d = min(d, b.notBefore.Sub(now))
 		}
 	}
 	return max(d, time.Millisecond)
