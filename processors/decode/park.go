@@ -74,7 +74,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	}
 	p.dg.Again = true
 	p.at = d.netflow.Now
-	p.mark = d.store.Mark(g.Addr)
+	p.mark = d.store.Mark(g)
 	if k.stay == nil {
 		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
 		k.stay.batch.Derive(in)
@@ -125,7 +125,7 @@ func (k *park) retry() {
 	}
 	k.version = v
 	for _, p := range k.waiting {
-		m := k.d.store.Mark(p.dg.Addr)
+		m := k.d.store.Mark(&p.dg)
 		if m == p.mark {
 			continue
 		}
