@@ -139,7 +139,7 @@ func (t *table) add(l line) {
 	if l.fixed {
 		b.steps = 1
 	}
-	f, err := b.search(l.s, l.traffic, l.first)
+	f, err := b.search(func(rate float64) (*step, error) { return b.try(l.s, l.traffic, rate) }, l.first, b.step+l.s.ready+l.s.settle+2*time.Second)
 	if err != nil {
 		t.notes = append(t.notes, fmt.Sprintf("%s, %s, %s: not measured: %v", name, l.s.does, l.traffic, err))
 		t.lines = append(t.lines, append(cells, "not measured, see below"))

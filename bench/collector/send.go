@@ -45,7 +45,6 @@ type exporter struct {
 type mmsghdr struct {
 	hdr unix.Msghdr
 	n   uint32
-	_   uint32
 }
 
 // sender sends bursts: one sendmsg of many datagrams that the kernel cuts (gso), or one sendmmsg of many.
@@ -83,6 +82,7 @@ func send(args []string) error {
 			if err != nil {
 				return err
 			}
+			defer s.close()
 			if err := s.run(*rate, *d); err != nil {
 				return err
 			}
@@ -139,7 +139,8 @@ func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*se
 	}
 	s.hdrs, s.iovs = make([]mmsghdr, s.burst), make([]unix.Iovec, s.burst)
 	for i := range s.hdrs {
-		s.hdrs[i].hdr.Iov, s.hdrs[i].hdr.Iovlen = &s.iovs[i], 1
+		s.hdrs[i].hdr.Iov = &s.iovs[i]
+		s.hdrs[i].hdr.SetIovlen(1)
 	}
 	return s, nil
 }
@@ -165,6 +166,12 @@ func (s *sender) open(e *exporter, i int, to netip.AddrPort, may bool) (err erro
 		}
 	}
 	return nil
+}
+
+func (s *sender) close() {
+	for i := range s.exporters {
+		_ = unix.Close(s.exporters[i].fd) // nothing is buffered in a UDP socket
+	}
 }
 
 // run sends at rate for d, spinning between bursts, templates first and again each second.
