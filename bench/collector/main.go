@@ -120,7 +120,7 @@ type table struct {
 // add measures a line. The first error ends it all: a collector that does not run has no figures.
 func (t *table) add(l line) {
 	if t.lines == nil {
-		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload", "cores", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
+		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload", "sender+collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
 	}
 	name := strings.TrimSpace(l.s.name + " " + version(l.s.name))
 	if t.err != nil || !strings.Contains(name+" "+l.s.does+" "+l.traffic, t.only) {
@@ -161,13 +161,13 @@ func (b *bench) cells(f *found, buffer string) []string {
 	if st == nil {
 		st = f.next
 	}
-	cells := []string{st.sent.Offload, fmt.Sprintf("%d+%d", b.sendCore, b.cores[0]), buffer}
+	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (%.0f %% of it) + %d", b.sendCore, 100*st.sent.core(), b.cores[0]), buffer}
 	if f.best == nil {
 		return append(cells, "none without loss", "", "", "", next(b, f))
 	}
 	least := ""
-	if f.top {
-		least = ">= " // the sender could not send more
+	if f.next == nil {
+		least = ">= " // no rate was too much: the sender was at its limit, or disturbed, or there was one rate
 	}
 	return append(cells, fmt.Sprintf("%s%.0f", least, st.sent.Rate), fmt.Sprintf("%s%.3g M", least, float64(st.sent.Records)/st.sent.Seconds/1e6),
 		fmt.Sprintf("%.3f", b.perFlow(st)), fmt.Sprintf("%.2f", st.cpu.Seconds()/st.sent.Seconds), next(b, f))

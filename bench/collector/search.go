@@ -97,13 +97,16 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 	}
 	began := time.Now()
 	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload)
-	cmd.Stderr = os.Stderr
-	var out []byte
-	if err := on([]int{b.sendCore}, b.nice, func() (err error) { out, err = cmd.Output(); return err }); err != nil {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := begin(cmd, []int{b.sendCore}, b.nice); err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
 	st := new(step)
-	if err := json.Unmarshal(out, &st.sent); err != nil {
+	if err := json.Unmarshal(out.Bytes(), &st.sent); err != nil {
 		return nil, err
 	}
 	// What waits in the socket is still to be read; what waits in queues of its own, too.
@@ -125,7 +128,7 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 // found is the end of a search.
 type found struct {
 	best, next *step // the highest rate without loss, the lowest with; nil: none
-	top        bool  // the sender could not send more, in three tries
+	top        bool  // the sender could not send more, though it had its core
 	steps      int
 }
 
@@ -133,7 +136,6 @@ type found struct {
 // them, geometrically, until they are 6 % apart or steps or time are over.
 func (b *bench) search(try func(rate float64) (*step, error), first float64, each time.Duration) (*found, error) {
 	f := new(found)
-	short := 0         // times that the sender fell short
 	disturbed := false // the last step was one, and is tried again
 	for rate := first; f.steps < b.steps && time.Now().Add(each).Before(b.deadline); f.steps++ {
 		st, err := try(rate)
@@ -160,9 +162,8 @@ func (b *bench) search(try func(rate float64) (*step, error), first float64, eac
 		case f.best == nil:
 			rate = f.next.sent.Rate / 2
 		case f.next == nil && st.sent.Rate < 0.95*rate:
-			// The sender was disturbed, or is at its limit: that is told by trying again.
-			if short++; short > 2 {
-				f.top = true
+			// It spins while it waits: a sender that had its core and fell short is at its limit. Another one is tried again.
+			if f.top = st.sent.core() > 0.95; f.top {
 				return f, nil
 			}
 		case f.next == nil:

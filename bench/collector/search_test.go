@@ -30,7 +30,7 @@ func TestSearch(t *testing.T) {
 			f, err := b.search(func(rate float64) (*step, error) {
 				n++
 				rate = min(rate, c.most)
-				st := &step{sent: sent{Rate: rate, Records: uint64(rate), Seconds: 1}, cpu: time.Duration(min(1, rate/c.capacity) * 1e9)}
+				st := &step{sent: sent{Rate: rate, Records: uint64(rate), Seconds: 1, CPU: 1}, cpu: time.Duration(min(1, rate/c.capacity) * 1e9)}
 				st.counted = uint64(min(rate, c.capacity))
 				if n <= c.disturbed {
 					st.counted, st.drops, st.cpu = st.sent.Records/2, 1, time.Millisecond

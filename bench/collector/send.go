@@ -32,6 +32,9 @@ type sent struct {
 	Refused   uint64  `json:"refused"` // sends that failed and were tried again
 }
 
+// core is the share of its core that the sender had: it is never idle, so the rest was taken by others.
+func (s *sent) core() float64 { return s.CPU / s.Seconds }
+
 // exporter is a socket of its own, with an address of its own, and what it sends.
 type exporter struct {
 	fd        int

@@ -209,7 +209,6 @@ func (s *subject) start(port int, cores []int, nice int) (*running, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	r.cmd.Stderr = &r.stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it starts can be ended with it
 	if strings.Contains(s.does, "JSON lines") {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
@@ -220,7 +219,7 @@ func (s *subject) start(port int, cores []int, nice int) (*running, error) {
 	} else {
 		r.cmd.Stdout = &r.stdout
 	}
-	if err := on(cores, nice, r.cmd.Start); err != nil {
+	if err := begin(r.cmd, cores, nice); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	go func() { r.done <- r.cmd.Wait() }()
@@ -251,7 +250,7 @@ func (r *running) end() (n uint64, err error) {
 	select {
 	case <-r.done:
 	case <-time.After(10 * time.Second):
-		if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL); err != nil { // its group
+		if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL); err != nil { // all of its session
 			return 0, err
 		}
 		<-r.done
