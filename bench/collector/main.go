@@ -5,15 +5,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +39,7 @@ func run() (err error) {
 	bin := flag.String("weir", "bin/weir", "weir")
 	peer := flag.String("goflow2", "bin/bench-goflow2", "goflow2 as bench/peers builds it")
 	only := flag.String("only", "", "measure only collectors whose line has this text")
-	limit := flag.Duration("limit", 320*time.Second, "time for all of it; what does not fit is left out, and said")
+	limit := flag.Duration("limit", 300*time.Second, "time for all of it; what does not fit is left out, and said")
 	flag.IntVar(&b.sendCore, "send-core", 0, "core of the sender")
 	core := flag.Int("core", 1, "core of the collector")
 	flag.DurationVar(&b.step, "step", 2*time.Second, "how long a rate is sent")
@@ -82,8 +83,12 @@ func run() (err error) {
 	if err := lab.Table(os.Stdout, t.lines); err != nil {
 		return err
 	}
-	if *only == "" {
-		t.goals = append(t.goals, twoLanes(*bin))
+	if *only == "" || *only == "lanes" {
+		g, err := b.twoLanes(*bin)
+		if err != nil {
+			return err
+		}
+		t.goals = append(t.goals, g)
 	}
 	fmt.Println()
 	if err := lab.Goals(os.Stdout, t.goals); err != nil {
@@ -213,38 +218,47 @@ func goalsFour(b *bench, f *found) []lab.Goal {
 }
 
 // twoLanes compares two lanes with one, fed from memory: a sender would take a part of a core from them.
-func twoLanes(bin string) lab.Goal {
+func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 	g := lab.Goal{What: "JSON lines from memory, two lanes as fast as one", Unit: "times", Bound: 1.7, Least: true}
-	var rates [2]float64
-	for i, lanes := range []string{"1", "2"} {
-		dir, err := os.MkdirTemp("", "weir-bench-")
-		if err != nil {
-			g.Why = err.Error()
-			return g
-		}
-		defer os.RemoveAll(dir)
-		cmd, err := weir(bin, "", "", "json.yaml", 1).command(1, dir)
-		if err != nil {
-			g.Why = err.Error()
-			return g
-		}
-		cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", lanes, "--for", "3s", "-o", "json"}
-		out, err := cmd.Output()
-		var m struct {
-			Rate float64 `json:"records_per_second"`
-		}
-		if err := errors.Join(err, json.Unmarshal(out, &m)); err != nil {
-			var exit *exec.ExitError
-			if errors.As(err, &exit) {
-				err = fmt.Errorf("%w: %s", err, exit.Stderr)
-			}
-			g.Why = err.Error()
-			return g
-		}
-		rates[i] = m.Rate
+	dir, err := os.MkdirTemp("", "weir-bench-")
+	if err != nil {
+		return g, err
 	}
-	g.Figure = rates[1] / rates[0]
-	return g
+	defer os.RemoveAll(dir)
+	var cores []int
+	for i := range runtime.NumCPU() {
+		cores = append(cores, i)
+	}
+	var best [2]float64
+	for range 3 {
+		for i := range best {
+			cmd, err := weir(bin, "", "", "json.yaml", 1).command(1, dir)
+			if err != nil {
+				return g, err
+			}
+			var out, problems bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, &problems
+			cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", strconv.Itoa(i + 1), "--for", b.step.String(), "-o", "json"}
+			if err := begin(cmd, cores, b.nice); err != nil {
+				return g, err
+			}
+			if err := cmd.Wait(); err != nil {
+				return g, fmt.Errorf("weir bench: %w: %s", err, problems.Bytes())
+			}
+			var m struct {
+				Rate float64 `json:"records_per_second"`
+			}
+			if err := json.Unmarshal(out.Bytes(), &m); err != nil {
+				return g, err
+			}
+			best[i] = max(best[i], m.Rate)
+		}
+	}
+	if best[0] <= 0 {
+		return g, errors.New("weir bench: no records a second")
+	}
+	g.Figure = best[1] / best[0]
+	return g, nil
 }
 
 // freePort is a UDP port that nobody has.
