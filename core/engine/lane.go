@@ -243,6 +243,7 @@ func (l *lane) runQueue() {
 		}
 		it, ok, end := l.st.q.Pop(l.id, l.waker)
 		if end {
+			l.forgetGone(true)
 			break
 		}
 		if ok {
@@ -253,6 +254,7 @@ func (l *lane) runQueue() {
 		if !ok || n%8 == 0 {
 			if now := time.Now(); !now.Before(l.nextTick) {
 				l.nextTick = now.Add(tickEvery)
+				l.forgetGone(false)
 				l.chain.Load().tick(now, false)
 				l.push()
 				l.kick()
@@ -269,12 +271,12 @@ func (l *lane) runQueue() {
 // take handles one item of the queue.
 func (l *lane) take(it queue.Item) {
 	r := l.run()
-	if m, ok := it.Control.(*mark); ok {
-		l.takeMark(m, it.Edge)
-		return
-	}
 	if l.overtakes(it) {
 		l.aside = append(l.aside, it)
+		return
+	}
+	if m, ok := it.Control.(*mark); ok {
+		l.takeMark(m, it.Edge)
 		return
 	}
 	n := int64(it.Batch.Rows())
@@ -283,19 +285,14 @@ func (l *lane) take(it queue.Item) {
 	l.chain.Load().insts[0].process(it.Batch)
 }
 
-// abandon drops what is still in the queue after an abort.
+// abandon drops what is still in the queue after an abort, and what producers that are on their way out still push until they have
+// closed.
 func (l *lane) abandon() {
 	for _, it := range l.aside {
 		l.dropItem(it)
 	}
 	l.aside = nil
-	for {
-		it, ok, _ := l.st.q.Pop(l.id, l.waker)
-		if !ok {
-			return
-		}
-		l.dropItem(it)
-	}
+	l.st.q.Empty(l.id, l.waker, l.run().opt.KillGrace, l.dropItem)
 }
 
 func (l *lane) dropItem(it queue.Item) {

@@ -313,6 +313,9 @@ func (l *lane) more(s *sourceRun) bool {
 	case s.endless():
 		return false
 	}
+	if l.retire.Load() {
+		return false // also while work waits: there is too little room behind, not too little in front
+	}
 	s.free.Add(1)
 	defer s.free.Add(-1)
 	for {

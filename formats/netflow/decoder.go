@@ -40,7 +40,7 @@ type Decoder struct {
 	rows  Rows
 
 	plans map[*Template]*Plan
-	lanes map[[16]byte]*exporterView
+	lanes map[origin]*exporterView
 	last  *exporterView
 	v5    *Plan
 
@@ -89,7 +89,7 @@ const (
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
 	opt.DefaultRate = max(opt.DefaultRate, 1)
-	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}}
+	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[origin]*exporterView{}}
 	d.v5 = Compile(templateV5, out)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
@@ -101,7 +101,8 @@ type Datagram struct {
 	Payload  []byte
 	Addr     [16]byte // of the exporter, IPv4 mapped
 	Port     uint16
-	Received int64 // ns since the Unix epoch
+	Received int64   // ns since the Unix epoch
+	Session  Session // of the connection it came by, 0 for a datagram
 	// Again: it was decoded before and holds only sets whose template was not known. Its sequence number has been seen.
 	Again bool
 }
@@ -182,15 +183,16 @@ func (d *Decoder) begin(g *Datagram, h *Header) {
 }
 
 // view finds the lane's view of an exporter and brings it up to date; nil if the store does not know the exporter.
-func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
+func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	v := d.last
-	if v == nil || v.exp.Addr != addr || v.exp.gone.Load() {
-		if v = d.lanes[addr]; v == nil || v.exp.gone.Load() {
+	if v == nil || v.exp.Addr != g.Addr || v.exp.Session != g.Session || v.exp.gone.Load() {
+		o := origin{g.Addr, g.Session}
+		if v = d.lanes[o]; v == nil || v.exp.gone.Load() {
 			var e *Exporter
 			if make {
-				e = d.store.exporter(addr, d.Now)
+				e = d.store.exporter(o, d.Now)
 			} else {
-				e = d.store.lookup(addr)
+				e = d.store.lookup(o)
 			}
 			if e == nil {
 				return nil
@@ -199,7 +201,7 @@ func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
 				clear(d.lanes)
 			}
 			v = &exporterView{exp: e}
-			d.lanes[addr] = v
+			d.lanes[o] = v
 		}
 		d.last = v
 	}

@@ -196,6 +196,7 @@ const arrived = 1_760_000_000_000_000_000
 
 // feed decodes payloads of one sender, one batch each.
 func feed(d *sflow.Decoder, payloads ...[]byte) (rs []sflow.Result) {
+	d.Now = arrived
 	for _, p := range payloads {
 		r := d.Decode(&sflow.Datagram{Payload: p, Addr: sender, Port: 6343, Received: arrived})
 		d.Run()

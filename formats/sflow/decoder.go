@@ -29,6 +29,8 @@ type Options struct {
 	DefaultRate uint64
 	// Decapsulate names the tunnels whose inner packet is the flow.
 	Decapsulate packet.Decapsulate
+	// Agents follows the sequence numbers; nil: nobody does.
+	Agents *Agents
 }
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine.
@@ -37,6 +39,9 @@ type Options struct {
 type Decoder struct {
 	// Tally counts bytes and records of all datagrams so far; it is the caller's to read and to reset.
 	Tally Tally
+	// Now is the caller's clock, ns since the epoch, by which [Agents] grow old; datagrams may come of an old capture. It is to
+	// be set before the first datagram of a batch.
+	Now int64
 
 	opt  Options
 	rows Rows
@@ -51,6 +56,8 @@ type Decoder struct {
 	n     int    // records that wait
 	batch *sdk.Batch
 	list  []byte // scratch
+
+	numbers []numbered // of the batch's datagrams
 }
 
 // staged is how many records wait before they go into columns: few enough that they and what is done with them stay in a
@@ -105,6 +112,9 @@ func (d *Decoder) Decode(g *Datagram) Result {
 		return d.r
 	}
 	d.Tally.Header += uint64(at)
+	if d.opt.Agents != nil {
+		d.number()
+	}
 	d.r.Used = samples == 0
 	for n := uint32(0); n < samples; n++ {
 		left := len(p) - at
@@ -171,6 +181,22 @@ func (d *Decoder) bad(why Reason, at, n int) {
 func (d *Decoder) Run() {
 	d.flush()
 	d.batch = nil
+	d.observe()
+}
+
+// number keeps a datagram's sequence number for the end of the batch.
+func (d *Decoder) number() {
+	d.numbers = append(d.numbers, numbered{agent{d.from.agent, d.from.domain}, d.from.sequence})
+	if len(d.numbers) >= 4096 {
+		d.observe()
+	}
+}
+
+func (d *Decoder) observe() {
+	if len(d.numbers) > 0 {
+		d.opt.Agents.observe(d.numbers, d.Now)
+		d.numbers = d.numbers[:0]
+	}
 }
 
 // flush moves the records that wait into columns.
@@ -192,6 +218,7 @@ func (d *Decoder) flush() {
 	}
 	if d.views != nil {
 		clear(d.views[:d.n])
+		d.batch = nil // frames and lists make it large: whoever owns it may have another to go on with
 	}
 	d.n = 0
 }

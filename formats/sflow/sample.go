@@ -78,7 +78,8 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 		r.interfaces(0, be.Uint32(p[16:]), 0, be.Uint32(p[20:]))
 		r.dropped(be.Uint32(p[24:]))
 	}
-	ps, decoded, lost := d.records(r, payload, at+8+least, be.Uint32(p[least-4:]))
+	var ps packets
+	decoded, lost := d.records(r, &ps, payload, at+8+least, be.Uint32(p[least-4:]))
 	decoded += 8 + least
 	switch {
 	case d.show(r, &ps):
@@ -102,9 +103,9 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	d.Tally.Records++
 }
 
-// records walks the records of a sample in payload[at:]. It returns those that show the packet, how many bytes of records
-// were used, and why others were not: the first reason.
-func (d *Decoder) records(r *record, payload []byte, at int, count uint32) (ps packets, decoded int, lost Reason) {
+// records walks the records of a sample in payload[at:]. It keeps those that show the packet, and returns how many bytes of
+// records were used, and why others were not: the first reason.
+func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count uint32) (decoded int, lost Reason) {
 	need := d.plan.need
 	if d.views != nil {
 		d.views[d.n] = view{}
@@ -113,12 +114,12 @@ func (d *Decoder) records(r *record, payload []byte, at int, count uint32) (ps p
 		left := len(payload) - at
 		if left < 8 {
 			d.bad(RecordCount, at, left)
-			return ps, decoded, first(lost, RecordCount)
+			return decoded, first(lost, RecordCount)
 		}
 		format, length := be.Uint32(payload[at:]), be.Uint32(payload[at+4:])
 		if uint64(length) > uint64(left-8) {
 			d.bad(RecordLength, at, left)
-			return ps, decoded, first(lost, RecordLength)
+			return decoded, first(lost, RecordLength)
 		}
 		begin := at
 		p := payload[at+8 : at+8+int(length)]
@@ -184,7 +185,7 @@ func (d *Decoder) records(r *record, payload []byte, at int, count uint32) (ps p
 		decoded += at - begin
 	}
 	d.Tally.Skipped[Padding] += uint64(len(payload) - at)
-	return ps, decoded, lost
+	return decoded, lost
 }
 
 func first(a, b Reason) Reason {

@@ -17,6 +17,7 @@ type park struct {
 	bytes   int
 	version uint64 // of the store at the last try
 	stay    *stay  // of the input batch at hand
+	misses  []miss // since the last call of tell
 }
 
 // parked is one datagram that waits.
@@ -53,6 +54,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 		size += s.To - s.From
 	}
 	p.bytes = size + overhead
+	k.misses = append(k.misses, missOf(g, r))
 	if r.Used && r.Bad != netflow.None { // the rest will be consumed in any case
 		d.refuse(in, g.Received, g.Payload, r.Bad.String(), r.Bad.Sentence(), true)
 		p.bad = netflow.None
@@ -72,7 +74,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	}
 	p.dg.Again = true
 	p.at = d.netflow.Now
-	p.mark = d.store.Mark(g.Addr)
+	p.mark = d.store.Mark(g)
 	if k.stay == nil {
 		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
 		k.stay.batch.Derive(in)
@@ -123,7 +125,7 @@ func (k *park) retry() {
 	}
 	k.version = v
 	for _, p := range k.waiting {
-		m := k.d.store.Mark(p.dg.Addr)
+		m := k.d.store.Mark(&p.dg)
 		if m == p.mark {
 			continue
 		}
@@ -183,6 +185,7 @@ func (k *park) drop(p *sdk.Partition, all bool) {
 // lost ends a datagram whose template did not come.
 func (k *park) lost(of *sdk.Batch, p *parked) sdk.Outcome {
 	d := k.d
+	k.misses = append(k.misses, miss{addr: p.dg.Addr, lost: true})
 	switch {
 	case p.used:
 		d.books.Consumed.Add(1)

@@ -1,7 +1,7 @@
-// Package decode is the processor that makes flows of datagrams: NetFlow v5, NetFlow v9 and IPFIX, told apart by their first
-// bytes. Exporters may speak any of them, all at once, through the same source.
+// Package decode is the processor that makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX and sFlow v5, told apart by
+// their first bytes. Exporters may speak any of them, all at once, through the same source.
 //
-// The wire formats are the codecs' matter (formats/netflow). This package owns what is between them and the pipeline: the open
+// The wire formats are the codecs' matter (formats/netflow, formats/sflow, formats/packet). This package owns what is between them and the pipeline: the open
 // output batches, one for each partition; the datagrams that wait for their template (parked, bounded in bytes and age); and
 // the books, in which each datagram is consumed, held, dropped or refused, and each flow produced.
 package decode
@@ -13,14 +13,16 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Config of the processor.
 type Config struct {
-	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
 	DefaultSamplingRate uint32        `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none: one packet in so many was looked at" example:"1000"`
+	Decapsulate         []string      `yaml:"decapsulate" doc:"tunnels in sampled packets whose inner packet is the flow, of gre, ipip, vxlan, geneve, gtpu, srv6 and eompls; the outer one goes to tunnel_type, tunnel_src_addr, tunnel_dst_addr and tunnel_id" example:"[gre, vxlan]"`
 	TimeWindow          time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
 	Park                Park          `yaml:"park" doc:"data that arrived before its template"`
 	Templates           Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
@@ -34,7 +36,7 @@ type Park struct {
 
 // Templates bounds what is remembered of exporters.
 type Templates struct {
-	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time"`
+	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time, and most sFlow sub-agents"`
 	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
 	Total       int           `yaml:"total" doc:"most templates of all exporters"`
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
@@ -46,11 +48,11 @@ const (
 	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
-	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9
+	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
 
 // protocols that can be named.
-var protocols = []string{"netflow5", "netflow9", "ipfix"}
+var protocols = []string{"netflow5", "netflow9", "ipfix", "sflow"}
 
 // Validate finds what is wrong with the options.
 func (c *Config) Validate() error {
@@ -61,6 +63,11 @@ func (c *Config) Validate() error {
 	for i, p := range c.Protocols {
 		if !slices.Contains(protocols, p) {
 			wrong(fmt.Sprintf("protocols[%d]", i), fmt.Sprintf("%q is not a protocol that is decoded", p), "write "+strings.Join(protocols, ", ")+"; or leave `protocols` out for all")
+		}
+	}
+	for i, name := range c.Decapsulate {
+		if _, err := packet.ParseTunnel(name); err != nil {
+			wrong(fmt.Sprintf("decapsulate[%d]", i), fmt.Sprintf("%q is not a tunnel that can be taken off", name), "write "+strings.Join(packet.TunnelNames(), ", "))
 		}
 	}
 	if c.DefaultSamplingRate < 1 {
@@ -89,6 +96,9 @@ func (c *Config) Validate() error {
 	return ps.Err()
 }
 
+// session is the column that tells connections apart, of sources that have them: netflow.Session.
+const session = "session"
+
 const (
 	maxPark      = 1 << 30
 	maxTemplates = 10_000_000
@@ -99,13 +109,14 @@ var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
 		Kind: sdk.KindProcessor,
 		Type: "decode",
-		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX",
+		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX, sFlow v5",
 		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
-number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
+number and age; of sources with connections, for each connection (column session), and no longer than that. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
 others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
-are not multiplied. A number that is too big for its column becomes the column's largest.`,
+are not multiplied. sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its
+counters are skipped. sFlow tells no time, so the times of its flows are that of arrival. A number that is too big for its column becomes the column's largest.`,
 		Config: func() any {
 			l := netflow.DefaultLimits
 			return &Config{
@@ -116,10 +127,13 @@ are not multiplied. A number that is too big for its column becomes the column's
 			}
 		},
 		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{flow.Schema}, nil },
-		Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string {
+		Needs: func(_ any, in *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
 			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
 				needs = append(needs, "exporter_port")
+			}
+			if in.Index(session) >= 0 {
+				needs = append(needs, session)
 			}
 			return needs
 		},
@@ -129,6 +143,10 @@ are not multiplied. A number that is too big for its column becomes the column's
 					return &sdk.Problem{Message: fmt.Sprintf("decode reads datagrams, and its input has no column %s of type %s", f.Name, f.Type),
 						Help: "put it directly behind a source of datagrams: udp, pcap, kafka or generate"}
 				}
+			}
+			if i := in.Index(session); i >= 0 && in.Field(i).Type != sdk.Uint64 {
+				return &sdk.Problem{Message: fmt.Sprintf("the column session of the input is %s, and the number of a connection is uint64", in.Field(i).Type),
+					Help: "give that column another name"}
 			}
 			return nil
 		},
