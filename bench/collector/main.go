@@ -91,8 +91,10 @@ func run() (err error) {
 		t.goals = append(t.goals, g)
 	}
 	fmt.Println()
-	if err := lab.Goals(os.Stdout, t.goals); err != nil {
-		return err
+	if len(t.goals) > 0 {
+		if err := lab.Goals(os.Stdout, t.goals); err != nil {
+			return err
+		}
 	}
 	for _, n := range t.notes {
 		fmt.Println(n)
@@ -127,7 +129,7 @@ func (t *table) add(l line) {
 	if t.lines == nil {
 		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload", "sender+collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
 	}
-	name := strings.TrimSpace(l.s.name + " " + version(l.s.name))
+	name := strings.TrimSpace(l.s.name + " " + version(l.s))
 	if t.err != nil || !strings.Contains(name+" "+l.s.does+" "+l.traffic, t.only) {
 		return
 	}

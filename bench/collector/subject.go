@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"debug/buildinfo"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -174,17 +175,27 @@ plugin_buffer_size: 65536
 	}
 }
 
-// version of a program, as it says it itself.
-func version(name string) string {
-	arg := map[string]string{"nfcapd": "-V", "nfacctd": "-V"}[name]
-	if arg == "" {
-		return ""
+// version of a peer: of the library that it was built with, or as it says it itself.
+func version(s *subject) string {
+	switch s.name {
+	case "goflow2":
+		info, err := buildinfo.ReadFile(s.program)
+		if err != nil {
+			return "" // missing, which the table says
+		}
+		for _, m := range info.Deps {
+			if m.Path == "github.com/netsampler/goflow2/v2" {
+				return strings.TrimPrefix(m.Version, "v")
+			}
+		}
+	case "nfcapd", "nfacctd":
+		out, err := exec.Command(s.program, "-V").CombinedOutput()
+		if err != nil && len(out) == 0 {
+			return ""
+		}
+		return regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out))
 	}
-	out, err := exec.Command(name, arg).CombinedOutput()
-	if err != nil && len(out) == 0 {
-		return ""
-	}
-	return regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out))
+	return ""
 }
 
 // running is a collector at work.
