@@ -1,7 +1,6 @@
 package tcp
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -237,16 +236,4 @@ func write(t testing.TB, w *writer, b *sdk.Block) (tries int) {
 			t.Fatalf("try %d, settled %d: %v", tries, settled, err)
 		}
 	}
-}
-
-func same(a, b []string) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !bytes.Equal([]byte(a[i]), []byte(b[i])) {
-			return false
-		}
-	}
-	return true
 }

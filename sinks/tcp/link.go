@@ -69,8 +69,11 @@ func watch(c net.Conn, ended chan struct{}, dead *atomic.Bool) {
 	dead.Store(true)
 }
 
-// add gathers one message, behind the templates of its domain if the connection has not got them.
-func (l *link) add(ctx context.Context, p []byte) error {
+// add gathers the message of a row, behind the templates of its domain if the connection has not got them.
+func (l *link) add(ctx context.Context, row int, p []byte) error {
+	if l.conn != nil && l.next == 0 && l.dead.Load() { // it ended between two blocks
+		l.close()
+	}
 	if l.conn == nil {
 		if err := l.connect(ctx); err != nil {
 			return err
@@ -85,6 +88,7 @@ func (l *link) add(ctx context.Context, p []byte) error {
 		}
 	}
 	l.buf = append(l.buf, p...)
+	l.next = row + 1
 	if hasTemplates(p) {
 		l.sink.told.learn(l.origin, p)
 	}

@@ -159,10 +159,9 @@ func (w *writer) send(ctx context.Context, b *sdk.Block) error {
 				}
 			}
 			if row >= l.next {
-				if err := l.add(ctx, p); err != nil {
+				if err := l.add(ctx, row, p); err != nil {
 					return err
 				}
-				l.next = row + 1
 			}
 			row++
 		}
