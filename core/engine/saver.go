@@ -16,7 +16,6 @@ type saver struct {
 	src   *sourceRun
 	waker queue.Waker
 	timer *time.Timer
-	added chan struct{}
 	parts []*partState // under run.partsMu
 	since time.Time    // since when news wait
 }
