@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Rows is where a [Decoder] puts records: whoever owns the batches being built. It is asked once for each batch.
@@ -21,6 +22,16 @@ type Options struct {
 	DefaultRate uint64
 	// Window bounds times: to received - Window .. received + Window. 0: they are left as they are.
 	Window time.Duration
+	// Fields are columns that the table of flow columns lacks.
+	Fields []Column
+}
+
+// Column says which information element fills a column of the schema that the table of flow columns lacks.
+type Column struct {
+	Name   string
+	PEN    uint32
+	ID, V9 uint16 // V9: the field type in NetFlow v9 where it is another, which is then above 32767; else 0
+	Enc    flow.Encoding
 }
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine; several share a [Store].
@@ -90,7 +101,7 @@ const (
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
 	opt.DefaultRate = max(opt.DefaultRate, 1)
 	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}}
-	d.v5 = Compile(templateV5, out)
+	d.v5 = Compile(templateV5, out, opt.Fields)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
 	return d
@@ -230,7 +241,7 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 			clear(d.lanes) // they hold plans too
 			d.last = nil
 		}
-		p = Compile(t, d.out)
+		p = Compile(t, d.out, d.opt.Fields)
 		d.plans[t] = p
 	}
 	v.plans[i] = p

@@ -55,10 +55,26 @@ type place struct {
 	len int // -1: variable
 }
 
-// Compile makes the plan of a template for the columns of out. The result must be used by one goroutine at a time.
-func Compile(t *Template, out *sdk.Schema) *Plan {
+// fits says whether the value there can be read so.
+func (p place) fits(e flow.Encoding) bool {
+	if p.len < 0 {
+		return e == flow.String || e == flow.Octets || e == flow.Frame
+	}
+	return fits(e, uint16(p.len))
+}
+
+// Compile makes the plan of a template for the columns of out, those of fields among them. The result must be used by one
+// goroutine at a time.
+func Compile(t *Template, out *sdk.Schema, fields []Column) *Plan {
 	p := &Plan{t: t}
-	c := compiler{p: p, out: out, at: map[uint64]place{}}
+	c := compiler{p: p, out: out, at: map[uint64]place{}, fields: map[string][]flow.Element{}}
+	for _, f := range fields {
+		es := []flow.Element{{PEN: f.PEN, ID: f.ID, Enc: f.Enc}}
+		if f.V9 != 0 {
+			es = append(es, flow.Element{ID: f.V9, Enc: f.Enc})
+		}
+		c.fields[f.Name] = es
+	}
 	seg, off := 0, 0
 	for _, f := range t.Fields {
 		pl := place{seg, off, int(f.Len)}
@@ -88,6 +104,8 @@ type compiler struct {
 	p   *Plan
 	out *sdk.Schema
 	at  map[uint64]place
+	// fields are the elements of columns that the table lacks.
+	fields map[string][]flow.Element
 }
 
 func (c *compiler) has(id uint16) (place, bool) {
@@ -119,6 +137,10 @@ func (c *compiler) column(i int, f sdk.Field) {
 		return
 	case "format":
 		c.add(op{col: i, base: true, values: constFormat})
+		return
+	}
+	if es, ok := c.fields[f.Name]; ok {
+		c.elements(i, f, es)
 		return
 	}
 	col := flow.Index(f.Name)
@@ -163,8 +185,8 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 	var labels []part
 	for _, e := range es {
 		pl, ok := c.at[elementKey(e.PEN, e.ID)]
-		if !ok {
-			continue
+		if !ok || !pl.fits(e.Enc) {
+			continue // no fault of the template: another pipeline may know better what the element is
 		}
 		o := op{col: i, width: f.Type.Width(), fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, clamp: f.Type == sdk.Timestamp}
 		switch e.Enc {
@@ -174,7 +196,7 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 		case flow.String:
 			o.values, o.width = nameValues, 0
 			if f.Type != sdk.Name {
-				o.values = octetValues
+				o.values = textValues
 			}
 		case flow.Octets, flow.Frame:
 			o.values, o.width = octetValues, 0

@@ -68,8 +68,12 @@ const applicationID = 95
 // fits says whether an element's value can have the length n.
 func fits(e flow.Encoding, n uint16) bool {
 	switch e {
-	case flow.Unsigned, flow.DeltaMicro:
+	case flow.Unsigned, flow.Signed, flow.DeltaMicro:
 		return n >= 1 && n <= 8
+	case flow.Float:
+		return n == 4 || n == 8
+	case flow.Boolean:
+		return n == 1
 	case flow.IPv4, flow.Uptime:
 		return n == 4
 	case flow.IPv6:

@@ -1,7 +1,9 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
@@ -176,6 +178,22 @@ func trimZeros(v []byte) []byte {
 		v = v[:len(v)-1]
 	}
 	return v
+}
+
+// textValues are strings that no dictionary keeps: what is not UTF-8 in them becomes U+FFFD.
+func textValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
+	row := at
+	for i := range x.refs {
+		r := &x.refs[i]
+		for j := range int(r.n) {
+			v := trimZeros(o.value(r, x.rec, j))
+			if !utf8.Valid(v) {
+				v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
+			}
+			b.SetBytes(o.col, row, v)
+			row++
+		}
+	}
 }
 
 func octetValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {

@@ -58,7 +58,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.hold, d.store = hold, hold.Object().(*netflow.Store)
 	d.outputs.init(d)
 	d.parked.init(d)
-	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
 	for v := range uint16(versions) {
 		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
 	}

@@ -14,12 +14,12 @@ import (
 
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
-	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Config of the processor.
 type Config struct {
 	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Fields              []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
 	DefaultSamplingRate uint32        `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none: one packet in so many was looked at" example:"1000"`
 	TimeWindow          time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
 	Park                Park          `yaml:"park" doc:"data that arrived before its template"`
@@ -63,6 +63,8 @@ func (c *Config) Validate() error {
 			wrong(fmt.Sprintf("protocols[%d]", i), fmt.Sprintf("%q is not a protocol that is decoded", p), "write "+strings.Join(protocols, ", ")+"; or leave `protocols` out for all")
 		}
 	}
+	_, wrongFields := c.fields()
+	ps = append(ps, wrongFields...)
 	if c.DefaultSamplingRate < 1 {
 		wrong("default_sampling_rate", "a sampling rate is 1 or more", "1 means that every packet was looked at")
 	}
@@ -105,7 +107,10 @@ var Plugin = sdk.Plugin{
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
 number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
 others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
-are not multiplied. A number that is too big for its column becomes the column's largest.`,
+are not multiplied. A number that is too big for its column becomes the column's largest.
+
+` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
+it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,
 		Config: func() any {
 			l := netflow.DefaultLimits
 			return &Config{
@@ -115,7 +120,10 @@ are not multiplied. A number that is too big for its column becomes the column's
 				Templates:           Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
 			}
 		},
-		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{flow.Schema}, nil },
+		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
+			s, err := cfg.(*Config).schema()
+			return []*sdk.Schema{s}, err
+		},
 		Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
 			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
