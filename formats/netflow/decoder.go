@@ -18,8 +18,9 @@ type Rows interface {
 
 // Options of a decoder.
 type Options struct {
-	// DefaultRate is the sampling rate of records for which nobody told one; 0 means 1.
-	DefaultRate uint64
+	// Rate says the sampling rates that are set for an exporter: fallback is that of records for which nobody told one, override
+	// that of all its records; 0: not set. It is asked once for each exporter. Nil: none is set for any.
+	Rate func(exporter [16]byte) (fallback, override uint64)
 	// Window bounds times: to received - Window .. received + Window. 0: they are left as they are.
 	Window time.Duration
 	// Fields are columns that the table of flow columns lacks.
@@ -85,6 +86,8 @@ type exporterView struct {
 	key   uint64  // of the template met last; 0 is none's
 	index int     // of its entry
 
+	fallback, override uint64 // sampling rates, as Options.Rate says
+
 	seqKey uint64 // of seq
 	seq    *sequence
 }
@@ -99,7 +102,6 @@ const (
 // NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	opt.DefaultRate = max(opt.DefaultRate, 1)
 	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}}
 	d.v5 = Compile(templateV5, out, opt.Fields)
 	d.defs = make([]definition, definitions)
@@ -192,6 +194,18 @@ func (d *Decoder) begin(g *Datagram, h *Header) {
 	k.samplers = nil
 }
 
+// setRates sets the constants of the sampling rates that are set for an exporter; v may be nil.
+func (d *Decoder) setRates(v *exporterView, addr [16]byte) {
+	switch {
+	case v != nil:
+		d.k.fallback, d.k.override = v.fallback, v.override
+	case d.opt.Rate != nil:
+		d.k.fallback, d.k.override = d.opt.Rate(addr)
+	default:
+		d.k.fallback, d.k.override = 0, 0
+	}
+}
+
 // view finds the lane's view of an exporter and brings it up to date; nil if the store does not know the exporter.
 func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
 	v := d.last
@@ -210,6 +224,9 @@ func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
 				clear(d.lanes)
 			}
 			v = &exporterView{exp: e}
+			if d.opt.Rate != nil {
+				v.fallback, v.override = d.opt.Rate(addr)
+			}
 			d.lanes[addr] = v
 		}
 		d.last = v

@@ -199,15 +199,24 @@ func (d *Decoder) runGroup(g *group) {
 	}
 }
 
-// defaultRates fills what nobody told.
+// defaultRates fills what nobody told, and overrides what is set to be.
 func (d *Decoder) defaultRates(g *group, dst unsafe.Pointer) {
 	rates := unsafe.Slice((*uint64)(dst), g.rows)
 	for i := range g.refs {
 		r := &g.refs[i]
-		if g.ks[r.k].n[constSampling] == 0 {
+		k := &g.ks[r.k]
+		switch {
+		case k.override != 0:
+			for j := range rates[:r.n] {
+				rates[j] = k.override
+			}
+		case k.n[constSampling] == 0:
 			for j, v := range rates[:r.n] {
-				if v == 0 {
-					rates[j] = d.opt.DefaultRate
+				if v != 0 {
+					continue
+				}
+				if rates[j] = k.fallback; k.fallback == 0 {
+					rates[j] = 1
 					d.Tally.SamplingUnknown++
 				}
 			}

@@ -100,7 +100,7 @@ type Tally struct {
 	Templates uint64 // definitions taken that were new or different
 	Records   uint64 // flow records
 
-	SamplingUnknown uint64 // records whose sampling rate nobody told; they got the default
+	SamplingUnknown uint64 // records whose sampling rate nobody told and no option sets; they got 1
 	Clamped         uint64 // times outside the window around the arrival
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }

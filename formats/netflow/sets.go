@@ -19,10 +19,12 @@ const unusedID = 210
 func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
 	d.k.n[constSampling] = uint64(h.Sampling)
+	v := d.view(g.Addr, true)
+	d.setRates(v, g.Addr)
 	d.fixed(d.v5, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * recordV5)
 	r.Rows, r.Used = n, true
-	if v := d.view(g.Addr, true); v != nil {
+	if v != nil {
 		d.number(v, h, n)
 	}
 }
@@ -32,6 +34,7 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
 	w := walk{d: d, g: g, h: h, r: r, v: d.view(g.Addr, false)}
+	d.setRates(w.v, g.Addr)
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
 	}

@@ -35,6 +35,7 @@ type decode struct {
 	dg     netflow.Datagram
 
 	records  uint64        // of the tally, that the books have
+	noted    oddities      // of the tally, that the books have
 	reported netflow.Tally // as of the last report
 	reportAt time.Time
 }
@@ -58,7 +59,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.hold, d.store = hold, hold.Object().(*netflow.Store)
 	d.outputs.init(d)
 	d.parked.init(d)
-	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
 	for v := range uint16(versions) {
 		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
 	}
@@ -108,11 +109,32 @@ func (d *decode) end(limit int) (more bool) {
 	d.records += made
 	d.books.Produced.Add(made)
 	d.outputs.rows += int64(made)
+	d.note()
 	more = d.outputs.give(limit)
 	d.books.Open.Set(d.outputs.rows)
 	d.books.Held.Set(int64(d.parked.n))
 	d.out = nil
 	return more
+}
+
+// oddities are what is noted beside the records.
+type oddities struct{ clamped, names, unknown, rejected uint64 }
+
+// note brings the books' notes up to date.
+func (d *decode) note() {
+	t := &d.netflow.Tally
+	now := oddities{t.Clamped, t.NamesFull, t.SamplingUnknown, 0}
+	for _, n := range t.Rejected {
+		now.rejected += n
+	}
+	if now == d.noted {
+		return
+	}
+	d.books.Note(noteClamped, now.clamped-d.noted.clamped)
+	d.books.Note(noteNames, now.names-d.noted.names)
+	d.books.Note(noteSampling, now.unknown-d.noted.unknown)
+	d.books.Note(noteRejected, now.rejected-d.noted.rejected)
+	d.noted = now
 }
 
 // run ends what the codecs have begun: afterwards no payload is looked into, and their rows are in the batches. A codec must run

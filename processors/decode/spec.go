@@ -18,12 +18,13 @@ import (
 
 // Config of the processor.
 type Config struct {
-	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
-	Fields              []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
-	DefaultSamplingRate uint32        `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none: one packet in so many was looked at" example:"1000"`
-	TimeWindow          time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
-	Park                Park          `yaml:"park" doc:"data that arrived before its template"`
-	Templates           Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
+	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Fields               []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
+	DefaultSamplingRate  Rates         `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none, one packet in so many: a number, or numbers by the exporter's subnet, of which the narrowest counts" example:"{10.0.0.0/8: 1000, 10.1.0.0/16: 100}"`
+	OverrideSamplingRate Rates         `yaml:"override_sampling_rate" doc:"sampling rate that is believed whatever the exporter tells: a number, or numbers by the exporter's subnet" example:"{192.0.2.7: 512}"`
+	TimeWindow           time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
+	Park                 Park          `yaml:"park" doc:"data that arrived before its template"`
+	Templates            Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
 }
 
 // Park bounds what waits for templates.
@@ -40,10 +41,15 @@ type Templates struct {
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
 }
 
-// Reasons for which datagrams are dropped, and for which records are lost before Weir.
+// Reasons for which datagrams are dropped, what is noted of them and of flows, and for which records are lost before Weir.
 const (
 	reasonNoTemplate  sdk.Reason = "no_template"  // its template did not come in time, or there was no room to wait
 	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
+
+	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
+	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
+	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
+	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9
@@ -65,9 +71,9 @@ func (c *Config) Validate() error {
 	}
 	_, wrongFields := c.fields()
 	ps = append(ps, wrongFields...)
-	if c.DefaultSamplingRate < 1 {
-		wrong("default_sampling_rate", "a sampling rate is 1 or more", "1 means that every packet was looked at")
-	}
+	_, wrongDefaults := c.DefaultSamplingRate.rates("default_sampling_rate")
+	_, wrongOverrides := c.OverrideSamplingRate.rates("override_sampling_rate")
+	ps = append(append(ps, wrongDefaults...), wrongOverrides...)
 	if c.TimeWindow < 0 {
 		wrong("time_window", fmt.Sprintf("%v is less than 0", c.TimeWindow), "0 leaves all times as they are")
 	}
@@ -106,18 +112,26 @@ var Plugin = sdk.Plugin{
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
 number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
-others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
-are not multiplied. A number that is too big for its column becomes the column's largest.
+others of its datagram. Bytes and packets are not multiplied by the sampling rate. A number that is too big for its column
+becomes the column's largest.
+
+The sampling rate of a flow is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
+options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
+domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
+all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
+header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
+
+Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
+strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; sampling_rate_unknown.
 
 ` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
 it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,
 		Config: func() any {
 			l := netflow.DefaultLimits
 			return &Config{
-				DefaultSamplingRate: 1,
-				TimeWindow:          24 * time.Hour,
-				Park:                Park{Bytes: 1 << 20, Age: 2 * time.Second},
-				Templates:           Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
+				TimeWindow: 24 * time.Hour,
+				Park:       Park{Bytes: 1 << 20, Age: 2 * time.Second},
+				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
 			}
 		},
 		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
