@@ -25,6 +25,9 @@ func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
 	d.Tally.Decoded += uint64(n * recordV5)
 	r.Rows, r.Used = n, true
 	if v != nil {
+		if n > 0 && !v.exp.used.Load() {
+			v.exp.used.Store(true)
+		}
 		d.number(v, h, n)
 	}
 }
@@ -142,7 +145,7 @@ func (w *walk) known(def *definition, key uint64) bool {
 	if !ok || !w.v.snap.entries[i].t.same(def, w.h.Version) {
 		return false
 	}
-	touch(w.v.snap.entries[i].seen, w.d.Now)
+	touch(&w.v.snap.entries[i].seen, w.d.Now)
 	return true
 }
 
@@ -190,7 +193,7 @@ func (w *walk) data(id uint16, at, end int) {
 		w.uncounted = true
 		return
 	}
-	touch(v.snap.entries[i].seen, d.Now)
+	v.snap.entries[i].use(v.exp, d.Now)
 	if v.snap.entries[i].t.Options {
 		w.options(v.snap.entries[i].t, at, end)
 		return

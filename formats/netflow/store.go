@@ -35,9 +35,13 @@ type Store struct {
 	fields    int // of interned templates
 	key       []byte
 
+	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
+
 	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
 
 	version atomic.Uint64 // counts changes of templates
+	changes atomic.Uint64 // counts changes of all that Save writes
+	evicted atomic.Uint64 // templates that gave room to others, since Evicted was asked last
 	swept   atomic.Int64
 	settled atomic.Int64
 }
@@ -68,6 +72,7 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
+	used atomic.Bool  // it has sent data that could be decoded
 	gone atomic.Bool  // forgotten by the store
 
 	domains map[uint64]*sequence // under Store.seqMu
@@ -82,9 +87,15 @@ type snapshot struct {
 }
 
 type entry struct {
-	key  uint64
-	t    *Template
-	seen *atomic.Int64 // when it was last sent or used, to a second
+	key uint64
+	t   *Template
+	*life
+}
+
+// life is what changes in an entry while its snapshot stays.
+type life struct {
+	seen atomic.Int64 // when it was last sent or used, to a second
+	used atomic.Bool  // it has decoded data
 }
 
 // domain is what is known of one observation domain's sampling and clock.
@@ -171,21 +182,22 @@ func (s *Store) lookup(addr [16]byte) *Exporter {
 // exporter finds or makes an exporter; nil if there are too many.
 func (s *Store) exporter(addr [16]byte, now int64) *Exporter {
 	s.mu.RLock()
-	e, full := s.exporters[addr], len(s.exporters) >= s.limits.Exporters
+	e := s.exporters[addr]
 	s.mu.RUnlock()
-	if e != nil || full { // a flood of strangers takes no turn from anybody
+	if e != nil {
 		return e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.exporters[addr]; e == nil {
-		if len(s.exporters) >= s.limits.Exporters {
+		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) {
 			return nil
 		}
 		e = &Exporter{Addr: addr}
 		e.snap.Store(emptySnapshot)
 		e.seen.Store(now)
 		s.exporters[addr] = e
+		s.queue(e)
 	}
 	return e
 }
@@ -240,16 +252,17 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 					continue
 				}
 				// The time is another's in the old snapshot.
-				*x = entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
+				*x = entry{c.key, s.intern(c.def, version), new(life)}
 				fresh++
 			}
 			x.seen.Store(now)
 			c.taken = true
 		default:
-			if e.gone.Load() || len(next.entries) >= s.limits.PerExporter || s.templates >= s.limits.Templates || !s.room(c.def) {
+			if e.gone.Load() || !s.makeRoom(e, next, c.def) {
 				continue
 			}
-			x := entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
+			at, _ = next.find(c.key)
+			x := entry{c.key, s.intern(c.def, version), new(life)}
 			x.seen.Store(now)
 			next.entries = slices.Insert(next.entries, at, x)
 			changed, fresh, c.taken = true, fresh+1, true
@@ -258,6 +271,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 	if changed {
 		e.snap.Store(next)
 		s.version.Add(1)
+		s.changes.Add(1)
 	}
 	return fresh
 }
@@ -318,6 +332,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 	}
 	next.group()
 	e.snap.Store(next)
+	s.changes.Add(1)
 }
 
 // maxDomains bounds what is kept by observation domain for one exporter.
@@ -355,16 +370,17 @@ func (s *Store) Expire(now int64) {
 		return
 	}
 	old := func(seen *atomic.Int64) bool { return now-seen.Load() > age }
+	oldEntry := func(x entry) bool { return old(&x.seen) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for addr, e := range s.exporters {
 		snap := e.snap.Load()
 		gone := old(&e.seen)
-		if gone || slices.ContainsFunc(snap.entries, func(x entry) bool { return old(x.seen) }) {
+		if gone || slices.ContainsFunc(snap.entries, oldEntry) {
 			next := *snap
 			next.entries = nil
 			for _, x := range snap.entries {
-				if gone || old(x.seen) {
+				if gone || oldEntry(x) {
 					s.drop(x.t)
 				} else {
 					next.entries = append(next.entries, x)
@@ -372,10 +388,12 @@ func (s *Store) Expire(now int64) {
 			}
 			e.snap.Store(&next)
 			s.version.Add(1)
+			s.changes.Add(1)
 		}
 		if gone {
 			e.gone.Store(true)
 			delete(s.exporters, addr)
+			s.changes.Add(1)
 		}
 	}
 }
