@@ -51,12 +51,17 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
 	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
-		return netflow.NewStore(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}), nil
+		dir := env.Dir
+		if !cfg.Templates.Save {
+			dir = ""
+		}
+		limits := netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}
+		return openExporters(limits, dir, env.Now().UnixNano(), env.Log), nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.hold, d.store = hold, hold.Object().(*netflow.Store)
+	d.hold, d.store = hold, hold.Object().(*exporters).Store
 	d.outputs.init(d)
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
@@ -215,6 +220,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	ns := now.UnixNano()
 	d.store.Expire(ns)
 	lost := d.store.Settle(ns)
+	d.books.Note(noteEvicted, d.store.Evicted())
 	d.books.Lost(lostFlows, lost.Flows)
 	d.books.Lost(lostDatagrams, lost.Messages)
 	if now.Sub(d.reportAt) >= reportEvery {

@@ -39,6 +39,7 @@ type Templates struct {
 	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
 	Total       int           `yaml:"total" doc:"most templates of all exporters"`
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
+	Save        bool          `yaml:"save" doc:"keep what exporters have told in the state directory, for the next start"`
 }
 
 // Reasons for which datagrams are dropped, what is noted of them and of flows, and for which records are lost before Weir.
@@ -49,6 +50,7 @@ const (
 	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
 	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
 	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
+	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
 	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
@@ -122,7 +124,11 @@ all, the rate that all samplers of the exporter agree on, for some routers send 
 header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
-strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; sampling_rate_unknown.
+strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; templates_evicted,
+templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown.
+
+What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
+decodes at once. A file that is damaged is left out with a line in the log.
 
 ` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
 it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,
@@ -131,7 +137,7 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			return &Config{
 				TimeWindow: 24 * time.Hour,
 				Park:       Park{Bytes: 1 << 20, Age: 2 * time.Second},
-				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
+				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age, Save: true},
 			}
 		},
 		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
