@@ -125,6 +125,7 @@ type Span struct{ From, To int }
 // Result says what became of a datagram.
 type Result struct {
 	Version uint16
+	Domain  uint32
 	Why     Reason // not None: the datagram as a whole is refused
 	Used    bool   // something of it was used, or there was nothing in it to use
 	Bad     Reason // not None: a part was rejected, first for this
@@ -138,7 +139,7 @@ type Result struct {
 // Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
 func (d *Decoder) Decode(g *Datagram) Result {
 	h, why := ParseHeader(g.Payload)
-	d.h, d.r = h, Result{Version: h.Version, Why: why, Header: h.Len}
+	d.h, d.r = h, Result{Version: h.Version, Domain: h.Domain, Why: why, Header: h.Len}
 	if why != None {
 		d.Tally.Rejected[why] += uint64(len(g.Payload))
 		return d.r

@@ -52,7 +52,7 @@ func openExporters(limits netflow.Limits, dir string, now int64, log *slog.Logge
 		}
 	}
 	x.stop, x.done = make(chan struct{}), make(chan struct{})
-	go x.keep()
+	go x.keep(x.Changes())
 	return x
 }
 
@@ -69,11 +69,10 @@ func readState(file string) ([]byte, error) {
 	return text, err
 }
 
-// keep writes the file until the store is closed.
-func (x *exporters) keep() {
+// keep writes the file whenever the store has changed since at, until it is closed.
+func (x *exporters) keep(at uint64) {
 	defer close(x.done)
-	at, wrote := x.Changes(), time.Now()
-	failed := false
+	wrote, failed := time.Now(), false
 	write := func() {
 		began := time.Now()
 		at = x.Changes()
