@@ -60,7 +60,7 @@ func (a *app) benchCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		m, err := measure(p, duration)
+		m, err := a.watched("measuring for "+duration.String(), func() (*measurement, error) { return measure(p, duration) })
 		if err != nil {
 			return fmt.Errorf("%s", p.Pipeline.Redact(err.Error()))
 		}
@@ -189,6 +189,19 @@ func recordsOf(r *engine.Run, t engine.Times) (records, batches uint64) {
 	return records, batches
 }
 
+// watched says on a terminal what takes so long.
+func (a *app) watched(what string, f func() (*measurement, error)) (*measurement, error) {
+	if file, ok := a.err.(*os.File); ok && isTerminal(file) {
+		line := &status{w: file, fd: int(file.Fd())}
+		line.show(what + " ...")
+		defer line.clear()
+	}
+	return f()
+}
+
+// patience is how long a measurement may last beyond its time until the first record has come through.
+const patience = 10 * time.Second
+
 // measure runs the pipeline and reads its cost in the middle.
 func measure(p *plan.Plan, d time.Duration) (*measurement, error) {
 	dir, err := os.MkdirTemp("", "weir-bench-")
@@ -218,12 +231,14 @@ func measure(p *plan.Plan, d time.Duration) (*measurement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := sleep(r, d); err != nil {
-		return nil, err
-	}
-	after, err := take(r, true)
-	if err != nil {
-		return nil, err
+	after, pause := before, d
+	for limit := time.Now().Add(d + patience); after.records == before.records && time.Now().Before(limit); pause = 100 * time.Millisecond {
+		if err := sleep(r, pause); err != nil {
+			return nil, err
+		}
+		if after, err = take(r, true); err != nil {
+			return nil, err
+		}
 	}
 	r.Stop()
 	if err := r.Wait(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,7 +97,11 @@ func running(t *testing.T, summary string, pipelines map[string]string) (errs *b
 		sinkOf("broken", func(context.Context) error {
 			return &sdk.Error{Class: sdk.Fatal, Code: "broken", Err: errors.New("the disk is on fire")}
 		}),
-		sinkOf("stuck", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }))}
+		sinkOf("stuck", func(ctx context.Context) error {
+			io.WriteString(errs, "a write hangs\n")
+			<-ctx.Done()
+			return ctx.Err()
+		}))}
 	dir := t.TempDir()
 	for name, text := range pipelines {
 		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o644); err != nil {
@@ -196,8 +201,7 @@ func TestSecondSignal(t *testing.T) {
 	errs, ended := running(t, "json", map[string]string{
 		"hangs": "sources: {in: {type: generate, with: {rate: 100000}}}\nsinks: {out: {type: stuck, batch: {age: 10ms}}}\n",
 	})
-	until(t, errs, "msg=running")
-	time.Sleep(200 * time.Millisecond) // blocks are being written
+	until(t, errs, "a write hangs")
 	for _, step := range []struct {
 		signal syscall.Signal
 		said   string
@@ -216,5 +220,29 @@ func TestSecondSignal(t *testing.T) {
 	}
 	if !strings.Contains(s.Error, "second signal") {
 		t.Errorf("the error is %q", s.Error)
+	}
+}
+
+// Somebody else at the default address of the admin interface is no reason not to run; at an address that was asked for it is.
+func TestAdminAddressInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	errs := &buffer{}
+	settings := config.DefaultSettings()
+	settings.Admin = l.Addr().String()
+	p := (&app{err: errs}).process(&settings, 0)
+	if s, err := p.listen(false); s != nil || err != nil {
+		t.Errorf("not asked for: %v, %v", s, err)
+	}
+	if !strings.Contains(errs.String(), "running without the admin interface") {
+		t.Errorf("nothing was said:\n%s", errs)
+	}
+	if _, err := p.listen(true); err == nil {
+		t.Error("asked for, and nothing is wrong")
+	} else if _, ok := errors.AsType[*sdk.NotReady](err); !ok {
+		t.Errorf("asked for: %v", err)
 	}
 }

@@ -112,10 +112,7 @@ func clickhouseTable(w io.Writer, s nodeSchema) error {
 		if i == s.schema.Len()-1 {
 			end = ""
 		}
-		doc := f.Doc
-		if f.Unit != "" {
-			doc = strings.TrimPrefix(doc+", in "+f.Unit, ", ")
-		}
+		doc := describe(f)
 		if doc != "" {
 			doc = "COMMENT " + quoteSQL(doc)
 			doc += end
@@ -136,6 +133,14 @@ func clickhouseTable(w io.Writer, s nodeSchema) error {
 	return err
 }
 
+// describe is a column's meaning, with its unit where neither the meaning nor the type says it.
+func describe(f sdk.Field) string {
+	if f.Unit == "" || f.Type == sdk.Timestamp || strings.Contains(f.Doc, f.Unit) {
+		return f.Doc
+	}
+	return strings.TrimPrefix(f.Doc+", in "+f.Unit, ", ")
+}
+
 func quoteSQL(s string) string {
 	return "'" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(s) + "'"
 }
@@ -148,11 +153,9 @@ func protoMessage(w io.Writer, s nodeSchema) error {
 	fmt.Fprintf(&b, "// What comes to %s.\nmessage %s {\n", s.title(), camel(s.pipeline+"_"+s.node))
 	for i, f := range s.schema.Fields() {
 		line := fmt.Sprintf("  %s %s = %d;", typeForms[f.Type].proto, f.Name, i+1)
-		doc := f.Doc
+		doc := describe(f)
 		if f.Type == sdk.Timestamp {
 			doc = strings.TrimPrefix(doc+"; ns since the Unix epoch", "; ")
-		} else if f.Unit != "" {
-			doc = strings.TrimPrefix(doc+", in "+f.Unit, ", ")
 		}
 		if doc != "" {
 			line += " // " + doc

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/weirflow/weir/core/admin"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}) }
@@ -24,7 +26,7 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}
 //
 //	exit CODE weir ARGS...        the command ends with this code
 //	hold udp|tcp PORT             somebody else has the port
-//	answers PORT                  waits until the admin interface there is ready
+//	answers PORT [PIPELINE]       waits until the admin interface there is ready, and the pipeline has delivered something
 //	ledger A == B                 compares figures of the JSON summary that is the last line of standard error:
 //	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD; also !=, < and >
 //	field NAME A                  the same of a JSON object on standard output: NAME > A
@@ -36,6 +38,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("WEIR_UPDATE") != "",
 		Setup: func(e *testscript.Env) error {
+			e.Setenv("GORACE", "atexit_sleep_ms=0") // with the race detector each process would sleep a second at its end
 			for i := 1; i <= 4; i++ {
 				port, err := freePort()
 				if err != nil {
@@ -106,14 +109,27 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func answers(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: answers PORT")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: answers PORT [PIPELINE]")
 	}
 	var err error
 	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		if _, err = fetch(context.Background(), "127.0.0.1:"+args[0], "/-/ready"); err == nil {
+		if _, err = fetch(context.Background(), "127.0.0.1:"+args[0], "/-/ready"); err != nil {
+			continue
+		}
+		if len(args) == 1 {
 			return
 		}
+		var text []byte
+		if text, err = fetch(context.Background(), "127.0.0.1:"+args[0], "/api/v1/pipelines/"+args[1]); err != nil {
+			continue
+		}
+		var s admin.Status
+		ts.Check(json.Unmarshal(text, &s))
+		if s.Ledger.Delivered > 0 {
+			return
+		}
+		err = errors.New("nothing has been delivered")
 	}
 	ts.Fatalf("not ready: %v", err)
 }

@@ -7,6 +7,7 @@
 //	GET /api/v1/pipelines/{name}          of one
 //	GET /api/v1/pipelines/{name}/graph    its graph; ?format= as `weir inspect graph`
 //	GET /api/v1/pipelines/{name}/plan     its plan, as `weir plan -o json`
+//	GET /api/v1/inspect/{topic}           what nodes tell about a topic: exporters, sockets
 //
 // It only reads: counters are read when somebody asks, and asking costs the lanes nothing.
 package admin
@@ -24,6 +25,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/weirflow/weir/core/engine"
 	"github.com/weirflow/weir/core/ledger"
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/core/queue"
@@ -47,6 +49,7 @@ type Pipeline interface {
 	Report() ledger.Report
 	QueueStats() map[string]queue.Stats // by the id of the node behind the queue
 	State() (State, error)              // the error of a failed one
+	Inspect(topic string) []engine.NodeAnswer
 }
 
 // Server of the interface.

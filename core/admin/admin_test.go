@@ -303,3 +303,37 @@ func TestListen(t *testing.T) {
 		t.Error("two servers at one Unix socket")
 	}
 }
+
+// telling is a pipeline whose nodes tell about a topic.
+type telling struct {
+	*shown
+	nodes map[string][]engine.NodeAnswer
+}
+
+func (p *telling) Inspect(topic string) []engine.NodeAnswer { return p.nodes[topic] }
+
+// What nodes tell comes with their names; what cannot be told is said, and does not hide the rest.
+func TestInspect(t *testing.T) {
+	a := &telling{ran(t, "a"), map[string][]engine.NodeAnswer{"weather": {{Node: "in", Answer: map[string]int{"rain": 1}}, {Node: "out", Error: "no barometer"}}}}
+	b := &telling{ran(t, "b"), map[string][]engine.NodeAnswer{"weather": {{Node: "in", Answer: func() {}}}}}
+	get := serve(t, a, b)
+	var got Inspection
+	code, text := get("/api/v1/inspect/weather")
+	if err := json.Unmarshal([]byte(text), &got); err != nil || code != http.StatusOK || time.Since(got.Time) > time.Minute {
+		t.Fatal(err, code, text)
+	}
+	for i := range got.Nodes {
+		got.Nodes[i].Answer = json.RawMessage(strings.Join(strings.Fields(string(got.Nodes[i].Answer)), ""))
+	}
+	want := []Told{{"a", "in", json.RawMessage(`{"rain":1}`), ""}, {"a", "out", json.RawMessage{}, "no barometer"},
+		{"b", "in", json.RawMessage{}, "json: unsupported type: func()"}}
+	if d := cmp.Diff(want, got.Nodes); d != "" {
+		t.Error("(-want +got):", d)
+	}
+	if code, text := get("/api/v1/inspect/weather?pipeline=b"); code != http.StatusOK || strings.Contains(text, "barometer") {
+		t.Error(code, text)
+	}
+	if code, text := get("/api/v1/inspect/time"); code != http.StatusNotFound || !strings.Contains(text, `anything to tell about \"time\"`) {
+		t.Error(code, text)
+	}
+}

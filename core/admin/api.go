@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -63,6 +64,7 @@ func (s *Server) handler(version string) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(append(text, '\n'))
 	}))
+	mux.HandleFunc("GET /api/v1/inspect/{topic}", s.inspect)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, "there is nothing here: try /-/healthy, /-/ready, /metrics or /api/v1/pipelines")
 	})
@@ -108,6 +110,48 @@ func (s *Server) one(f func(http.ResponseWriter, *http.Request, Pipeline)) http.
 		}
 		f(w, r, s.pipelines[i])
 	}
+}
+
+// Inspection is what /api/v1/inspect says about a topic: what each node that knows something of it tells.
+type Inspection struct {
+	Topic string    `json:"topic"`
+	Time  time.Time `json:"time"` // of the answer
+	Nodes []Told    `json:"nodes"`
+}
+
+// Told is what one node tells.
+type Told struct {
+	Pipeline string          `json:"pipeline"`
+	Node     string          `json:"node"`
+	Answer   json.RawMessage `json:"answer,omitempty"`
+	Error    string          `json:"error,omitempty"`
+}
+
+// inspect asks the nodes of all pipelines, or of ?pipeline=.
+func (s *Server) inspect(w http.ResponseWriter, r *http.Request) {
+	out := Inspection{Topic: r.PathValue("topic"), Time: time.Now().UTC()}
+	only := r.URL.Query().Get("pipeline")
+	for _, p := range s.pipelines {
+		pl := p.Plan().Pipeline
+		if only != "" && pl.Name != only {
+			continue
+		}
+		for _, a := range p.Inspect(out.Topic) {
+			told := Told{Pipeline: pl.Name, Node: a.Node, Error: pl.Redact(a.Error)}
+			if a.Answer != nil {
+				var err error
+				if told.Answer, err = json.Marshal(a.Answer); err != nil {
+					told.Error = err.Error()
+				}
+			}
+			out.Nodes = append(out.Nodes, told)
+		}
+	}
+	if out.Nodes == nil {
+		problem(w, http.StatusNotFound, fmt.Sprintf("no node that runs here has anything to tell about %q", out.Topic))
+		return
+	}
+	answer(w, http.StatusOK, &out)
 }
 
 var graphTypes = map[string]string{"svg": "image/svg+xml"}

@@ -295,6 +295,7 @@ func (o *outbox) Error(of *sdk.Batch, f sdk.Fault) {
 		if !f.Part {
 			in.acct.DeadLettered.Add(1)
 		}
+		o.settleFailed(of)
 		in.failed(fmt.Errorf("a record was refused (%s: %s) and on_error is fail", f.Code, f.Message))
 		return
 	case in.node.OnError == config.Drop:
@@ -325,6 +326,17 @@ func (o *outbox) Error(of *sdk.Batch, f sdk.Fault) {
 	}
 	o.errors.Derive(of)
 	appendFault(o.errors, in.node.ID, f)
+}
+
+// settleFailed has the input's promise come home as failed, whatever the node says of it: nothing of it may be committed.
+func (o *outbox) settleFailed(of *sdk.Batch) {
+	if of == nil {
+		return
+	}
+	x := o.inst.lane.run().pool.Get(sdk.Errors, 1)
+	x.Derive(of)
+	x.Done(sdk.Failed)
+	x.Release()
 }
 
 // appendFault writes one row of the Errors schema.

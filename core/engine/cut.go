@@ -48,26 +48,48 @@ func (ps *partState) twice() bool {
 // cutDue says whether a blocked lane has a cut to make.
 func (l *lane) cutDue() bool {
 	for _, rd := range l.readers {
-		if rd.ps != nil && rd.ps.wants() && len(rd.ps.planned) == 0 {
+		if rd.ps != nil && rd.ps.wants() && rd.ps.cutHelps() {
 			return true
 		}
 	}
 	return false
 }
 
+// cutHelps says whether a cut would let a sink go on. While keyed sinks are not done with a segment that is closed, they have
+// what they need; a cut each time the lane is blocked would let a batch each pass the full queue, without end when a store is down.
+func (ps *partState) cutHelps() bool {
+	all := ps.src.keyed
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	seg := ps.current()
+	if all == 0 || seg == nil || ps.pos == seg.first || len(ps.planned) > 0 || ps.fenced || !ps.roomForEnd() {
+		return false
+	}
+	for _, s := range ps.segs {
+		if s.closed && s.sinks&all != all {
+			return false
+		}
+	}
+	return true
+}
+
 // cuts makes the cuts that are wanted, at a batch end or a tick; with less patience if the lane had no room.
 func (l *lane) cuts(now time.Time) {
 	blocked := l.blocked
+	l.blocked = false
 	if l.swap.Load() != nil {
 		l.trySwap(now, blocked)
 		return
 	}
+	l.cutReaders(now, blocked)
+}
+
+func (l *lane) cutReaders(now time.Time, blocked bool) {
 	for _, rd := range l.readers {
 		if rd.ps != nil && rd.ps.wants() {
 			l.tryCut(rd.ps, now, blocked)
 		}
 	}
-	l.forced, l.blocked = false, false
 }
 
 // tryCut flushes this lane without force; if something is held, reading goes on and it tries again, until the time to park is
@@ -107,9 +129,7 @@ func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool
 
 // cut closes the open segment at last and sends the mark. What is held of it has been flushed.
 func (l *lane) cut(ps *partState, last int64, now time.Time) {
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(ps.part)
 	ps.cutAsked.Store(false)
 
 	ps.mu.Lock()
@@ -160,9 +180,7 @@ func (l *lane) discard(ps *partState) {
 	seg.returned, seg.closed, seg.last = true, true, ps.pos-1
 	ps.mu.Unlock()
 	l.chain.Load().flush(ps.part, true)
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(ps.part)
 	for _, t := range ps.src.marks {
 		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})
 	}
@@ -192,19 +210,22 @@ func (l *lane) takeMark(m *mark, edge int) {
 		}
 	}
 	l.chain.Load().flush(m.seg.ps.part, true)
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(m.seg.ps.part)
 	for _, t := range l.st.markTo {
 		t.st.q.Force(queue.Item{Control: m, Edge: t.edge})
 	}
 	if need > 1 {
-		again := l.aside
-		l.aside = nil
-		for _, it := range again {
-			l.take(it)
-			l.push()
-		}
+		l.retake()
+	}
+}
+
+// retake takes what was set aside; what waits for another mark is set aside again, in its order.
+func (l *lane) retake() {
+	again := l.aside
+	l.aside = nil
+	for _, it := range again {
+		l.take(it)
+		l.push()
 	}
 }
 
@@ -214,20 +235,38 @@ type markedEdge struct {
 }
 
 // overtakes says whether the item came over an edge that has had a mark for which another edge is still waited: it belongs to
-// the next segment and must not meet the chain before the flush.
+// a later segment and must not meet the chain before the flush. That goes for a mark too: what stands between it and the one that
+// is waited for belongs in front of it.
 func (l *lane) overtakes(it queue.Item) bool {
 	if len(l.markedOn) == 0 {
 		return false
 	}
-	var p *sdk.Partition
-	if it.Batch != nil {
-		p = it.Batch.Range().Partition
+	var ps *partState
+	if m, ok := it.Control.(*mark); ok {
+		ps = m.seg.ps
+	} else if p := it.Batch.Range().Partition; p != nil {
+		ps = l.run().part(p)
 	}
-	if p == nil {
-		return false
-	}
-	ps := l.run().part(p)
 	return ps != nil && l.markedOn[markedEdge{ps, it.Edge}] != nil
+}
+
+// forgetGone lets go of what was set aside of partitions that are gone: a mark of theirs may have taken another lane.
+func (l *lane) forgetGone(all bool) {
+	found := false
+	for k := range l.markedOn {
+		if all || l.run().part(k.ps.part) != k.ps {
+			delete(l.markedOn, k)
+			found = true
+		}
+	}
+	for s := range l.counts {
+		if all || l.run().part(s.ps.part) != s.ps {
+			delete(l.counts, s)
+		}
+	}
+	if found {
+		l.retake()
+	}
 }
 
 // swapChains asks every lane that reads n's source to put a new chain, with these configurations, in the place of its own: the
@@ -318,9 +357,8 @@ func (s *stage) full() {
 		}
 	}
 	r.partsMu.RUnlock()
-	if most != nil && most.fed[k].bytes.Load() > 0 {
-		most.cutAsked.Store(true)
-		most.lane.waker.Wake()
+	if most != nil && most.fed[k].bytes.Load() > 0 && !most.cutAsked.Swap(true) {
+		most.lane.waker.Wake() // once: it may be the lane that asks
 	}
 }
 

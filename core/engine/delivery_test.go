@@ -73,7 +73,7 @@ func (s *scene) start(t *testing.T, world *delivery.Memory, gen int) (*proc, err
 	p := delivery.NewProcess(world)
 	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.rules.straddle), "UNFENCED", strconv.FormatBool(s.rules.noFence)).Replace(s.pipeline)
 	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Lose, delivery.Route, delivery.FickleRoute,
-		delivery.Store(p), delivery.Files(p), delivery.DeadLetters(p), sumsPlugin)
+		delivery.Store(p), delivery.Files(p), delivery.DeadLetters(p), sumsPlugin, slowPlugin)
 	r, err := New(pl, Options{Dir: t.TempDir(), CPUs: 2, BootID: fmt.Sprintf("boot-%d-%d", s.seed, gen), rules: s.rules, KillGrace: 10 * time.Millisecond, Log: s.log})
 	if err != nil {
 		return nil, err

@@ -51,7 +51,7 @@ func (s *sourceRun) startBounded() {
 func (s *sourceRun) elastic(least, most int) {
 	t := time.NewTicker(elasticEvery)
 	defer t.Stop()
-	var before int64
+	before := map[*lane]int64{} // of the lanes that are there: one that has gone must not count against the others
 	for {
 		select {
 		case <-t.C:
@@ -62,12 +62,14 @@ func (s *sourceRun) elastic(least, most int) {
 		lanes := append([]*lane(nil), s.st.lanes...)
 		s.st.mu.Unlock()
 		var blocked int64
+		seen := make(map[*lane]int64, len(lanes))
 		for _, l := range lanes {
-			blocked += l.blockedNs.Load()
+			seen[l] = l.blockedNs.Load()
+			blocked += seen[l] - before[l]
 		}
+		before = seen
 		now := load{lanes: len(lanes), min: least, max: most, waiting: int(s.waiting.Load()),
-			blocked: float64(blocked-before) / float64(int64(len(lanes))*int64(elasticEvery))}
-		before = blocked
+			blocked: float64(blocked) / float64(int64(len(lanes))*int64(elasticEvery))}
 		switch n := lanesWanted(now); {
 		case n > len(lanes):
 			l, err := s.st.addLane()

@@ -23,7 +23,6 @@ type fusedSink struct {
 	answered bool
 	err      error
 	done     func(error)
-	number   uint64
 }
 
 // fusedSink opens the lane's writer of a sink.

@@ -131,12 +131,26 @@ func (ps *partState) at(pos int64) *segment {
 	return nil
 }
 
-// finishes says whether the segment of pos is closed, planned or gone: a sink waits for the rest of it.
+// finishes says whether the segment of pos is closed or gone, or is planned and the oldest that keyed sinks are not done with: a
+// sink waits for the rest of it. Later planned ones wait for room like any other, else a store that is down after a start would
+// not hold up the reading of all that was planned.
 func (ps *partState) finishes(pos int64) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	s := ps.at(pos)
-	return s == nil || s.closed || s.planned
+	if s == nil || s.closed || !s.planned {
+		return s == nil || s.closed
+	}
+	all := ps.src.keyed
+	for _, before := range ps.segs {
+		if before == s {
+			return true
+		}
+		if before.sinks&all != all {
+			return false
+		}
+	}
+	return true
 }
 
 // Settled is a source batch's promise come home.

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -362,5 +361,3 @@ func planned(t testing.TB, text string, plugins ...sdk.Plugin) *plan.Plan {
 	}
 	return pl
 }
-
-var bootIDs atomic.Int64

@@ -79,6 +79,9 @@ type Run struct {
 	watches []*watch
 	shifts  []*shift
 
+	looking sync.RWMutex // held by who inspects the sources
+	closed  bool         // what build made; under looking
+
 	work  goroutines // every goroutine of the run
 	done  chan struct{}
 	errMu sync.Mutex
@@ -411,6 +414,9 @@ func (r *Run) wakeAll() {
 
 // closeBuilt closes what build made, after everything has stopped.
 func (r *Run) closeBuilt() {
+	r.looking.Lock()
+	r.closed = true
+	r.looking.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	for _, s := range r.sources {
@@ -461,7 +467,7 @@ func (r *Run) env(n *plan.Node, lane int, books *sdk.Books) *sdk.Env {
 			if key == "" || key[0] != '/' {
 				key = r.plan.Pipeline.Name + "/" + n.ID + "/" + key
 			}
-			return r.opt.Share.get(r.ctx, key, r, open)
+			return r.opt.Share.get(r.ctx, key, r, n.ID, open)
 		},
 		State: func(p *sdk.Partition) sdk.KV {
 			return dirKV{filepath.Join(r.opt.Dir, r.plan.Pipeline.Name, n.ID, "state", fileName(p))}

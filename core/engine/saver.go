@@ -16,7 +16,6 @@ type saver struct {
 	src   *sourceRun
 	waker queue.Waker
 	timer *time.Timer
-	added chan struct{}
 	parts []*partState // under run.partsMu
 	since time.Time    // since when news wait
 }
@@ -130,11 +129,14 @@ func (v *saver) sleepPlain(d time.Duration) {
 // grant asks for the cut of the segment that has been open longest, if it is old enough (1): at most one for each tick of the
 // rate at which cuts by age are made.
 func (v *saver) grant(parts []*partState, now time.Time) {
-	age := time.Second
+	age := time.Duration(0)
 	for i, n := range v.src.run.plan.Keyed {
-		if v.src.keyed&(1<<i) != 0 && n.Batch.Age > 0 && (i == 0 || n.Batch.Age < age) {
+		if v.src.keyed&(1<<i) != 0 && n.Batch.Age > 0 && (age == 0 || n.Batch.Age < age) {
 			age = n.Batch.Age
 		}
+	}
+	if age == 0 {
+		age = time.Second
 	}
 	var oldest *partState
 	for _, ps := range parts {

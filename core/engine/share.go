@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/sdk"
@@ -30,14 +31,16 @@ func NewShared() *Shared { return &Shared{by: map[string]*sharedObject{}} }
 type sharedObject struct {
 	opening sync.Mutex
 	obj     io.Closer
+	opened  atomic.Bool // obj is there
 	holds   map[*hold]struct{}
 }
 
 type hold struct {
-	s   *Shared
-	key string
-	o   *sharedObject
-	run *Run
+	s    *Shared
+	key  string
+	o    *sharedObject
+	run  *Run   // nil: of somebody who only looks
+	node string // of the run
 }
 
 func (h *hold) Object() io.Closer { return h.o.obj }
@@ -61,14 +64,14 @@ func (h *hold) Close() error {
 	return nil
 }
 
-func (s *Shared) get(ctx context.Context, key string, r *Run, open func(context.Context) (io.Closer, error)) (sdk.Shared, error) {
+func (s *Shared) get(ctx context.Context, key string, r *Run, node string, open func(context.Context) (io.Closer, error)) (sdk.Shared, error) {
 	s.mu.Lock()
 	o := s.by[key]
 	if o == nil {
 		o = &sharedObject{holds: map[*hold]struct{}{}}
 		s.by[key] = o
 	}
-	h := &hold{s: s, key: key, o: o, run: r}
+	h := &hold{s: s, key: key, o: o, run: r, node: node}
 	o.holds[h] = struct{}{}
 	s.mu.Unlock()
 	o.opening.Lock() // of this object only: opening may take long
@@ -80,6 +83,7 @@ func (s *Shared) get(ctx context.Context, key string, r *Run, open func(context.
 			return nil, err
 		}
 		o.obj = obj
+		o.opened.Store(true)
 	}
 	return h, nil
 }

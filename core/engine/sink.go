@@ -150,9 +150,9 @@ func (k *sinkLane) patience(now time.Time) time.Duration {
 	if k.plain != nil {
 		d = min(d, k.node.Batch.Age-now.Sub(k.plain.opened))
 	}
-	if len(k.ready) > 0 {
-		if at := k.ready[0].notBefore; !at.IsZero() {
-			d = min(d, at.Sub(now))
+	for _, b := range k.ready {
+		if !b.notBefore.IsZero() {
+			d = min(d, b.notBefore.Sub(now))
 		}
 	}
 	return max(d, time.Millisecond)
@@ -379,7 +379,6 @@ func (k *sinkLane) write(b *block) {
 	b.answered.Store(false)
 	ctx := k.writeContext()
 	k.limit.Reset(writeDeadline)
-	from := k.watch.start()
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
 	} else {
@@ -390,7 +389,6 @@ func (k *sinkLane) write(b *block) {
 			b.done(err)
 		}
 	}
-	k.watch.stop(from)
 	k.limit.Stop()
 }
 
@@ -537,6 +535,7 @@ func (k *sinkLane) refuse(b *block, err error) {
 	}
 	k.lane.push()
 	k.lane.kick()
+	k.waker.Wake() // waiting for room may have taken the wake of an answer
 }
 
 // sendRefused sends rows to `errors`, as Arrow IPC of one row each.
@@ -586,31 +585,8 @@ func receivedOf(b *sdk.Batch, row int) int64 {
 
 // abandon settles everything that is left after an abort as dropped.
 func (k *sinkLane) abandon() {
-	for {
-		it, ok, _ := k.st.q.Pop(k.id, k.waker)
-		if !ok {
-			break
-		}
-		k.lane.dropItem(it)
-	}
-	// Producers may still be on their way out: take what they push until they have closed.
 	deadline := time.Now().Add(k.run_.opt.KillGrace)
-	for time.Now().Before(deadline) {
-		it, ok, end := k.st.q.Pop(k.id, k.waker)
-		if end {
-			break
-		}
-		if ok {
-			k.lane.dropItem(it)
-			continue
-		}
-		t := time.NewTimer(5 * time.Millisecond)
-		select {
-		case <-k.waker:
-		case <-t.C:
-		}
-		t.Stop()
-	}
+	k.st.q.Empty(k.id, k.waker, k.run_.opt.KillGrace, k.lane.dropItem)
 	if k.plain != nil {
 		k.dropBlock(k.plain, sdk.ReasonStopped)
 		k.plain = nil

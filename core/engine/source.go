@@ -313,6 +313,9 @@ func (l *lane) more(s *sourceRun) bool {
 	case s.endless():
 		return false
 	}
+	if l.retire.Load() {
+		return false // also while work waits: there is too little room behind, not too little in front
+	}
 	s.free.Add(1)
 	defer s.free.Add(-1)
 	for {
@@ -416,9 +419,7 @@ func (l *lane) end(rd *reader, err error) {
 	ps.mu.Unlock()
 	switch {
 	case empty:
-		l.forced = true
 		l.push()
-		l.forced = false
 	case fenced, revoked && (held > 0 || planned):
 		l.discard(ps)
 	default:

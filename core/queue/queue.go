@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
@@ -270,8 +271,33 @@ func (q *Queue) Pop(lane int, w Waker) (it Item, ok, end bool) {
 	if it.Batch != nil {
 		q.batches--
 		q.rows -= int64(it.Batch.Rows())
+		if q.batches == q.o.Batches-1 && q.bytes < q.o.Bytes {
+			q.wakeRoom() // the limit of batches was what held producers up, and the consumer may keep this one for long
+		}
 	}
 	return it, true, false
+}
+
+// Empty takes what a lane still has and gives it to drop, after an abort, until the producers have closed or patience is over:
+// they may be on their way out and still push.
+func (q *Queue) Empty(lane int, w Waker, patience time.Duration, drop func(Item)) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	for {
+		it, ok, end := q.Pop(lane, w)
+		if end {
+			return
+		}
+		if ok {
+			drop(it)
+			continue
+		}
+		select {
+		case <-w:
+		case <-t.C:
+			return
+		}
+	}
 }
 
 // charge is what a batch tells of its release; a type of its own keeps Uncharge out of the queue's own methods.
@@ -286,15 +312,21 @@ func (c charge) Uncharge(n int) {
 		q.mu.Unlock()
 		panic(fmt.Sprintf("queue: %d bytes held", q.bytes))
 	}
-	if len(q.room) > 0 {
-		for _, w := range q.room {
-			w.Wake() // all of them: the one woken may not fit
-		}
-		clear(q.room)
-		q.room = q.room[:0]
-		q.full.Store(false)
-	}
+	q.wakeRoom()
 	q.mu.Unlock()
+}
+
+// wakeRoom wakes the producers that wait: all of them, for the one woken may not fit.
+func (q *Queue) wakeRoom() {
+	if len(q.room) == 0 {
+		return
+	}
+	for _, w := range q.room {
+		w.Wake()
+	}
+	clear(q.room)
+	q.room = q.room[:0]
+	q.full.Store(false)
 }
 
 // Full says whether a producer waits for room: a sink then closes its open block.

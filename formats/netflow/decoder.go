@@ -52,7 +52,7 @@ type Decoder struct {
 	rows  Rows
 
 	plans map[*Template]*Plan
-	lanes map[[16]byte]*exporterView
+	lanes map[origin]*exporterView
 	last  *exporterView
 	v5    *Plan
 
@@ -102,7 +102,7 @@ const (
 // NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}}
+	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[origin]*exporterView{}}
 	d.v5 = Compile(templateV5, out, opt.Fields)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
@@ -114,7 +114,8 @@ type Datagram struct {
 	Payload  []byte
 	Addr     [16]byte // of the exporter, IPv4 mapped
 	Port     uint16
-	Received int64 // ns since the Unix epoch
+	Received int64   // ns since the Unix epoch
+	Session  Session // of the connection it came by, 0 for a datagram
 	// Again: it was decoded before and holds only sets whose template was not known. Its sequence number has been seen.
 	Again bool
 }
@@ -208,15 +209,16 @@ func (d *Decoder) setRates(v *exporterView, addr [16]byte) {
 }
 
 // view finds the lane's view of an exporter and brings it up to date; nil if the store does not know the exporter.
-func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
+func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	v := d.last
-	if v == nil || v.exp.Addr != addr || v.exp.gone.Load() {
-		if v = d.lanes[addr]; v == nil || v.exp.gone.Load() {
+	if v == nil || v.exp.Addr != g.Addr || v.exp.Session != g.Session || v.exp.gone.Load() {
+		o := origin{g.Addr, g.Session}
+		if v = d.lanes[o]; v == nil || v.exp.gone.Load() {
 			var e *Exporter
 			if make {
-				e = d.store.exporter(addr, d.Now)
+				e = d.store.exporter(o, d.Now)
 			} else {
-				e = d.store.lookup(addr)
+				e = d.store.lookup(o)
 			}
 			if e == nil {
 				return nil
@@ -226,9 +228,9 @@ func (d *Decoder) view(addr [16]byte, make bool) *exporterView {
 			}
 			v = &exporterView{exp: e}
 			if d.opt.Rate != nil {
-				v.fallback, v.override = d.opt.Rate(addr)
+				v.fallback, v.override = d.opt.Rate(g.Addr)
 			}
-			d.lanes[addr] = v
+			d.lanes[o] = v
 		}
 		d.last = v
 	}

@@ -115,10 +115,9 @@ func TestDecodesWhatExportersSent(t *testing.T) {
 			d := newDecoder(tab, netflow.Options{Window: 24 * time.Hour})
 			var want []record
 			at, bytes := base.UnixNano(), uint64(0)
-			var payloads [][]byte // kept: groups look into them until Run
 			for range 500 {
 				b, dg := e.Append(nil, at, 0)
-				payloads = append(payloads, b)
+				// b is kept by the group that looks into it, until Run.
 				r := d.Decode(&netflow.Datagram{Payload: b, Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent})
 				if r.Why != netflow.None || r.Bad != netflow.None || len(r.Unknown) > 0 || r.Rows != dg.Records || !r.Used {
 					t.Fatalf("datagram of %v at %v: %+v, want %d rows", dg.Protocol, dg.Domain, r, dg.Records)

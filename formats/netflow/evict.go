@@ -36,14 +36,8 @@ func (s *Store) evict(keep *Exporter) bool {
 		case e == keep:
 			back = e
 		default:
-			for _, x := range e.snap.Load().entries {
-				s.drop(x.t)
-				s.evicted.Add(1)
-			}
-			e.gone.Store(true)
-			e.snap.Store(emptySnapshot)
-			delete(s.exporters, e.Addr)
-			s.changes.Add(1)
+			s.evicted.Add(uint64(len(e.snap.Load().entries)))
+			s.forget(origin{e.Addr, e.Session}, e)
 			done = true
 		}
 	}

@@ -53,7 +53,8 @@ func (s *Store) Save(b []byte) []byte {
 	var n, different uint32
 	for _, e := range all {
 		snap := e.snap.Load()
-		if len(snap.entries)+len(snap.all)+len(snap.inits) == 0 {
+		// What is told over TCP ends with the connection, and no connection outlives the process.
+		if e.Session != 0 || len(snap.entries)+len(snap.all)+len(snap.inits) == 0 {
 			continue
 		}
 		t0, x0 := len(templates), len(exporters)
@@ -204,7 +205,7 @@ func (s *Store) restore(x *saved, defs []definition, versions []uint16, now int6
 	if old(x.seen) {
 		return
 	}
-	e := s.exporter(x.addr, now)
+	e := s.exporter(origin{addr: x.addr}, now)
 	if e == nil {
 		return
 	}

@@ -11,6 +11,7 @@ type sequence struct {
 	unit    Unit
 	fresh   uint64 // missing since the last period began
 	missing uint64 // missing since before that
+	lost    uint64 // counted as lost, all in all
 }
 
 // Unit is what a protocol's sequence numbers count.
@@ -23,6 +24,14 @@ const (
 
 // Lost is what is missing in the sequences of all exporters.
 type Lost struct{ Flows, Messages uint64 }
+
+func (l *Lost) add(u Unit, n uint64) {
+	if u == Messages {
+		l.Messages += n
+	} else {
+		l.Flows += n
+	}
+}
 
 // seen is one datagram's number, kept until the batch's end.
 type seen struct {
@@ -98,13 +107,11 @@ func (s *Store) Settle(now int64) (l Lost) {
 	defer s.mu.RUnlock()
 	s.seqMu.Lock()
 	defer s.seqMu.Unlock()
+	l, s.ended = s.ended, Lost{}
 	for _, e := range s.exporters {
 		for _, q := range e.domains {
-			if q.unit == Messages {
-				l.Messages += q.missing
-			} else {
-				l.Flows += q.missing
-			}
+			l.add(q.unit, q.missing)
+			q.lost += q.missing
 			q.missing, q.fresh = q.fresh, 0
 		}
 	}

@@ -19,7 +19,7 @@ const unusedID = 210
 func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
 	d.k.n[constSampling] = uint64(h.Sampling)
-	v := d.view(g.Addr, true)
+	v := d.view(g, true)
 	d.setRates(v, g.Addr)
 	d.fixed(d.v5, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * recordV5)
@@ -36,7 +36,7 @@ func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
 func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
-	w := walk{d: d, g: g, h: h, r: r, v: d.view(g.Addr, false)}
+	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
 	d.setRates(w.v, g.Addr)
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
@@ -156,11 +156,11 @@ func (w *walk) apply(at int) {
 		return
 	}
 	if w.v == nil {
-		w.v = d.view(w.g.Addr, true)
+		w.v = d.view(w.g, true)
 	}
 	if w.v != nil {
 		d.Tally.Templates += uint64(d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now))
-		w.v = d.view(w.g.Addr, false)
+		w.v = d.view(w.g, false)
 	}
 	for i := range d.changes {
 		switch c := &d.changes[i]; {
@@ -249,7 +249,7 @@ func (w *walk) options(t *Template, at, end int) {
 	}
 	if len(told) > 0 || init != 0 {
 		d.store.tell(w.v.exp, w.h.Domain, told, init)
-		w.v = d.view(w.g.Addr, false)
+		w.v = d.view(w.g, false)
 		w.rated = false
 		d.kID++ // what follows has other constants
 	} else if records > 0 {

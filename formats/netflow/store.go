@@ -23,13 +23,14 @@ var DefaultLimits = Limits{Exporters: 20_000, PerExporter: 1024, Templates: 100_
 // stand. Lanes share one store. What is read for each data set is an immutable snapshot, one for each exporter, so learning
 // costs what that exporter has and nobody else waits; writers take turns.
 //
-// Exporters are told apart by address: routers send templates and data from different ports. Ages are measured by the caller's
-// clock ([Decoder.Now]), never by an exporter's.
+// Exporters are told apart by address: routers send templates and data from different ports. Where there are transport sessions,
+// each is an exporter of its own ([Session]). Ages are measured by the caller's clock ([Decoder.Now]), never by an exporter's.
 type Store struct {
 	limits Limits
 
 	mu        sync.RWMutex // the maps and counts; writers of snapshots
-	exporters map[[16]byte]*Exporter
+	exporters map[origin]*Exporter
+	places    map[uint32]origin // who is at a session's place
 	interned  map[string]*Template
 	templates int
 	fields    int // of interned templates
@@ -38,6 +39,7 @@ type Store struct {
 	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
 
 	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
+	ended Lost       // of exporters that were forgotten, not yet told; under seqMu
 
 	version atomic.Uint64 // counts changes of templates
 	changes atomic.Uint64 // counts changes of all that Save writes
@@ -48,7 +50,7 @@ type Store struct {
 
 // NewStore makes an empty store.
 func NewStore(l Limits) *Store {
-	return &Store{limits: l, exporters: map[[16]byte]*Exporter{}, interned: map[string]*Template{}}
+	return &Store{limits: l, exporters: map[origin]*Exporter{}, places: map[uint32]origin{}, interned: map[string]*Template{}}
 }
 
 // fieldsPerTemplate bounds the fields of all different templates, for one template may have MaxFields: so many times the limit of
@@ -66,9 +68,10 @@ func (s *Store) Close() error { return nil }
 // Version changes whenever an exporter's templates do: data that waits for a template is worth trying again.
 func (s *Store) Version() uint64 { return s.version.Load() }
 
-// Exporter is what one address has told.
+// Exporter is what one address has told; in one session, where there are sessions.
 type Exporter struct {
-	Addr [16]byte
+	Addr    [16]byte
+	Session Session
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
@@ -172,31 +175,31 @@ func touch(seen *atomic.Int64, now int64) {
 }
 
 // lookup finds an exporter; nil if it is not known.
-func (s *Store) lookup(addr [16]byte) *Exporter {
+func (s *Store) lookup(o origin) *Exporter {
 	s.mu.RLock()
-	e := s.exporters[addr]
+	e := s.exporters[o]
 	s.mu.RUnlock()
 	return e
 }
 
-// exporter finds or makes an exporter; nil if there are too many.
-func (s *Store) exporter(addr [16]byte, now int64) *Exporter {
+// exporter finds or makes an exporter; nil if there are too many, or its session has ended.
+func (s *Store) exporter(o origin, now int64) *Exporter {
 	s.mu.RLock()
-	e := s.exporters[addr]
+	e := s.exporters[o]
 	s.mu.RUnlock()
 	if e != nil {
 		return e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if e = s.exporters[addr]; e == nil {
-		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) {
+	if e = s.exporters[o]; e == nil {
+		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) || !s.succeed(o) {
 			return nil
 		}
-		e = &Exporter{Addr: addr}
+		e = &Exporter{Addr: o.addr, Session: o.session}
 		e.snap.Store(emptySnapshot)
 		e.seen.Store(now)
-		s.exporters[addr] = e
+		s.exporters[o] = e
 		s.queue(e)
 	}
 	return e
@@ -373,14 +376,17 @@ func (s *Store) Expire(now int64) {
 	oldEntry := func(x entry) bool { return old(&x.seen) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for addr, e := range s.exporters {
+	for o, e := range s.exporters {
+		if old(&e.seen) {
+			s.forget(o, e)
+			continue
+		}
 		snap := e.snap.Load()
-		gone := old(&e.seen)
-		if gone || slices.ContainsFunc(snap.entries, oldEntry) {
+		if slices.ContainsFunc(snap.entries, oldEntry) {
 			next := *snap
 			next.entries = nil
 			for _, x := range snap.entries {
-				if gone || oldEntry(x) {
+				if oldEntry(x) {
 					s.drop(x.t)
 				} else {
 					next.entries = append(next.entries, x)
@@ -388,11 +394,6 @@ func (s *Store) Expire(now int64) {
 			}
 			e.snap.Store(&next)
 			s.version.Add(1)
-			s.changes.Add(1)
-		}
-		if gone {
-			e.gone.Store(true)
-			delete(s.exporters, addr)
 			s.changes.Add(1)
 		}
 	}
@@ -408,9 +409,11 @@ func (s *Store) Size() (exporters, templates, different int) {
 // Known is what one exporter has told, for people.
 type Known struct {
 	Addr      [16]byte
+	Session   Session
 	Seen      int64 // ns since the epoch
 	Templates []KnownTemplate
 	Samplers  []Sampler
+	Lost      Lost // what was missing in its sequences, since it is known
 }
 
 // KnownTemplate is a template under the number its exporter gave it.
@@ -422,29 +425,40 @@ type KnownTemplate struct {
 	Template *Template
 }
 
-// Exporters lists what is known, by address.
+// Exporters lists what is known, by address and session.
 func (s *Store) Exporters() []Known {
 	s.mu.RLock()
+	s.seqMu.Lock()
 	out := make([]Known, 0, len(s.exporters))
 	for _, e := range s.exporters {
 		snap := e.snap.Load()
-		k := Known{Addr: e.Addr, Seen: e.seen.Load(), Samplers: snap.all}
+		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all}
 		for _, x := range snap.entries {
 			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
 		}
+		for _, q := range e.domains {
+			if q.unit == Messages {
+				k.Lost.Messages += q.lost
+			} else {
+				k.Lost.Flows += q.lost
+			}
+		}
 		out = append(out, k)
 	}
+	s.seqMu.Unlock()
 	s.mu.RUnlock()
-	slices.SortFunc(out, func(a, b Known) int { return slices.Compare(a.Addr[:], b.Addr[:]) })
+	slices.SortFunc(out, func(a, b Known) int {
+		return cmp.Or(slices.Compare(a.Addr[:], b.Addr[:]), cmp.Compare(a.Session, b.Session))
+	})
 	return out
 }
 
 // Mark is what an exporter had told at some time: marks that differ mean that it has told more, or taken something back.
 type Mark struct{ snap *snapshot }
 
-// Mark of an exporter as it is now.
-func (s *Store) Mark(addr [16]byte) Mark {
-	if e := s.lookup(addr); e != nil {
+// Mark of a datagram's exporter as it is now.
+func (s *Store) Mark(g *Datagram) Mark {
+	if e := s.lookup(origin{g.Addr, g.Session}); e != nil {
 		return Mark{e.snap.Load()}
 	}
 	return Mark{}

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -109,12 +110,13 @@ const All = Decapsulate(1<<tunnels - 2)
 
 func (d Decapsulate) has(t Tunnel) bool { return d>>t&1 != 0 }
 
+// TunnelNames are the names of all tunnels.
+func TunnelNames() []string { return slices.Clone(tunnelNames[1:]) }
+
 // ParseTunnel finds the tunnel of a name.
 func ParseTunnel(name string) (Tunnel, error) {
-	for i, n := range tunnelNames[1:] {
-		if n == name {
-			return Tunnel(i + 1), nil
-		}
+	if i := slices.Index(tunnelNames[1:], name); i >= 0 {
+		return Tunnel(i + 1), nil
 	}
 	return 0, fmt.Errorf("%q is not a tunnel that can be taken off: write one of %s", name, strings.Join(tunnelNames[1:], ", "))
 }

@@ -2,7 +2,6 @@ package pcap
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 
@@ -167,7 +166,7 @@ func FuzzAssembler(f *testing.F) {
 			}
 		}
 		if counted += a.Flush(); counted != frames {
-			t.Fatal(fmt.Sprintf("%d frames counted, %d given", counted, frames))
+			t.Fatalf("%d frames counted, %d given", counted, frames)
 		}
 	})
 }

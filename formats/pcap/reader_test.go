@@ -48,7 +48,7 @@ func TestClassic(t *testing.T) {
 		"nanoseconds big endian":     {binary.BigEndian, 0xa1b23c4d, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := classic(c.order, c.magic, LinkEthernet|0)
+			f := classic(c.order, c.magic, LinkEthernet)
 			f.record(1_700_000_000, 123_456, 60, []byte("first"))
 			f.record(4_000_000_000, 999_999, 1514, nil)
 			want := []seen{

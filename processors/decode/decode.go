@@ -3,6 +3,7 @@ package decode
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -18,15 +20,17 @@ type decode struct {
 	env   *sdk.Env
 	cfg   *Config
 	store *netflow.Store
-	hold  sdk.Shared // on the store
+	told  *exporters // the store, and who waits for templates
+	hold  sdk.Shared // on it
 	books *sdk.Books
 
 	netflow *netflow.Decoder
+	sflow   samples
 	wanted  [versions]bool
 	outputs outputs
 	parked  park
 
-	payload, addr, port, received int // columns of the input, -1: not there
+	payload, addr, port, received, session int // columns of the input, -1: not there
 
 	// What the call at hand works on.
 	parent *sdk.Batch // what the rows being made come of
@@ -34,8 +38,8 @@ type decode struct {
 	worst  sdk.Outcome
 	dg     netflow.Datagram
 
-	records  uint64        // of the tally, that the books have
-	noted    oddities      // of the tally, that the books have
+	records  uint64        // of the tallies, that the books have
+	noted    oddities      // of the tallies, that the books have
 	reported netflow.Tally // as of the last report
 	reportAt time.Time
 }
@@ -46,25 +50,28 @@ const versions = 11
 func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d := &decode{env: env, cfg: cfg, books: env.Books}
 	col := func(name string) int { return env.In.Index(name) }
-	d.payload, d.addr, d.port, d.received = col("payload"), col("exporter_addr"), col("exporter_port"), col("received")
+	d.payload, d.addr, d.port, d.received, d.session = col("payload"), col("exporter_addr"), col("exporter_port"), col("received"), col(session)
 	if d.payload < 0 || d.addr < 0 || d.received < 0 {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
 	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
-		dir := env.Dir
-		if !cfg.Templates.Save {
-			dir = ""
+		x := newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age})
+		if cfg.Templates.Save {
+			x.keeper = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log)
 		}
-		limits := netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}
-		return openExporters(limits, dir, env.Now().UnixNano(), env.Log), nil
+		return x, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.hold, d.store = hold, hold.Object().(*exporters).Store
+	d.hold, d.told = hold, hold.Object().(*exporters)
+	d.store = d.told.Store
 	d.outputs.init(d)
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
+	if err := d.sflow.init(d); err != nil {
+		return nil, errors.Join(err, hold.Close())
+	}
 	for v := range uint16(versions) {
 		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
 	}
@@ -83,13 +90,28 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	if d.port >= 0 {
 		ports = sdk.Values[uint16](b, d.port)
 	}
-	g := &d.dg
+	var sessions []netflow.Session
+	if d.session >= 0 {
+		sessions = sdk.Values[netflow.Session](b, d.session)
+	}
+	g, rest := &d.dg, false
 	for i, p := range payloads {
+		if sflow.Is(p) { // the two codecs would wait for each other at each change: one after the other
+			rest = true
+			continue
+		}
 		g.Payload, g.Addr, g.Received, g.Again = p, addrs[i], received[i], false
 		if ports != nil {
 			g.Port = ports[i]
 		}
+		if sessions != nil {
+			g.Session = sessions[i]
+		}
 		d.datagram(b)
+	}
+	if rest {
+		d.run()
+		d.sflow.process(b, payloads, addrs, ports, received)
 	}
 	d.run() // the payloads may be gone when this call returns
 	g.Payload = nil
@@ -105,12 +127,13 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 func (d *decode) begin(out sdk.Out) {
 	d.out, d.worst = out, sdk.Delivered
 	d.netflow.Now = d.env.Now().UnixNano()
+	d.sflow.dec.Now = d.netflow.Now
 }
 
 // end gives out at most limit of the batches that are ready, brings the books up to date and says whether more are ready.
 func (d *decode) end(limit int) (more bool) {
 	d.run()
-	made := d.netflow.Tally.Records - d.records
+	made := d.netflow.Tally.Records + d.sflow.dec.Tally.Records - d.records
 	d.records += made
 	d.books.Produced.Add(made)
 	d.outputs.rows += int64(made)
@@ -118,6 +141,7 @@ func (d *decode) end(limit int) (more bool) {
 	more = d.outputs.give(limit)
 	d.books.Open.Set(d.outputs.rows)
 	d.books.Held.Set(int64(d.parked.n))
+	d.parked.tell()
 	d.out = nil
 	return more
 }
@@ -144,7 +168,10 @@ func (d *decode) note() {
 
 // run ends what the codecs have begun: afterwards no payload is looked into, and their rows are in the batches. A codec must run
 // before another one puts rows into the same batches, for each writes from the row on that it found when it asked.
-func (d *decode) run() { d.netflow.Run() }
+func (d *decode) run() {
+	d.netflow.Run()
+	d.sflow.dec.Run()
+}
 
 const (
 	noLimit = 1 << 30
@@ -159,8 +186,8 @@ func (d *decode) of(b *sdk.Batch) {
 	}
 }
 
-// datagram decodes one datagram of the input batch and settles what becomes of it. Which codec it is for is told by its first 16
-// bits: the version of the NetFlow family.
+// datagram decodes one datagram of the NetFlow family, or of no protocol that is known, and settles what becomes of it. Which
+// of the family it is is told by its first 16 bits.
 func (d *decode) datagram(in *sdk.Batch) {
 	g := &d.dg
 	v := version(g.Payload)
@@ -171,6 +198,8 @@ func (d *decode) datagram(in *sdk.Batch) {
 	}
 	r := d.netflow.Decode(g)
 	switch {
+	case r.Why == netflow.UnknownVersion:
+		d.refuse(in, g.Received, g.Payload, r.Why.String(), "the datagram is not NetFlow v5, NetFlow v9, IPFIX or sFlow v5", false)
 	case r.Why != netflow.None:
 		d.refuse(in, g.Received, g.Payload, r.Why.String(), r.Why.Sentence(), false)
 	case len(r.Unknown) > 0:
@@ -222,7 +251,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	lost := d.store.Settle(ns)
 	d.books.Note(noteEvicted, d.store.Evicted())
 	d.books.Lost(lostFlows, lost.Flows)
-	d.books.Lost(lostDatagrams, lost.Messages)
+	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 	if now.Sub(d.reportAt) >= reportEvery {
 		d.reportAt = now
 		d.report()
@@ -256,6 +285,7 @@ func (d *decode) report() {
 	for _, r := range netflow.Reasons() {
 		add("rejected_bytes_"+r.String(), now.Rejected[r]-then.Rejected[r])
 	}
+	d.sflow.report(add)
 	if told != nil {
 		d.env.Log.Info("oddities of exporters in the last minute", told...)
 	}
@@ -289,5 +319,5 @@ func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) 
 
 // Close gives back what is shared.
 func (d *decode) Close() error {
-	return d.hold.Close()
+	return errors.Join(d.sflow.hold.Close(), d.hold.Close())
 }

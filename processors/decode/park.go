@@ -17,12 +17,14 @@ type park struct {
 	bytes   int
 	version uint64 // of the store at the last try
 	stay    *stay  // of the input batch at hand
-	missing map[missing]since
+	missing map[absent]since
+	misses  []miss // since the last call of tell
 }
 
-// missing names a template that data waits for, or has waited for in vain.
-type missing struct {
+// absent names a template that data waits for, or has waited for in vain.
+type absent struct {
 	addr    [16]byte
+	session netflow.Session
 	version uint16
 	id      uint16
 	domain  uint32
@@ -34,8 +36,8 @@ type since struct {
 	mark netflow.Mark
 }
 
-// maxMissing bounds the templates of which it is known that they do not come: beyond, it is forgotten of all.
-const maxMissing = 1 << 14
+// maxAbsent bounds the templates of which it is known that they do not come: beyond, it is forgotten of all.
+const maxAbsent = 1 << 14
 
 // parked is one datagram that waits.
 type parked struct {
@@ -60,7 +62,7 @@ type stay struct {
 // overhead of a parked datagram in bytes, beside its payload.
 const overhead = 256
 
-func (k *park) init(d *decode) { k.d, k.missing = d, map[missing]since{} }
+func (k *park) init(d *decode) { k.d, k.missing = d, map[absent]since{} }
 
 // vain says whether it is of no use to wait for the templates of a datagram's sets: all of them have been missing for longer than
 // data is parked, and their exporter has told nothing new. Behind a source that commits, each wait would hold back a cut for as long
@@ -69,13 +71,13 @@ func (k *park) vain(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) bool 
 	if in.Range().Partition == nil {
 		return false
 	}
-	now, mark := k.d.netflow.Now, k.d.store.Mark(g.Addr)
+	now, mark := k.d.netflow.Now, k.d.store.Mark(g)
 	vain := true
 	for _, s := range r.Unknown {
-		m := missing{g.Addr, r.Version, binary.BigEndian.Uint16(g.Payload[s.From:]), r.Domain}
+		m := absent{g.Addr, g.Session, r.Version, binary.BigEndian.Uint16(g.Payload[s.From:]), r.Domain}
 		first, ok := k.missing[m]
 		if !ok || first.mark != mark {
-			if len(k.missing) >= maxMissing {
+			if len(k.missing) >= maxAbsent {
 				clear(k.missing)
 			}
 			first = since{now, mark}
@@ -95,6 +97,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 		size += s.To - s.From
 	}
 	p.bytes = size + overhead
+	k.misses = append(k.misses, missOf(g, r))
 	if r.Used && r.Bad != netflow.None { // the rest will be consumed in any case
 		d.refuse(in, g.Received, g.Payload, r.Bad.String(), r.Bad.Sentence(), true)
 		p.bad = netflow.None
@@ -114,7 +117,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	}
 	p.dg.Again = true
 	p.at = d.netflow.Now
-	p.mark = d.store.Mark(g.Addr)
+	p.mark = d.store.Mark(g)
 	if k.stay == nil {
 		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
 		k.stay.batch.Derive(in)
@@ -165,7 +168,7 @@ func (k *park) retry() {
 	}
 	k.version = v
 	for _, p := range k.waiting {
-		m := k.d.store.Mark(p.dg.Addr)
+		m := k.d.store.Mark(&p.dg)
 		if m == p.mark {
 			continue
 		}
@@ -225,6 +228,7 @@ func (k *park) drop(p *sdk.Partition, all bool) {
 // lost ends a datagram whose template did not come.
 func (k *park) lost(of *sdk.Batch, p *parked) sdk.Outcome {
 	d := k.d
+	k.misses = append(k.misses, miss{addr: p.dg.Addr, lost: true})
 	switch {
 	case p.used:
 		d.books.Consumed.Add(1)

@@ -1,7 +1,7 @@
-// Package decode is the processor that makes flows of datagrams: NetFlow v5, NetFlow v9 and IPFIX, told apart by their first
-// bytes. Exporters may speak any of them, all at once, through the same source.
+// Package decode is the processor that makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX and sFlow v5, told apart by
+// their first bytes. Exporters may speak any of them, all at once, through the same source.
 //
-// The wire formats are the codecs' matter (formats/netflow). This package owns what is between them and the pipeline: the open
+// The wire formats are the codecs' matter (formats/netflow, formats/sflow, formats/packet). This package owns what is between them and the pipeline: the open
 // output batches, one for each partition; the datagrams that wait for their template (parked, bounded in bytes and age); and
 // the books, in which each datagram is consumed, held, dropped or refused, and each flow produced.
 package decode
@@ -13,15 +13,17 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 )
 
 // Config of the processor.
 type Config struct {
-	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9 and ipfix; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
 	Fields               []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
 	DefaultSamplingRate  Rates         `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none, one packet in so many: a number, or numbers by the exporter's subnet, of which the narrowest counts" example:"{10.0.0.0/8: 1000, 10.1.0.0/16: 100}"`
 	OverrideSamplingRate Rates         `yaml:"override_sampling_rate" doc:"sampling rate that is believed whatever the exporter tells: a number, or numbers by the exporter's subnet" example:"{192.0.2.7: 512}"`
+	Decapsulate          []string      `yaml:"decapsulate" doc:"tunnels in sampled packets whose inner packet is the flow, of gre, ipip, vxlan, geneve, gtpu, srv6 and eompls; the outer one goes to tunnel_type, tunnel_src_addr, tunnel_dst_addr and tunnel_id" example:"[gre, vxlan]"`
 	TimeWindow           time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
 	Park                 Park          `yaml:"park" doc:"data that arrived before its template"`
 	Templates            Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
@@ -35,7 +37,7 @@ type Park struct {
 
 // Templates bounds what is remembered of exporters.
 type Templates struct {
-	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time"`
+	Exporters   int           `yaml:"exporters" doc:"most exporters known at a time, and most sFlow sub-agents"`
 	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
 	Total       int           `yaml:"total" doc:"most templates of all exporters"`
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
@@ -54,11 +56,11 @@ const (
 	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
-	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9
+	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
 
 // protocols that can be named.
-var protocols = []string{"netflow5", "netflow9", "ipfix"}
+var protocols = []string{"netflow5", "netflow9", "ipfix", "sflow"}
 
 // Validate finds what is wrong with the options.
 func (c *Config) Validate() error {
@@ -76,6 +78,11 @@ func (c *Config) Validate() error {
 	_, wrongDefaults := c.DefaultSamplingRate.rates("default_sampling_rate")
 	_, wrongOverrides := c.OverrideSamplingRate.rates("override_sampling_rate")
 	ps = append(append(ps, wrongDefaults...), wrongOverrides...)
+	for i, name := range c.Decapsulate {
+		if _, err := packet.ParseTunnel(name); err != nil {
+			wrong(fmt.Sprintf("decapsulate[%d]", i), fmt.Sprintf("%q is not a tunnel that can be taken off", name), "write "+strings.Join(packet.TunnelNames(), ", "))
+		}
+	}
 	if c.TimeWindow < 0 {
 		wrong("time_window", fmt.Sprintf("%v is less than 0", c.TimeWindow), "0 leaves all times as they are")
 	}
@@ -99,6 +106,9 @@ func (c *Config) Validate() error {
 	return ps.Err()
 }
 
+// session is the column that tells connections apart, of sources that have them: netflow.Session.
+const session = "session"
+
 const (
 	maxPark      = 1 << 30
 	maxTemplates = 10_000_000
@@ -109,15 +119,19 @@ var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
 		Kind: sdk.KindProcessor,
 		Type: "decode",
-		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX",
+		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX, sFlow v5",
 		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
-number and age. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
+number and age; of sources with connections, for each connection (column session), and no longer than that. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
 others of its datagram. Bytes and packets are not multiplied by the sampling rate. A number that is too big for its column
 becomes the column's largest.
 
-The sampling rate of a flow is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
+sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its counters are skipped.
+sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: only one that tells 0 takes the default
+of ::/0.
+
+The sampling rate of a flow of the NetFlow family is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
 options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
 domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
 all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
@@ -144,10 +158,13 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			s, err := cfg.(*Config).schema()
 			return []*sdk.Schema{s}, err
 		},
-		Needs: func(_ any, _ *sdk.Schema, wanted [][]string) []string {
+		Needs: func(_ any, in *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
 			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
 				needs = append(needs, "exporter_port")
+			}
+			if in.Index(session) >= 0 {
+				needs = append(needs, session)
 			}
 			return needs
 		},
@@ -157,6 +174,10 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 					return &sdk.Problem{Message: fmt.Sprintf("decode reads datagrams, and its input has no column %s of type %s", f.Name, f.Type),
 						Help: "put it directly behind a source of datagrams: udp, pcap, kafka or generate"}
 				}
+			}
+			if i := in.Index(session); i >= 0 && in.Field(i).Type != sdk.Uint64 {
+				return &sdk.Problem{Message: fmt.Sprintf("the column session of the input is %s, and the number of a connection is uint64", in.Field(i).Type),
+					Help: "give that column another name"}
 			}
 			return nil
 		},

@@ -108,7 +108,7 @@ func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
 	r.gather.Append(o, b, pass, 0)
 	switch r.fault {
 	case "not sealed":
-		sdk.Claim[uint64](o, 0, o.Rows()-o.Rows()+at, 0)
+		sdk.Claim[uint64](o, 0, at, 0)
 	case "random":
 		if o.Rows() > at {
 			sdk.Claim[uint64](o, 0, at, o.Rows()-at)[0] = relayRuns.Add(1)

@@ -41,7 +41,7 @@ type scrollNode struct {
 }
 
 func (s *scrollNode) Accept(context.Context) (sdk.Reader, error) {
-	for s.next < 2 {
+	if s.next < 2 {
 		select {
 		case <-s.stop:
 			return nil, io.EOF

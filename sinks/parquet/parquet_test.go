@@ -86,7 +86,7 @@ func row(n int) map[string]any {
 	}
 	return map[string]any{"u8": float64(uint8(n)), "u16": float64(uint16(n)), "u32": float64(n), "u64": float64(uint64(n) << 50), "i64": float64(-n), "f64": float64(n) / 4,
 		"start": time.Unix(second, int64(n)).UTC().Format("2006-01-02T15:04:05.000000000Z"), "addr": addr(n).String(), "mac": fmt.Sprintf("00:00:00:00:%02x:%02x", n>>8, n&255),
-		"name": fmt.Sprint("router-", n%7), "blob": fmt.Sprintf("%s", must(json.Marshal([]byte{0, byte(n)})))[1:5], "text": fmt.Sprint("text ", n), "path": []any{float64(n), 7.}, "none": nil}
+		"name": fmt.Sprint("router-", n%7), "blob": string(must(json.Marshal([]byte{0, byte(n)})))[1:5], "text": fmt.Sprint("text ", n), "path": []any{float64(n), 7.}, "none": nil}
 }
 
 func must[T any](v T, err error) T {

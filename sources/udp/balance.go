@@ -15,6 +15,7 @@ import (
 type balancer struct {
 	asked  Balance        // by the generation that came last; empty: nothing had to be balanced yet
 	used   string         // for people
+	why    string         // it is not what was asked for; empty if it is
 	prog   *bpf.Reuseport // loaded, if it could be; its maps hold the sockets whatever program is attached
 	random bool           // classic BPF is attached, or will be again when nobody is leaving
 }
@@ -26,11 +27,12 @@ func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
 	if cfg.Balance == g.asked || g.asked == "" && cfg.workers() == 1 && !cfg.SharePort {
 		return
 	}
-	g.asked, g.used, g.random = cfg.Balance, string(cfg.Balance), false
+	g.asked, g.used, g.why, g.random = cfg.Balance, string(cfg.Balance), "", false
 	choice, program := choices[cfg.Balance]
 	if !program {
 		// A program of a predecessor, or of the generation before, may be attached.
 		if err := bpf.Detach(fd); err != nil && !errors.Is(err, unix.ENOPROTOOPT) {
+			g.why = "another program stays attached: " + err.Error()
 			log.Warn("another rule of balancing stays in force", "listen", g.bound, "error", err)
 		}
 		return
@@ -49,7 +51,8 @@ func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
 	} else if derr := bpf.Detach(fd); derr != nil && !errors.Is(derr, unix.ENOPROTOOPT) {
 		err = errors.Join(err, derr)
 	}
-	log.Info("balancing by the "+g.used+" instead of by "+string(cfg.Balance), "listen", g.bound, "why", bpf.Why(err))
+	g.why = bpf.Why(err)
+	log.Info("balancing by the "+g.used+" instead of by "+string(cfg.Balance), "listen", g.bound, "why", g.why)
 }
 
 var loadPrograms = bpf.LoadReuseport // another in tests of systems that refuse it

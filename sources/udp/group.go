@@ -25,6 +25,7 @@ type group struct {
 	bound   netip.AddrPort // with the port the system chose, once a socket is bound
 	sockets []*socket      // by worker; nil where none is open or the last one is leaving
 	open    int            // sockets not closed, those leaving included
+	buffer  sdk.Size       // asked for by the generation that came last
 	balancer
 }
 
@@ -36,8 +37,10 @@ type socket struct {
 	holders int  // readers of it, of this generation and the next; under group.mu
 	left    bool // it is out of the group; under group.mu
 
-	mu    sync.Mutex
-	drops uint32 // the kernel's count when it was last read
+	mu     sync.Mutex
+	closed bool
+	drops  uint32 // the kernel's count when it was last read
+	lost   uint64 // of it, since the socket is ours
 }
 
 // open takes hold of a socket of the address for each worker.
@@ -49,8 +52,8 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 		}
 		out = append(out, r)
 	}
-	sock := out[0].(*reader).sock
-	s.env.Log.Info("receiving", "listen", out[0].local(), "workers", len(out), "balance", sock.group.rule(), "receive_buffer", sdk.Size(receiveBuffer(sock.fd)))
+	first := out[0].socket()
+	s.env.Log.Info("receiving", "listen", first.Listen, "workers", len(out), "balance", first.Balance, "receive_buffer", sdk.Size(first.Buffer))
 	return out, nil
 }
 
@@ -80,6 +83,7 @@ func (s *source) worker(l listen, w int, cfg *Config) (*reader, error) {
 func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.buffer = cfg.ReceiveBuffer
 	for len(g.sockets) <= w {
 		g.sockets = append(g.sockets, nil)
 	}
@@ -137,10 +141,8 @@ func (g *group) address() netip.AddrPort {
 	return g.bound
 }
 
-// rule of balancing in force, for people.
+// rule of balancing in force, for people. Called with mu held.
 func (g *group) rule() string {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if g.used == "" {
 		return "none"
 	}
@@ -188,22 +190,56 @@ func (g *group) drop(s *socket) error {
 		g.sockets[s.worker] = nil
 	}
 	g.open--
+	s.mu.Lock()
+	s.closed = true // its number may soon be another file's
+	s.mu.Unlock()
 	return errors.Join(unix.Close(s.fd), g.spread())
 }
 
 // newDrops is how many datagrams the kernel has dropped at the socket since the last call, by whichever holder.
 func (s *socket) newDrops() uint64 {
-	// SO_MEMINFO has the count also when no datagram comes that could carry it (SO_RXQ_OVFL), and costs nothing per datagram.
-	var m [9]uint32
-	size := uint32(unsafe.Sizeof(m))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&size)), 0)
-	if e != 0 {
+	m, ok := s.memory()
+	if !ok {
 		return 0
 	}
-	const memDrops = 8
 	n := m[memDrops] - s.drops // the counter wraps at 32 bits
 	s.drops = m[memDrops]
+	s.lost += uint64(n)
 	return uint64(n)
+}
+
+// Positions in what SO_MEMINFO tells (linux/sock_diag.h).
+const (
+	memUsed  = 0
+	memDrops = 8
+)
+
+// memory asks the kernel about the socket. SO_MEMINFO has the drops also when no datagram comes that could carry them
+// (SO_RXQ_OVFL), and costs nothing per datagram. Called with mu held.
+func (s *socket) memory() (m [9]uint32, ok bool) {
+	if s.closed {
+		return m, false
+	}
+	size := uint32(unsafe.Sizeof(m))
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO, uintptr(unsafe.Pointer(&m)), uintptr(unsafe.Pointer(&size)), 0)
+	return m, e == 0
+}
+
+// socket tells of the reader's. The drops not yet in the books are in it: they will be within a second.
+func (r *reader) socket() Socket {
+	g, s := r.sock.group, r.sock
+	g.mu.Lock()
+	out := Socket{Listen: g.bound.String(), Worker: s.worker, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
+	g.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out.Drops = s.lost
+	if m, ok := s.memory(); ok {
+		out.Drops += uint64(m[memDrops] - s.drops)
+		out.Waiting = m[memUsed]
+		out.Buffer = int64(receiveBuffer(s.fd))
+	}
+	return out
 }

@@ -320,3 +320,40 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 }
+
+// The cost of telling exporters apart, and of their limits.
+func BenchmarkGate(b *testing.B) {
+	for _, c := range []struct {
+		name  string
+		addrs int
+		cfg   Config
+	}{
+		{"one exporter", 1, Config{}},
+		{"one exporter, allow and limit", 1, Config{Allow: prefixes(b, "10.0.0.0/8"), RateLimit: 1e6}},
+		{"1000 in turn", 1000, Config{}},
+		{"1000 in turn, allow and limit", 1000, Config{Allow: prefixes(b, "10.0.0.0/8"), RateLimit: 1e6}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			g := newGate(newExporters(), &c.cfg)
+			var p passed
+			const batch = 32
+			at, from := t0, 0
+			b.ReportAllocs()
+			start := cpu(b)
+			for b.Loop() {
+				at += 100_000
+				g.mu.Lock()
+				if c.addrs == 1 {
+					g.take(&p, addr(1), batch, batch*1400, at)
+				} else {
+					for range batch {
+						from = (from + 1) % c.addrs
+						g.take(&p, addr(from), 1, 1400, at)
+					}
+				}
+				g.mu.Unlock()
+			}
+			b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(b.N)/batch, "cpu-ns/record")
+		})
+	}
+}

@@ -81,24 +81,30 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 	// A deadline that has passed fails the read even if a datagram is there: the end is believed at the second time only.
 	p.conn.SetReadDeadline(time.Now().Add(max(wait, time.Millisecond)))
 	var b *sdk.Batch
-	rows, bytes := 0, 0
-	for rows < portableRows && bytes < portableBytes {
+	var got passed
+	read, bytes := 0, 0
+	for read < portableRows && bytes < portableBytes {
 		n, from, err := p.conn.ReadFromUDPAddrPort(p.buf)
 		if err != nil {
-			if b != nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			if read > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 				break // what is wrong with the socket will be so the next time
 			}
 			return nil, fmt.Errorf("reading UDP on %s: %w", p.local(), err)
 		}
-		if b == nil {
-			b = p.src.env.NewBatch(p.src.cols.schema, portableRows)
+		if read == 0 {
 			p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)) // what is here already
 		}
-		p.src.cols.set(b, rows, p.buf[:n], from, p.src.env.Now().UnixNano())
-		rows++
+		now := p.src.env.Now().UnixNano()
+		if row := got.kept; p.passes(&got, from, n, now) {
+			if b == nil {
+				b = p.src.env.NewBatch(p.src.cols.schema, portableRows)
+			}
+			p.src.cols.set(b, row, p.buf[:n], from, now)
+		}
+		read++
 		bytes += n
 	}
-	if b == nil {
+	if read == 0 {
 		if p.ending {
 			p.ended = true
 			return nil, io.EOF
@@ -107,12 +113,27 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 		return nil, nil
 	}
 	p.ending = false
+	p.src.received(&got)
+	if b == nil {
+		return nil, nil
+	}
+	rows := got.kept
 	b.SetRows(rows)
 	b.Seal()
 	b.Root(sdk.Range{Partition: p.part, First: p.next, Last: p.next + int64(rows) - 1})
 	p.next += int64(rows)
-	p.src.received(rows)
 	return b, nil
+}
+
+// passes puts a datagram to the gate. One worker reads, so nobody contends for the lock.
+func (p *portable) passes(got *passed, from netip.AddrPort, bytes int, now int64) bool {
+	p.src.gate.mu.Lock()
+	defer p.src.gate.mu.Unlock()
+	return p.src.gate.take(got, from.Addr().As16(), 1, bytes, now) == 1
+}
+
+func (p *portable) socket() Socket {
+	return Socket{Listen: p.local().String(), Balance: "none"}
 }
 
 // set writes one row, copying the payload.

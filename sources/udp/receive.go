@@ -123,7 +123,14 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		n, e := r.frame.receive(r.sock.fd)
 		switch {
 		case e == 0:
-			return r.batch(n), nil
+			if b := r.batch(n); b != nil {
+				return b, nil
+			}
+			// Nothing passed. Who floods with that does not keep the lane from its other work.
+			if now = time.Now(); !now.Before(until) {
+				return nil, nil
+			}
+			continue
 		case e == unix.EINTR:
 			continue
 		case e != unix.EAGAIN:
@@ -194,16 +201,20 @@ func (r *reader) poll(wait time.Duration) error {
 	return nil
 }
 
-// batch makes a batch of the n datagrams just received.
-func (r *reader) batch(n int) *sdk.Batch {
-	b := r.src.env.NewBatch(r.src.cols.schema, slots)
-	r.frame.fill(b, n, &r.src.cols, r.src.env.Now().UnixNano())
+// batch makes a batch of those of the n datagrams just received that pass; nil if none does.
+func (r *reader) batch(n int) (b *sdk.Batch) {
+	now := r.src.env.Now().UnixNano()
+	p := r.frame.judge(r.src.gate, n, now)
+	if p.kept > 0 {
+		b = r.src.env.NewBatch(r.src.cols.schema, slots)
+		r.frame.fill(b, p.kept, &r.src.cols, now)
+		b.Root(sdk.Range{Partition: r.part, First: r.next, Last: r.next + int64(p.kept) - 1})
+		r.next += int64(p.kept)
+	}
 	r.frame.rearm(n)
-	b.Root(sdk.Range{Partition: r.part, First: r.next, Last: r.next + int64(n) - 1})
-	r.next += int64(n)
 	r.mean += n - r.mean/8
 	r.short = n < slots
-	r.src.received(n)
+	r.src.received(&p)
 	if r.depth != nil {
 		r.depth.Took(n)
 	}

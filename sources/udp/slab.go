@@ -47,6 +47,7 @@ type frame struct {
 	// overflow has for each slot the longest datagram there is. Its memory exists only where a long one has been.
 	overflow []byte
 	slab     *slab
+	kept     [slots]uint8 // the datagrams of the last receive that passed
 }
 
 type mmsghdr struct {
@@ -132,17 +133,45 @@ func (f *frame) received(i int) int64 {
 	return t[0]*1e9 + t[1]
 }
 
-// fill writes the n datagrams of the last receive into b and lends it the slab.
+// judge puts the n datagrams of the last receive to the gate, those of one sender in a row together.
+func (f *frame) judge(g *gate, n int, now int64) (p passed) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	addr, _ := f.from(0)
+	for i := 0; i < n; {
+		end, bytes := i+1, int(f.hdrs[i].n)
+		var next [16]byte
+		for ; end < n; end++ {
+			if next, _ = f.from(end); next != addr {
+				break
+			}
+			bytes += int(f.hdrs[end].n)
+		}
+		at := f.received(end - 1)
+		if at == 0 {
+			at = now
+		}
+		to := p.kept
+		for k := range g.take(&p, addr, end-i, bytes, at) {
+			f.kept[to+k] = uint8(i + k)
+		}
+		i, addr = end, next
+	}
+	return p
+}
+
+// fill writes the n datagrams that passed into b and lends it the slab.
 func (f *frame) fill(b *sdk.Batch, n int, c *columns, now int64) {
 	if c.payload >= 0 {
-		for i := range f.hdrs[:n] {
+		for row, k := range f.kept[:n] {
+			i := int(k)
 			if size := int(f.hdrs[i].n); size <= slotBytes {
 				at := i * slotBytes
-				b.SetView(c.payload, i, f.slab.mem[at:at+size:at+size])
+				b.SetView(c.payload, row, f.slab.mem[at:at+size:at+size])
 			} else {
 				whole := f.long(i)[:size]
 				copy(whole, f.slab.mem[i*slotBytes:(i+1)*slotBytes])
-				b.SetBytes(c.payload, i, whole)
+				b.SetBytes(c.payload, row, whole)
 			}
 		}
 	}
@@ -155,20 +184,21 @@ func (f *frame) fill(b *sdk.Batch, n int, c *columns, now int64) {
 		ports = sdk.Claim[uint16](b, c.port, 0, n)
 	}
 	if addrs != nil || ports != nil {
-		for i := range n {
-			addr, port := f.from(i)
+		for row, i := range f.kept[:n] {
+			addr, port := f.from(int(i))
 			if addrs != nil {
-				addrs[i] = addr
+				addrs[row] = addr
 			}
 			if ports != nil {
-				ports[i] = port
+				ports[row] = port
 			}
 		}
 	}
 	if c.received >= 0 {
-		for i, times := 0, sdk.Claim[int64](b, c.received, 0, n); i < n; i++ {
-			if times[i] = f.received(i); times[i] == 0 {
-				times[i] = now
+		times := sdk.Claim[int64](b, c.received, 0, n)
+		for row, i := range f.kept[:n] {
+			if times[row] = f.received(int(i)); times[row] == 0 {
+				times[row] = now
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"github.com/weirflow/weir/sdk"
@@ -20,10 +21,15 @@ type Config struct {
 	Workers       int      `yaml:"workers" doc:"sockets for each address, each read by a lane of its own; 0: one for each CPU, at most 4" example:"4"`
 	Balance       Balance  `yaml:"balance" doc:"which worker gets a datagram. packet: each in turn, skipping workers that have fallen behind. source: by the exporter's address. domain: by the exporter's address and observation domain, so that templates stay in front of their data. kernel: by a hash of addresses and ports. What the system does not allow steps down to the next it does, and says so" enum:"packet,source,domain,kernel"`
 	ReceiveBuffer sdk.Size `yaml:"receive_buffer" doc:"memory of the kernel for datagrams not yet read, for each socket; more than net.core.rmem_max needs CAP_NET_ADMIN" example:"64MiB"`
+	Allow         []Prefix `yaml:"allow" doc:"networks and addresses whose datagrams are taken; those of others are dropped as not_allowed. Empty: all" example:"[192.0.2.0/24, 2001:db8::/32]"`
+	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited. 0: no limit" example:"20000"`
 	SharePort     bool     `yaml:"share_port" doc:"start although another process of the same user receives on the port too: for a successor that takes over while its predecessor drains"`
 }
 
-const maxWorkers = 64
+const (
+	maxWorkers = 64
+	maxRate    = 10_000_000
+)
 
 // Balance is how datagrams are spread over the workers of an address.
 type Balance string
@@ -72,6 +78,14 @@ func (c *Config) Validate() error {
 	if c.ReceiveBuffer < 64<<10 || c.ReceiveBuffer > 1<<30 {
 		ps = append(ps, &sdk.Problem{Path: "receive_buffer", Message: fmt.Sprintf("%s is not between 64KiB and 1GiB", c.ReceiveBuffer)})
 	}
+	for i, p := range c.Allow {
+		if i > 0 && slices.Contains(c.Allow[:i], p) {
+			ps = append(ps, &sdk.Problem{Path: fmt.Sprintf("allow[%d]", i), Message: fmt.Sprintf("%s is named twice", netip.Prefix(p))})
+		}
+	}
+	if c.RateLimit < 0 || c.RateLimit > maxRate {
+		ps = append(ps, &sdk.Problem{Path: "rate_limit", Message: fmt.Sprintf("%d is not between 0 and %d datagrams a second", c.RateLimit, maxRate), Help: "0 sets no limit"})
+	}
 	return ps.Err()
 }
 
@@ -100,8 +114,14 @@ func parseListen(s string) (listen, error) {
 	return listen{netip.AddrPortFrom(a.Unmap(), uint16(n)), false}, nil
 }
 
-// ReasonKernelDrops: datagrams that the kernel threw away because the receive buffer was full.
-const ReasonKernelDrops sdk.Reason = "kernel_drops"
+const (
+	// ReasonKernelDrops: datagrams that the kernel threw away because the receive buffer was full.
+	ReasonKernelDrops sdk.Reason = "kernel_drops"
+	// ReasonNotAllowed: datagrams of senders that `allow` does not name.
+	ReasonNotAllowed sdk.Reason = "not_allowed"
+	// ReasonRateLimited: datagrams of an exporter above `rate_limit`.
+	ReasonRateLimited sdk.Reason = "rate_limited"
+)
 
 // Plugin is the source `udp`.
 var Plugin = sdk.Plugin{
@@ -117,6 +137,17 @@ exporter that is too much for a worker wants "balance: packet", where templates 
 puts them in order again. These rules run in the kernel and need CAP_BPF; without it packet chooses at random, which is as even,
 and source and domain leave it to the kernel's hash of addresses and ports.
 
+The source keeps account of every sender: "weir inspect exporters --live" shows who sends how much, what of it was dropped, and
+whom "allow" keeps out. 65,536 exporters and 4,096 strangers are told apart at most, those silent for a day forgotten; what comes
+from more is counted together, and shares one "rate_limit".
+
+A "rate_limit" drops datagrams, and flows with them, so sums over an exporter that is limited are too low. The columns of a datagram
+have no place for a factor to put that right, and none would hold: what a dropped datagram carried is not known, and the next ones
+may have come before the loss is seen. What is dropped shows as gaps in the exporter's sequence numbers, which decode counts for
+each exporter as lost before Weir; "weir inspect exporters" has both numbers side by side, and sums can be corrected by them
+afterwards. The limit protects the others from one that floods; an exporter that really sends too much is better sampled
+by itself.
+
 What the kernel has to drop because its buffer is full stands beside the ledger as lost{kernel_drops}; losses before the socket
 (network card, backlog of the CPU) do not show there. When the pipeline stops, the sockets leave their group first, so that
 another process that listens on the port takes over, and what they already hold is read to the end.`,
@@ -126,7 +157,7 @@ another process that listens on the port takes over, and what they already hold 
 			c := cfg.(*Config)
 			return len(c.Listen) * c.workers(), true
 		},
-		Reasons: []sdk.Reason{ReasonKernelDrops},
+		Reasons: []sdk.Reason{ReasonKernelDrops, ReasonNotAllowed, ReasonRateLimited},
 	},
 	Source: func(env *sdk.Env, cfg any) (sdk.Source, error) { return newSource(env, cfg.(*Config)) },
 }

@@ -17,6 +17,7 @@ type receiver interface {
 	sdk.Reader
 	stop()
 	local() netip.AddrPort
+	socket() Socket
 }
 
 // source hands out one reader for each socket. The sockets are open when it has been made, so that a port in use is found
@@ -24,6 +25,8 @@ type receiver interface {
 type source struct {
 	env     *sdk.Env
 	cols    columns
+	gate    *gate
+	hold    sdk.Shared // of the gate's table
 	mu      sync.Mutex // of books and of what follows
 	readers []receiver
 	given   int
@@ -31,7 +34,11 @@ type source struct {
 }
 
 func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
-	s := &source{env: env, cols: resolve(env)}
+	hold, err := env.Share("udp/exporters", func(context.Context) (io.Closer, error) { return newExporters(), nil })
+	if err != nil {
+		return nil, err
+	}
+	s := &source{env: env, cols: resolve(env), hold: hold, gate: newGate(hold.Object().(*exporters), cfg)}
 	for _, text := range cfg.Listen {
 		l, err := parseListen(text)
 		if err != nil {
@@ -75,13 +82,26 @@ func (s *source) Close(ctx context.Context) (err error) {
 	for _, r := range left {
 		err = errors.Join(err, r.Close(ctx))
 	}
-	return err
+	return errors.Join(err, s.hold.Close())
+}
+
+// Inspect tells of exporters and sockets.
+func (s *source) Inspect(topic string) (any, error) {
+	switch topic {
+	case sdk.TopicExporters:
+		return s.gate.report(s.env.Now().UnixNano()), nil
+	case sdk.TopicSockets:
+		return s.sockets(), nil
+	}
+	return nil, nil
 }
 
 // received counts for all readers: Books are written by one at a time.
-func (s *source) received(n int) {
+func (s *source) received(p *passed) {
 	s.mu.Lock()
-	s.env.Books.Received.Add(uint64(n))
+	s.env.Books.Received.Add(uint64(p.kept + p.notAllowed + p.limited))
+	s.env.Books.Drop(ReasonNotAllowed, uint64(p.notAllowed))
+	s.env.Books.Drop(ReasonRateLimited, uint64(p.limited))
 	s.mu.Unlock()
 }
 

@@ -250,7 +250,7 @@ func TestValidate(t *testing.T) {
 // The loop for other systems gives the same.
 func TestPortable(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", ":0"} {
-		s := &source{env: testEnv(t)}
+		s := &source{env: testEnv(t), gate: newGate(newExporters(), &Config{})}
 		s.cols = resolve(s.env)
 		l, _ := parseListen(listen)
 		p, err := openPortable(s, l, &Config{ReceiveBuffer: 1 << 20})

@@ -13,15 +13,14 @@ import (
 	"github.com/weirflow/weir/formats/netflow"
 )
 
-// exporters is the store that all lanes share, with the file in which it outlives the process: written a few seconds after a change,
-// so that a crash costs no more than that, and read when the node starts, so that data decodes at once though its templates may not
-// come again for half an hour.
-type exporters struct {
-	*netflow.Store
-	log  *slog.Logger
-	file string // empty: nothing is kept
-	stop chan struct{}
-	done chan struct{}
+// keeper keeps what a store knows in a file: written a few seconds after a change, so that a crash costs no more than that, and read
+// when the node starts, so that data decodes at once though its templates may not come again for half an hour.
+type keeper struct {
+	store *netflow.Store
+	log   *slog.Logger
+	file  string
+	stop  chan struct{}
+	done  chan struct{}
 }
 
 const (
@@ -33,26 +32,22 @@ const (
 	saveShare = 20
 )
 
-// openExporters makes the store. What the file at fault has done is told in the log and no reason not to start.
-func openExporters(limits netflow.Limits, dir string, now int64, log *slog.Logger) *exporters {
-	x := &exporters{Store: netflow.NewStore(limits), log: log}
-	if dir == "" {
-		return x
-	}
-	x.file = filepath.Join(dir, stateFile)
+// newKeeper reads what was kept in dir into a store, and keeps it from then on. What is at fault with the file is told in the log and no
+// reason not to start.
+func newKeeper(store *netflow.Store, dir string, now int64, log *slog.Logger) *keeper {
+	x := &keeper{store: store, log: log, file: filepath.Join(dir, stateFile), stop: make(chan struct{}), done: make(chan struct{})}
 	switch text, err := readState(x.file); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		log.Warn("what exporters had told before cannot be read; they will tell it again", "file", x.file, "error", err)
 	default:
-		if err := x.Load(text, now); err != nil {
+		if err := store.Load(text, now); err != nil {
 			log.Warn("what exporters had told before is left out; they will tell it again", "file", x.file, "error", err)
-		} else if n, templates, _ := x.Size(); n > 0 {
+		} else if n, templates, _ := store.Size(); n > 0 {
 			log.Info("exporters are known from before", "exporters", n, "templates", templates)
 		}
 	}
-	x.stop, x.done = make(chan struct{}), make(chan struct{})
-	go x.keep(x.Changes())
+	go x.run(store.Changes())
 	return x
 }
 
@@ -69,13 +64,13 @@ func readState(file string) ([]byte, error) {
 	return text, err
 }
 
-// keep writes the file whenever the store has changed since at, until it is closed.
-func (x *exporters) keep(at uint64) {
+// run writes the file whenever the store has changed since at, until it is closed.
+func (x *keeper) run(at uint64) {
 	defer close(x.done)
 	wrote, failed := time.Now(), false
 	write := func() {
 		began := time.Now()
-		at = x.Changes()
+		at = x.store.Changes()
 		err := x.save()
 		if err != nil && !failed {
 			x.log.Error("what exporters have told cannot be kept for the next start; it will be tried again", "file", x.file, "error", err)
@@ -91,11 +86,11 @@ func (x *exporters) keep(at uint64) {
 	for {
 		select {
 		case <-tick.C:
-			if now := x.Changes(); now != at || failed || now > 0 && time.Since(wrote) >= saveAges {
+			if now := x.store.Changes(); now != at || failed || now > 0 && time.Since(wrote) >= saveAges {
 				write()
 			}
 		case <-x.stop:
-			if x.Changes() > 0 {
+			if x.store.Changes() > 0 {
 				write()
 			}
 			return
@@ -104,7 +99,7 @@ func (x *exporters) keep(at uint64) {
 }
 
 // save writes the file beside the old one and puts it in its place, so that there is a whole one at all times.
-func (x *exporters) save() error {
+func (x *keeper) save() error {
 	if err := os.MkdirAll(filepath.Dir(x.file), 0o750); err != nil {
 		return err
 	}
@@ -112,7 +107,7 @@ func (x *exporters) save() error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(x.Save(nil))
+	_, err = f.Write(x.store.Save(nil))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -134,9 +129,9 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Close writes what is not written yet.
-func (x *exporters) Close() error {
-	if x.stop != nil {
+// close writes what is not written yet; x may be nil.
+func (x *keeper) close() error {
+	if x != nil {
 		close(x.stop)
 		<-x.done
 	}

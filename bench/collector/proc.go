@@ -1,0 +1,136 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// sockets is what the kernel says of the UDP sockets bound to a port.
+type sockets struct {
+	n, queued int    // sockets; bytes waiting in them
+	drops     uint64 // datagrams that found their buffer full
+}
+
+func socketsOf(port int) (s sockets, err error) {
+	for _, file := range []string{"/proc/net/udp", "/proc/net/udp6"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return s, err
+		}
+		suffix := fmt.Sprintf(":%04X", port)
+		for line := range strings.Lines(string(text)) {
+			f := strings.Fields(line)
+			if len(f) < 13 || !strings.HasSuffix(f[1], suffix) {
+				continue
+			}
+			_, rx, _ := strings.Cut(f[4], ":")
+			queued, err := strconv.ParseUint(rx, 16, 64)
+			if err != nil {
+				return s, fmt.Errorf("%s: %q: %w", file, line, err)
+			}
+			drops, err := strconv.ParseUint(f[12], 10, 64)
+			if err != nil {
+				return s, fmt.Errorf("%s: %q: %w", file, line, err)
+			}
+			s.n++
+			s.queued += int(queued)
+			s.drops += drops
+		}
+	}
+	return s, nil
+}
+
+// family is a process and what it has started.
+func family(pid int) ([]int, error) {
+	list := []int{pid}
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
+	}
+	parent := map[int]int{}
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		_, after, _ := strings.Cut(string(text[strings.LastIndexByte(string(text), ')'):]), " ")
+		f := strings.Fields(after)
+		child, err1 := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if p, err := strconv.Atoi(f[1]); err == nil && err1 == nil {
+			parent[child] = p
+		}
+	}
+	for i := 0; i < len(list); i++ {
+		for child, p := range parent {
+			if p == list[i] && !slices.Contains(list, child) {
+				list = append(list, child)
+			}
+		}
+	}
+	return list, nil
+}
+
+// cpuOf is the processor time of processes, user and kernel, ended threads too: the clock that getrusage reads, of another process
+// (clock_getcpuclockid(3)).
+func cpuOf(pids []int) (t time.Duration, err error) {
+	const scheduled = 2
+	for _, pid := range pids {
+		var ts unix.Timespec
+		if err := unix.ClockGettime(int32(^pid<<3|scheduled), &ts); err != nil {
+			return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
+		}
+		t += time.Duration(ts.Nano())
+	}
+	return t, nil
+}
+
+// on runs f in a thread that is bound to cores, so that processes it starts are too.
+func on(cores []int, nice int, f func() error) error {
+	result := make(chan error)
+	go func() {
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		var set unix.CPUSet
+		for _, c := range cores {
+			set.Set(c)
+		}
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			result <- fmt.Errorf("bind to cores %v: %w", cores, err)
+			return
+		}
+		if nice != 0 {
+			if err := unix.Setpriority(unix.PRIO_PROCESS, unix.Gettid(), nice); err != nil {
+				result <- fmt.Errorf("nice %d: %w", nice, err)
+				return
+			}
+		}
+		result <- f()
+	}()
+	return <-result
+}
+
+// steal is the time that the machine's host has kept from it.
+func steal() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(text))
+	if len(f) < 9 {
+		return 0
+	}
+	ticks, err := strconv.ParseInt(f[8], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}

@@ -1,0 +1,169 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strconv"
+	"time"
+)
+
+// bench is how steps are run.
+type bench struct {
+	self           string
+	port           int
+	sendCore       int
+	cores          []int // of the collector
+	step           time.Duration
+	steps          int
+	offload        string
+	nice           int
+	deadline       time.Time
+	verbose        bool
+	countDatagrams bool // the collector counts datagrams, not records
+}
+
+// step is one rate, tried.
+type step struct {
+	sent    sent
+	counted uint64
+	slack   uint64
+	drops   uint64
+	cpu     time.Duration // of the collector, while datagrams came and until they were read
+	took    time.Duration
+}
+
+// want is what the collector must have counted.
+func (b *bench) want(s *step) uint64 {
+	if b.countDatagrams {
+		return s.sent.Datagrams
+	}
+	return s.sent.Records
+}
+
+// lost is the share that the collector did not count.
+func (b *bench) lost(s *step) float64 {
+	w := b.want(s)
+	if s.counted >= w {
+		return 0
+	}
+	return float64(w-s.counted) / float64(w)
+}
+
+// lossless: nothing dropped by the kernel, everything counted, but for what the collector may keep for itself.
+func (b *bench) lossless(s *step) bool {
+	w := b.want(s)
+	return s.drops == 0 && s.counted <= w && s.counted+s.slack >= w
+}
+
+// try starts the collector, sends, and counts.
+func (b *bench) try(s *subject, traffic string, rate float64) (*step, error) {
+	r, err := s.start(b.port, b.cores, b.nice)
+	if err != nil {
+		return nil, err
+	}
+	st, err := b.load(r, traffic, rate)
+	n, err2 := r.end()
+	if err != nil {
+		return nil, err
+	}
+	if err2 != nil {
+		return nil, err2
+	}
+	st.counted, st.slack = n, s.slack
+	if b.verbose && !b.lossless(st) {
+		fmt.Fprintf(os.Stderr, "# %s\n", bytes.TrimSpace(r.stderr.Bytes()))
+	}
+	if b.verbose {
+		fmt.Fprintf(os.Stderr, "# %s, %s, %s: asked %.0f/s, sent %.0f/s, %d records in %.2f s, counted %d, %d dropped in the kernel, %v CPU\n",
+			s.name, s.does, traffic, rate, st.sent.Rate, st.sent.Records, st.sent.Seconds, n, st.drops, st.cpu)
+	}
+	return st, nil
+}
+
+func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
+	members, err := family(r.cmd.Process.Pid)
+	if err != nil {
+		return nil, err
+	}
+	before, err := cpuOf(members)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload)
+	cmd.Stderr = os.Stderr
+	var out []byte
+	if err := on([]int{b.sendCore}, b.nice, func() (err error) { out, err = cmd.Output(); return err }); err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	st := new(step)
+	if err := json.Unmarshal(out, &st.sent); err != nil {
+		return nil, err
+	}
+	// What waits in the socket is still to be read; what waits in queues of its own, too.
+	for until := time.Now().Add(time.Second); ; time.Sleep(10 * time.Millisecond) {
+		at, err := socketsOf(b.port)
+		if err != nil {
+			return nil, err
+		}
+		if st.drops = at.drops; at.queued == 0 || time.Now().After(until) {
+			break
+		}
+	}
+	time.Sleep(max(r.s.settle, 500*time.Millisecond))
+	after, err := cpuOf(members)
+	st.cpu, st.took = after-before, time.Since(began)
+	return st, err
+}
+
+// found is the end of a search.
+type found struct {
+	best, next *step // the highest rate without loss, the lowest with; nil: none
+	top        bool  // the sender could not send more, in three tries
+	steps      int
+}
+
+// search looks for the highest rate without loss: doubling or halving from first until it lies between two rates, then between
+// them, geometrically, until they are 6 % apart or steps or time are over.
+func (b *bench) search(s *subject, traffic string, first float64) (*found, error) {
+	f := new(found)
+	short := 0 // times that the sender fell short
+	for rate := first; f.steps < b.steps && time.Now().Add(b.step+s.ready+s.settle+2*time.Second).Before(b.deadline); f.steps++ {
+		st, err := b.try(s, traffic, rate)
+		if err != nil {
+			return nil, err
+		}
+		if st.sent.Rate < 0.95*rate {
+			short++
+		}
+		if b.lossless(st) {
+			if f.best == nil || st.sent.Rate > f.best.sent.Rate {
+				f.best = st
+			}
+		} else if f.next == nil || st.sent.Rate < f.next.sent.Rate {
+			f.next = st
+		}
+		switch {
+		case st.sent.Rate < 0.95*rate && f.next == nil && b.lossless(st):
+			// Disturbed, or at its limit: that is told by trying again.
+			if f.top = short > 2; f.top {
+				return f, nil
+			}
+		case f.best == nil:
+			rate = f.next.sent.Rate / 2
+		case f.next == nil:
+			rate = f.best.sent.Rate * 2
+		case f.next.sent.Rate < 1.06*f.best.sent.Rate:
+			return f, nil
+		default:
+			rate = math.Sqrt(f.best.sent.Rate * f.next.sent.Rate)
+		}
+	}
+	return f, nil
+}

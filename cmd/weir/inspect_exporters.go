@@ -1,0 +1,247 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/weirflow/weir/core/admin"
+	"github.com/weirflow/weir/processors/decode"
+	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sources/udp"
+)
+
+func (a *app) inspectExporters() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "exporters [PIPELINE]",
+		Short: "Show who sends to a running process, and what is missing of it",
+		Long: "Shows for each exporter of a running process how much it sends and when it was heard last, what of it was dropped and why, what its\n" +
+			"sequence numbers say was lost before, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
+			"What several sources and decoders know of one address is put together.",
+		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	form := outputFlag(cmd, "text", "json")
+	live := cmd.Flags().String("live", "", "address of a running process's admin interface")
+	cmd.RunE = do(func(cmd *cobra.Command, args []string) error {
+		if *live == "" {
+			return usage("exporters are what a running process knows: say its admin interface's address with --live")
+		}
+		told, err := inspection(cmd.Context(), *live, sdk.TopicExporters, args)
+		if err != nil {
+			return err
+		}
+		list, err := joinExporters(told)
+		if err != nil {
+			return fmt.Errorf("%s answered something else than exporters: %w", *live, err)
+		}
+		if form.value == "json" {
+			return writeJSON(a.out, map[string]any{"exporters": list})
+		}
+		return a.writeExporters(told.Time, list)
+	})
+	return cmd
+}
+
+// inspection asks a running process about a topic.
+func inspection(ctx context.Context, addr, topic string, pipeline []string) (*admin.Inspection, error) {
+	path := "/api/v1/inspect/" + topic
+	if len(pipeline) > 0 {
+		path += "?pipeline=" + url.QueryEscape(pipeline[0])
+	}
+	text, err := fetch(ctx, addr, path)
+	if err != nil {
+		return nil, err
+	}
+	out := &admin.Inspection{}
+	if err := json.Unmarshal(text, out); err != nil {
+		return nil, fmt.Errorf("%s answered something else: %w", addr, err)
+	}
+	return out, nil
+}
+
+// exporter is all that is known of one address.
+type exporter struct {
+	Addr          string                `json:"exporter_addr"`
+	Datagrams     uint64                `json:"datagrams"`
+	Bytes         uint64                `json:"bytes"`
+	Rate          float64               `json:"datagrams_per_second"`
+	First         *time.Time            `json:"first_seen,omitempty"`
+	Last          *time.Time            `json:"last_seen,omitempty"`
+	Dropped       map[sdk.Reason]uint64 `json:"dropped,omitempty"`
+	Templates     int                   `json:"templates"`
+	SamplingRates []uint64              `json:"sampling_rates,omitempty"`
+	LostFlows     uint64                `json:"lost_flows"`
+	LostDatagrams uint64                `json:"lost_datagrams"`
+	Waited        uint64                `json:"datagrams_waited"`
+	NoTemplate    uint64                `json:"datagrams_no_template"`
+	Missing       *decode.Missing       `json:"missing_template,omitempty"`
+	Nodes         []string              `json:"nodes"` // pipeline.node: who knows of it
+}
+
+// joinExporters puts together what nodes tell, by address; the busiest first. Those that a source could not tell apart have no
+// address.
+func joinExporters(told *admin.Inspection) ([]*exporter, error) {
+	by := map[string]*exporter{}
+	var errs error
+	for _, n := range told.Nodes {
+		name := n.Pipeline + "." + n.Node
+		if n.Error != "" {
+			errs = errors.Join(errs, fmt.Errorf("%s: %s", name, n.Error))
+			continue
+		}
+		// A source's answer and a decoder's have different members; either is read as both.
+		var sent udp.Exporters
+		var decoded decode.Exporters
+		if err := errors.Join(json.Unmarshal(n.Answer, &sent), json.Unmarshal(n.Answer, &decoded)); err != nil {
+			return nil, err
+		}
+		of := func(addr string) *exporter {
+			e := by[addr]
+			if e == nil {
+				e = &exporter{Addr: addr}
+				by[addr] = e
+			}
+			if !slices.Contains(e.Nodes, name) {
+				e.Nodes = append(e.Nodes, name)
+			}
+			return e
+		}
+		for i := range sent.Exporters {
+			e := of(sent.Exporters[i].Addr)
+			e.sends(&sent.Exporters[i])
+			e.tells(&decoded.Exporters[i])
+		}
+		for i := range sent.Others {
+			of("").sends(&sent.Others[i])
+		}
+	}
+	if len(by) == 0 && errs != nil {
+		return nil, errs
+	}
+	list := slices.Collect(maps.Values(by))
+	slices.SortFunc(list, func(x, y *exporter) int {
+		return cmp.Or(cmp.Compare(y.Datagrams, x.Datagrams), compareAddrs(x.Addr, y.Addr))
+	})
+	return list, nil
+}
+
+func compareAddrs(x, y string) int {
+	a, errA := netip.ParseAddr(x)
+	b, errB := netip.ParseAddr(y)
+	if errA != nil || errB != nil {
+		return strings.Compare(x, y)
+	}
+	return a.Compare(b)
+}
+
+// sends adds what a source knows.
+func (e *exporter) sends(s *udp.Exporter) {
+	e.Datagrams += s.Datagrams
+	e.Bytes += s.Bytes
+	e.Rate += s.Rate
+	if !s.First.IsZero() && (e.First == nil || s.First.Before(*e.First)) {
+		e.First = &s.First
+	}
+	e.heard(&s.Last)
+	for r, n := range s.Dropped {
+		if e.Dropped == nil {
+			e.Dropped = map[sdk.Reason]uint64{}
+		}
+		e.Dropped[r] += n
+	}
+}
+
+// tells adds what a decoder knows.
+func (e *exporter) tells(d *decode.Exporter) {
+	e.heard(d.Last)
+	e.Templates += d.Templates
+	for _, r := range d.SamplingRates {
+		if !slices.Contains(e.SamplingRates, r) {
+			e.SamplingRates = append(e.SamplingRates, r)
+		}
+	}
+	e.LostFlows += d.LostFlows
+	e.LostDatagrams += d.LostDatagrams
+	e.Waited += d.Waited
+	e.NoTemplate += d.NoTemplate
+	if d.Missing != nil {
+		e.Missing = d.Missing
+	}
+}
+
+func (e *exporter) heard(at *time.Time) {
+	if at != nil && !at.IsZero() && (e.Last == nil || at.After(*e.Last)) {
+		e.Last = at
+	}
+}
+
+func (a *app) writeExporters(now time.Time, list []*exporter) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(a.out, "nobody has sent anything yet")
+		return err
+	}
+	t := newTable("exporter", ">datagrams", ">per s", ">MiB", "dropped", "lost before", ">templates", "missing", ">sampling", ">heard")
+	for _, e := range list {
+		t.add(e.cells(now)...)
+	}
+	return t.write(a.out, "")
+}
+
+func (e *exporter) cells(now time.Time) []string {
+	name := e.Addr
+	if name == "" {
+		name = "(others)"
+	}
+	var dropped, lost, rates []string
+	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
+		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
+	}
+	if e.LostDatagrams > 0 {
+		lost = append(lost, counted(e.LostDatagrams, "datagram"))
+	}
+	if e.LostFlows > 0 {
+		lost = append(lost, counted(e.LostFlows, "flow"))
+	}
+	for _, r := range e.SamplingRates {
+		rates = append(rates, "1:"+number(r))
+	}
+	missing := ""
+	if m := e.Missing; m != nil {
+		missing = fmt.Sprintf("template %d of domain %d", m.ID, m.Domain)
+	}
+	if e.NoTemplate > 0 {
+		missing = strings.TrimPrefix(missing+", "+counted(e.NoTemplate, "datagram")+" given up", ", ")
+	}
+	heard, rate, size := "", "", ""
+	if e.Last != nil {
+		heard = ago(now.Sub(*e.Last))
+	}
+	if e.Datagrams > 0 {
+		rate, size = short(e.Rate), fmt.Sprintf("%.1f", float64(e.Bytes)/(1<<20))
+	}
+	return []string{name, blank(e.Datagrams), rate, size, strings.Join(dropped, ", "), strings.Join(lost, ", "), blank(e.Templates), missing, strings.Join(rates, " "), heard}
+}
+
+// ago says how long ago something was, roughly.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "now"
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds ago", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm ago", d/time.Minute)
+	}
+	return fmt.Sprintf("%dh ago", d/time.Hour)
+}

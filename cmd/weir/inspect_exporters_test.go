@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/core/admin"
+	"github.com/weirflow/weir/processors/decode"
+	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sources/udp"
+)
+
+// What two sources and a decoder know of an exporter is one line.
+func TestInspectExporters(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	before := func(d time.Duration) time.Time { return now.Add(-d) }
+	seen := before(2 * time.Second)
+	told := admin.Inspection{Topic: "exporters", Time: now}
+	add := func(node string, answer any) {
+		text, err := json.Marshal(answer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told.Nodes = append(told.Nodes, admin.Told{Pipeline: "p", Node: node, Answer: text})
+	}
+	add("a", &udp.Exporters{Exporters: []udp.Exporter{
+		{Addr: "192.0.2.1", Datagrams: 1000, Bytes: 3 << 20, Rate: 12000, First: before(time.Hour), Last: before(3 * time.Second), Dropped: map[sdk.Reason]uint64{"rate_limited": 7}},
+		{Addr: "2001:db8::1", Datagrams: 5, Bytes: 100, First: before(time.Hour), Last: before(time.Hour), Dropped: map[sdk.Reason]uint64{"not_allowed": 5}},
+	}, Others: []udp.Exporter{{Datagrams: 3, Last: before(0)}}})
+	add("b", &udp.Exporters{Exporters: []udp.Exporter{{Addr: "192.0.2.1", Datagrams: 500, Bytes: 1 << 20, Rate: 3000, First: before(time.Minute), Last: before(time.Second)}}})
+	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
+		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
+		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300}},
+	}})
+	told.Nodes = append(told.Nodes, admin.Told{Pipeline: "p", Node: "broken", Error: "no memory"})
+	var asked string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.String()
+		json.NewEncoder(w).Encode(&told)
+	}))
+	defer srv.Close()
+	live := strings.TrimPrefix(srv.URL, "http://")
+	var out, errs bytes.Buffer
+	if code := execute([]string{"inspect", "exporters", "p", "--live", live}, &out, &errs); code != 0 || asked != "/api/v1/inspect/exporters?pipeline=p" {
+		t.Fatal(code, asked, errs.String())
+	}
+	want := `
+exporter     datagrams  per s  MiB  dropped         lost before         templates  missing                                        sampling  heard
+192.0.2.1        1,500    15k  4.0  7 rate_limited  9 datagrams, 1 flow         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
+2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
+(others)             3      0  0.0                                                                                                               now
+192.0.2.9                                                                          template 300 of domain 1
+`
+	squeeze := func(s string) (lines []string) {
+		for l := range strings.Lines(strings.TrimSpace(s)) {
+			lines = append(lines, strings.Join(strings.Fields(l), " "))
+		}
+		return lines
+	}
+	if d := cmp.Diff(squeeze(want), squeeze(out.String())); d != "" {
+		t.Errorf("(-want +got): %s\n%s", d, out.String())
+	}
+	out.Reset()
+	if code := execute([]string{"inspect", "exporters", "--live", live, "-o", "json"}, &out, &errs); code != 0 {
+		t.Fatal(code, errs.String())
+	}
+	var list struct{ Exporters []exporter }
+	if err := json.Unmarshal(out.Bytes(), &list); err != nil {
+		t.Fatal(err, out.String())
+	}
+	first, last := before(time.Hour), before(time.Second)
+	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Bytes: 4 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7},
+		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
+		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 4 {
+		t.Error("(-want +got):", d)
+	}
+	if code := execute([]string{"inspect", "exporters"}, &out, &errs); code != exitUsage {
+		t.Error(code)
+	}
+}

@@ -1,0 +1,243 @@
+package sflow
+
+import (
+	"encoding/binary"
+
+	"github.com/weirflow/weir/formats/packet"
+	"github.com/weirflow/weir/sdk"
+)
+
+var be = binary.BigEndian
+
+// Version is the first 32 bits of a datagram. NetFlow's versions are 16 bits, so that no datagram can be taken for both.
+const Version = 5
+
+// Is says whether a payload begins like an sFlow version 5 datagram.
+func Is(payload []byte) bool { return len(payload) >= 4 && be.Uint32(payload) == Version }
+
+// Rows is where a [Decoder] puts records: whoever owns the batches being built. It is asked once for each batch.
+type Rows interface {
+	// Open returns the batch to go on with. It has room for at least one row.
+	Open() *sdk.Batch
+	// Full says that b, the batch returned last, has no room left.
+	Full(b *sdk.Batch)
+}
+
+// Options of a decoder.
+type Options struct {
+	// DefaultRate is the sampling rate of samples that tell 0; 0 means 1.
+	DefaultRate uint64
+	// Decapsulate names the tunnels whose inner packet is the flow.
+	Decapsulate packet.Decapsulate
+	// Agents follows the sequence numbers; nil: nobody does.
+	Agents *Agents
+}
+
+// Decoder decodes datagrams into rows of one schema. It is used by one goroutine.
+//
+// Records wait in it that look into the datagrams' payloads: call [Decoder.Run] before they go.
+type Decoder struct {
+	// Tally counts bytes and records of all datagrams so far; it is the caller's to read and to reset.
+	Tally Tally
+	// Now is the caller's clock, ns since the epoch, by which [Agents] grow old; datagrams may come of an old capture. It is to
+	// be set before the first datagram of a batch.
+	Now int64
+
+	opt  Options
+	rows Rows
+	plan plan
+
+	// The datagram being decoded.
+	from origin
+	r    Result
+
+	recs  *[staged]record
+	views []view // of recs; only where a column of variable length is wanted
+	n     int    // records that wait
+	batch *sdk.Batch
+	list  []byte // scratch
+
+	numbers []numbered // of the batch's datagrams
+}
+
+// staged is how many records wait before they go into columns: few enough that they and what is done with them stay in a
+// first-level cache.
+const staged = 32
+
+// origin is what all records of a datagram have in common.
+type origin struct {
+	agent    [16]byte
+	received int64
+	domain   uint32
+	sequence uint32
+	port     uint16
+}
+
+// NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
+// is opened.
+func NewDecoder(out *sdk.Schema, opt Options, rows Rows) *Decoder {
+	opt.DefaultRate = max(opt.DefaultRate, 1)
+	d := &Decoder{opt: opt, rows: rows, plan: compile(out), recs: new([staged]record)}
+	if d.plan.need&needViews != 0 {
+		d.views = make([]view, staged)
+	}
+	return d
+}
+
+// Datagram is one UDP payload, and where and when it came from.
+type Datagram struct {
+	Payload  []byte
+	Addr     [16]byte // of the sender, IPv4 mapped
+	Port     uint16
+	Received int64 // ns since the Unix epoch
+}
+
+// Result says what became of a datagram.
+type Result struct {
+	Why   Reason // not None: the datagram as a whole is refused
+	Used  bool   // something of it was used or skipped, or there was nothing in it to use
+	Bad   Reason // not None: a part was rejected, first for this
+	BadAt int    // where in the payload
+	Rows  int    // records decoded
+}
+
+// Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
+func (d *Decoder) Decode(g *Datagram) Result {
+	d.r = Result{}
+	p := g.Payload
+	at, samples, why := d.header(g)
+	if why != None {
+		d.r.Why = why
+		d.Tally.Rejected[why] += uint64(len(p))
+		return d.r
+	}
+	d.Tally.Header += uint64(at)
+	if d.opt.Agents != nil {
+		d.number()
+	}
+	d.r.Used = samples == 0
+	for n := uint32(0); n < samples; n++ {
+		left := len(p) - at
+		if left < 8 {
+			d.bad(SampleCount, at, left)
+			return d.r
+		}
+		format, length := be.Uint32(p[at:]), be.Uint32(p[at+4:])
+		if uint64(length) > uint64(left-8) {
+			d.bad(SampleLength, at, left)
+			return d.r
+		}
+		end := at + 8 + int(length)
+		d.sample(format, p[:end], at)
+		pad := min(-int(length)&3, len(p)-end) // of XDR, to units of four bytes
+		d.Tally.Skipped[Padding] += uint64(pad)
+		at = end + pad
+	}
+	d.Tally.Skipped[Trailing] += uint64(len(p) - at)
+	return d.r
+}
+
+// header reads a datagram's header: where the samples begin and how many there are.
+func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
+	p := g.Payload
+	if len(p) < 8 {
+		return 0, 0, ShortHeader
+	}
+	if be.Uint32(p) != Version {
+		return 0, 0, UnknownVersion
+	}
+	o := &d.from
+	*o = origin{agent: g.Addr, received: g.Received, port: g.Port}
+	switch be.Uint32(p[4:]) {
+	case 0: // the agent's address is not known: the datagram's is
+		at = 8
+	case 1:
+		at = 12
+	case 2:
+		at = 24
+	default:
+		return 0, 0, AgentAddress
+	}
+	if len(p) < at+16 {
+		return 0, 0, ShortHeader
+	}
+	if agent := p[8:at]; !zero(agent) {
+		o.agent = address(agent)
+	}
+	o.domain, o.sequence = be.Uint32(p[at:]), be.Uint32(p[at+4:]) // uptime is behind them
+	return at + 16, be.Uint32(p[at+12:]), None
+}
+
+// bad counts n rejected bytes at a place of the payload.
+func (d *Decoder) bad(why Reason, at, n int) {
+	d.Tally.Rejected[why] += uint64(n)
+	if d.r.Bad == None {
+		d.r.Bad, d.r.BadAt = why, at
+	}
+}
+
+// Run puts the records that wait into the batch. Afterwards no payload is looked into any more, and the next record asks for
+// the batch to go on with.
+func (d *Decoder) Run() {
+	d.flush()
+	d.batch = nil
+	d.observe()
+}
+
+// number keeps a datagram's sequence number for the end of the batch.
+func (d *Decoder) number() {
+	d.numbers = append(d.numbers, numbered{agent{d.from.agent, d.from.domain}, d.from.sequence})
+	if len(d.numbers) >= 4096 {
+		d.observe()
+	}
+}
+
+func (d *Decoder) observe() {
+	if len(d.numbers) > 0 {
+		d.opt.Agents.observe(d.numbers, d.Now)
+		d.numbers = d.numbers[:0]
+	}
+}
+
+// flush moves the records that wait into columns.
+func (d *Decoder) flush() {
+	for from := 0; from < d.n; {
+		if d.batch == nil {
+			d.batch = d.rows.Open()
+		}
+		b := d.batch
+		n := min(d.n-from, b.Room())
+		if n == 0 {
+			d.batch = nil
+			d.rows.Full(b)
+			continue
+		}
+		d.store(b, from, n)
+		b.SetRows(b.Rows() + n)
+		from += n
+	}
+	if d.views != nil {
+		clear(d.views[:d.n])
+		d.batch = nil // frames and lists make it large: whoever owns it may have another to go on with
+	}
+	d.n = 0
+}
+
+func zero(p []byte) bool {
+	for _, x := range p {
+		if x != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// address makes an address of 4 or 16 bytes.
+func address(p []byte) (a [16]byte) {
+	if len(p) == 4 {
+		a[10], a[11] = 0xff, 0xff
+		copy(a[12:], p)
+		return a
+	}
+	return [16]byte(p)
+}

@@ -1,0 +1,77 @@
+package decode
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+func (c *catch) exporters() []Exporter {
+	c.t.Helper()
+	a, err := c.proc.(*decode).hold.Object().(sdk.Inspector).Inspect(sdk.TopicExporters)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return a.(*Exporters).Exporters
+}
+
+// What an exporter has told and what it has not is told: templates, what waited for them, and gaps in its numbers.
+func TestInspect(t *testing.T) {
+	c := lane(t, nil, ports)
+	numbered := func(n uint32, sets ...[]byte) []byte {
+		p := v9(sets...)
+		binary.BigEndian.PutUint32(p[12:], n)
+		return p
+	}
+	domain := binary.BigEndian.Uint32(v9()[16:])
+	ignore := cmpopts.IgnoreFields(Exporter{}, "Last")
+	check := func(what string, want Exporter) {
+		t.Helper()
+		if d := cmp.Diff([]Exporter{want}, c.exporters(), ignore); d != "" {
+			t.Errorf("%s (-want +got): %s", what, d)
+		}
+	}
+	want := Exporter{Addr: netip.AddrFrom16(router).Unmap().String(), Waited: 1, Missing: &Missing{9, domain, 256}}
+	c.give(none, numbered(1, data(256, 1)))
+	check("data first", want)
+	c.give(none, numbered(2, template(256)))
+	want.Templates, want.Domains, want.Missing = 1, 1, nil
+	check("then its template", want)
+	c.give(none, numbered(3, data(256, 1)), numbered(10, data(256, 2), data(300, 3)))
+	want.Waited, want.Missing = 2, &Missing{9, domain, 300}
+	check("then a gap", want)
+	for range 5 {
+		c.tick(time.Second)
+	}
+	want.NoTemplate, want.LostDatagrams = 1, 6
+	check("when all time is over", want)
+	if x, err := c.proc.(*decode).told.Inspect("weather"); x != nil || err != nil {
+		t.Error(x, err)
+	}
+}
+
+// Of however many exporters something is missing, a bounded number is remembered.
+func TestMissingIsBounded(t *testing.T) {
+	c := lane(t, nil, ports)
+	d := c.proc.(*decode)
+	for i := range 3 * maxMissing {
+		m := miss{template: Missing{Version: 9, ID: 256}}
+		binary.BigEndian.PutUint32(m.addr[:], uint32(i))
+		d.parked.misses = append(d.parked.misses, m, miss{addr: m.addr, lost: true})
+	}
+	d.parked.tell()
+	if n := len(c.exporters()); n != maxMissing {
+		t.Errorf("%d are remembered", n)
+	}
+	for _, e := range c.exporters() {
+		if e.Waited != 1 || e.NoTemplate != 1 || e.Missing == nil {
+			t.Fatalf("%+v", e)
+		}
+	}
+}

@@ -1,0 +1,218 @@
+package tcp
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
+)
+
+// source hands out one reader for each address. The listeners are open when it has been made, so that a port in use is found
+// before anything runs.
+type source struct {
+	env   *sdk.Env
+	cfg   *Config
+	cols  columns
+	allow []netip.Prefix
+	tls   *tls.Config // nil: plain TCP
+
+	mu      sync.Mutex
+	readers []*reader
+	given   int
+	stopped bool
+	said    map[string]*said
+}
+
+func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
+	s := &source{env: env, cfg: cfg, cols: resolve(env), said: map[string]*said{}}
+	for _, text := range cfg.Allow {
+		p, err := parsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		s.allow = append(s.allow, p.Masked())
+	}
+	if cfg.TLS.Cert != "" {
+		c, err := secure(&cfg.TLS)
+		if err != nil {
+			return nil, err
+		}
+		s.tls = c
+	}
+	for _, text := range cfg.Listen {
+		l, err := parseListen(text)
+		if err == nil {
+			err = s.open(l)
+		}
+		if err != nil {
+			return nil, errors.Join(err, s.Close(context.Background()))
+		}
+	}
+	return s, nil
+}
+
+func (s *source) open(l listen) error {
+	hold, err := s.env.Share("tcp/"+l.String(), func(context.Context) (io.Closer, error) { return newPort(l), nil })
+	if err != nil {
+		return err
+	}
+	r := newReader(s, hold.Object().(*port), hold)
+	if err := r.port.join(r); err != nil {
+		return errors.Join(err, hold.Close())
+	}
+	a := r.port.local()
+	r.part = &sdk.Partition{Source: s.env.Node, Name: a.String(), Life: uint64(s.env.Now().UnixNano())}
+	s.readers = append(s.readers, r)
+	s.env.Log.Info("accepting connections", "listen", a, "tls", s.tls != nil, "max_connections", s.cfg.MaxConnections)
+	return nil
+}
+
+func (s *source) Accept(context.Context) (sdk.Reader, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped || s.given == len(s.readers) {
+		return nil, io.EOF
+	}
+	s.given++
+	return s.readers[s.given-1], nil
+}
+
+func (s *source) Stop(context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	for _, r := range s.readers {
+		r.stop()
+	}
+	return nil
+}
+
+// Close gives up the listeners of readers that nobody accepted; the others have been closed.
+func (s *source) Close(ctx context.Context) (err error) {
+	s.mu.Lock()
+	left := s.readers[s.given:]
+	s.given, s.stopped = len(s.readers), true
+	s.mu.Unlock()
+	for _, r := range left {
+		err = errors.Join(err, r.Close(ctx))
+	}
+	return err
+}
+
+// allowed says whether an exporter may connect.
+func (s *source) allowed(a netip.Addr) bool {
+	for _, p := range s.allow {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return len(s.allow) == 0
+}
+
+// said is when something was logged, and how often it has not been since.
+type said struct {
+	at     time.Time
+	unsaid int
+}
+
+// quiet is how long a fault of strangers is not told again: else they could fill the log.
+const quiet = time.Second
+
+// warn logs what a stranger did: each message at most once in a while, with the number of times it was not.
+func (s *source) warn(message string, args ...any) {
+	s.mu.Lock()
+	x, now := s.said[message], time.Now()
+	if x == nil {
+		x = &said{}
+		s.said[message] = x
+	}
+	if now.Sub(x.at) < quiet {
+		x.unsaid++
+		s.mu.Unlock()
+		return
+	}
+	unsaid := x.unsaid
+	*x = said{at: now}
+	s.mu.Unlock()
+	if unsaid > 0 {
+		args = append(args, "others_before", unsaid)
+	}
+	s.env.Log.Warn(message, args...)
+}
+
+// columns are where the schema has what a message gives, -1 for what nobody needs.
+type columns struct {
+	schema                                 *sdk.Schema
+	payload, addr, port, received, session int
+}
+
+func resolve(env *sdk.Env) columns {
+	s := Schema
+	if len(env.Out) > 0 {
+		s = env.Out[0]
+	}
+	at := func(col int) int { return s.Index(sdk.Datagram.Field(col).Name) }
+	return columns{s, at(sdk.DatagramPayload), at(sdk.DatagramExporterAddr), at(sdk.DatagramExporterPort), at(sdk.DatagramReceived), s.Index(session)}
+}
+
+// fill writes the messages of a slab from row at on.
+func (c *columns) fill(b *sdk.Batch, at int, s *slab) {
+	n := len(s.ends)
+	if c.payload >= 0 {
+		from := 0
+		for i, to := range s.ends {
+			b.SetView(c.payload, at+i, s.mem[from:to:to])
+			from = to
+		}
+	}
+	if c.addr >= 0 {
+		set(sdk.Claim[[16]byte](b, c.addr, at, n), s.conn.from.Addr().As16())
+	}
+	if c.port >= 0 {
+		set(sdk.Claim[uint16](b, c.port, at, n), s.conn.from.Port())
+	}
+	if c.received >= 0 {
+		set(sdk.Claim[int64](b, c.received, at, n), s.received)
+	}
+	if c.session >= 0 {
+		set(sdk.Claim[netflow.Session](b, c.session, at, n), s.conn.session)
+	}
+}
+
+func set[T any](to []T, v T) {
+	for i := range to {
+		to[i] = v
+	}
+}
+
+// notReady says in words what a failed listen means.
+func notReady(a netip.AddrPort, err error) error {
+	on := "all addresses"
+	if !a.Addr().IsUnspecified() {
+		on = a.Addr().String()
+	}
+	n := &sdk.NotReady{What: fmt.Sprintf("cannot accept connections on TCP port %d of %s", a.Port(), on), Err: err}
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		n.What, n.Err = fmt.Sprintf("TCP port %d of %s is in use", a.Port(), on), nil
+		n.Do = "stop the process that has it (`ss -tlpn` shows which) or choose another port"
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		n.What, n.Err = fmt.Sprintf("no permission to listen on TCP port %d", a.Port()), nil
+		n.Do = "choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine", a.Addr()), nil
+		n.Do = "listen on one of its addresses (`ip address` lists them) or on 0.0.0.0"
+	case errors.Is(err, syscall.EAFNOSUPPORT):
+		n.What, n.Err = fmt.Sprintf("this machine has no IPv6, and %s needs it", a), nil
+		n.Do = "listen on an IPv4 address or on 0.0.0.0"
+	}
+	return n
+}

@@ -1,0 +1,103 @@
+package udp
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/gaissmai/bart"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+// gate says which datagrams pass: by who sent them, and how many that one has sent. It belongs to one generation of the source, what
+// it knows of senders to the node.
+type gate struct {
+	*exporters
+	allow    *bart.Lite // nil: all
+	interval int64      // ns between datagrams of one exporter at its limit; 0: none
+}
+
+func newGate(l *exporters, cfg *Config) *gate {
+	g := &gate{exporters: l}
+	if len(cfg.Allow) > 0 {
+		g.allow = new(bart.Lite)
+		for _, p := range cfg.Allow {
+			g.allow.Insert(netip.Prefix(p))
+		}
+	}
+	if cfg.RateLimit > 0 {
+		g.interval = int64(time.Second) / int64(cfg.RateLimit)
+	}
+	return g
+}
+
+const (
+	// burst is how much of its limit an exporter may send at once: exporters send what a flush of their cache gives.
+	burst = int64(time.Second)
+	// setBack is how far time must go back to be believed. Workers are not equally far behind, so times of one exporter do not
+	// ascend; a clock that was set back must not stop it until it is as late again.
+	setBack = int64(10 * time.Second)
+)
+
+// passed counts what passed and what did not.
+type passed struct{ kept, notAllowed, limited int }
+
+// take judges the n datagrams of a run, bytes long together, that one sender sent; at is when the kernel received the last. The
+// first so many pass as take says. The caller holds mu, for a whole batch.
+func (g *gate) take(p *passed, addr [16]byte, n, bytes int, at int64) (pass int) {
+	if g.allow != nil && !g.allow.Contains(netip.AddrFrom16(addr).Unmap()) {
+		g.strangers.heard(addr, n, bytes, at).dropped += uint64(n)
+		p.notAllowed += n
+		return 0
+	}
+	s := g.known.heard(addr, n, bytes, at)
+	pass = n
+	if g.interval > 0 {
+		pass = s.spend(n, at, g.interval)
+		s.dropped += uint64(n - pass)
+		p.limited += n - pass
+	}
+	p.kept += pass
+	return pass
+}
+
+// spend takes up to n datagrams out of what the limit leaves at a time. It is a token bucket kept as one time: until when what has
+// passed would have lasted at the rate, which lies at most a burst back.
+func (s *exporter) spend(n int, at, interval int64) int {
+	if s.spent-at > setBack {
+		s.spent = at
+	}
+	s.spent = max(s.spent, at-burst)
+	n = int(min(int64(n), max(0, at-s.spent)/interval))
+	s.spent += int64(n) * interval
+	return n
+}
+
+// Prefix is a network in a configuration: "192.0.2.0/24", or one address.
+type Prefix netip.Prefix
+
+// UnmarshalText reads a prefix. Bits behind its length are a mistake more often than not, and refused.
+func (p *Prefix) UnmarshalText(text []byte) error {
+	if a, err := netip.ParseAddr(string(text)); err == nil {
+		a = a.Unmap().WithZone("")
+		*p = Prefix(netip.PrefixFrom(a, a.BitLen()))
+		return nil
+	}
+	q, err := netip.ParsePrefix(string(text))
+	if err != nil {
+		return errPrefix
+	}
+	if q.Masked() != q {
+		return &sdk.Problem{Message: q.String() + " has bits set behind its length", Help: "write " + q.Masked().String()}
+	}
+	if q.Addr().Is4In6() {
+		return errPrefix
+	}
+	*p = Prefix(q)
+	return nil
+}
+
+// MarshalText is the prefix as people write it.
+func (p Prefix) MarshalText() ([]byte, error) { return netip.Prefix(p).MarshalText() }
+
+var errPrefix = &sdk.Problem{Message: "it is neither a network nor an address", Help: `write "192.0.2.0/24", "2001:db8::/32" or "192.0.2.1"`}
