@@ -23,6 +23,8 @@ type Options struct {
 	Rate func(exporter [16]byte) (fallback, override uint64)
 	// Window bounds times: to received - Window .. received + Window. 0: they are left as they are.
 	Window time.Duration
+	// Biflow says what becomes of records of both directions.
+	Biflow Biflow
 	// Fields are columns that the table of flow columns lacks.
 	Fields []Column
 }
@@ -54,7 +56,8 @@ type Decoder struct {
 	plans map[*Template]*Plan
 	lanes map[origin]*exporterView
 	last  *exporterView
-	v5    *Plan
+
+	v1, v5, v7 *Plan
 
 	// The datagram being decoded.
 	h   Header
@@ -103,7 +106,7 @@ const (
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
 	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[origin]*exporterView{}}
-	d.v5 = Compile(templateV5, out, opt.Fields)
+	d.v1, d.v5, d.v7 = d.compile(templateV1), d.compile(templateV5), d.compile(templateV7)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
 	return d
@@ -149,8 +152,15 @@ func (d *Decoder) Decode(g *Datagram) Result {
 	d.Tally.Skipped[Trailing] += uint64(len(g.Payload) - h.End)
 	d.begin(g, &d.h)
 	d.unknown = d.unknown[:0]
-	if h.Version == V5 {
-		d.datagramV5(g, &d.h, &d.r)
+	switch h.Version {
+	case V1:
+		d.builtIn(d.v1, g, &d.h, &d.r)
+		return d.r
+	case V5:
+		d.builtIn(d.v5, g, &d.h, &d.r)
+		return d.r
+	case V7:
+		d.builtIn(d.v7, g, &d.h, &d.r)
 		return d.r
 	}
 	d.sets(g, &d.h, &d.r)
@@ -261,12 +271,14 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 			clear(d.lanes) // they hold plans too
 			d.last = nil
 		}
-		p = Compile(t, d.out, d.opt.Fields)
+		p = d.compile(t)
 		d.plans[t] = p
 	}
 	v.plans[i] = p
 	return p
 }
+
+func (d *Decoder) compile(t *Template) *Plan { return Compile(t, d.out, d.opt.Fields, d.opt.Biflow) }
 
 // number keeps a datagram's sequence number for the end of the batch.
 func (d *Decoder) number(v *exporterView, h *Header, units int) {

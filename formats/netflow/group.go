@@ -86,6 +86,18 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	}
 }
 
+// reversed adds the other direction of those of n records of fixed length that have any.
+func (d *Decoder) reversed(p *Plan, payload []byte, at, n int) {
+	base := unsafe.Pointer(unsafe.SliceData(payload))
+	for i := 0; i < n; {
+		run := 0
+		for ; i+run < n && p.counts(base, uintptr(at+(i+run)*p.rec)); run++ {
+		}
+		d.fixed(p, payload, at+i*p.rec, run)
+		i += run + 1
+	}
+}
+
 // variable walks the records with fields of variable length in payload[at:end] and adds them. It returns the number of
 // records, where the last one ended, and whether a value passed the end.
 func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut bool) {
@@ -102,6 +114,10 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 				break
 			}
 			at = next
+			if p.need != nil && !g.counts(p) {
+				g.cutBack(m)
+				continue
+			}
 			m++
 		}
 		if m > 0 {

@@ -273,7 +273,7 @@ func constFormat(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 }
 
 // formats are the values of the column format.
-var formats = [...][]byte{[]byte("netflow5"), []byte("netflow9"), []byte("ipfix")}
+var formats = [...][]byte{[]byte("netflow5"), []byte("netflow9"), []byte("ipfix"), []byte("netflow1"), []byte("netflow7")}
 
 func formatOf(version uint16) int {
 	switch version {
@@ -281,6 +281,10 @@ func formatOf(version uint16) int {
 		return 0
 	case V9:
 		return 1
+	case V1:
+		return 3
+	case V7:
+		return 4
 	}
 	return 2
 }

@@ -68,7 +68,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.store = d.told.Store
 	d.outputs.init(d)
 	d.parked.init(d)
-	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Fields: cfg.sources()}, &d.outputs)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Biflow: biflows[cfg.Biflow], Fields: cfg.sources()}, &d.outputs)
 	if err := d.sflow.init(d); err != nil {
 		return nil, errors.Join(err, hold.Close())
 	}
@@ -199,7 +199,7 @@ func (d *decode) datagram(in *sdk.Batch) {
 	r := d.netflow.Decode(g)
 	switch {
 	case r.Why == netflow.UnknownVersion:
-		d.refuse(in, g.Received, g.Payload, r.Why.String(), "the datagram is not NetFlow v5, NetFlow v9, IPFIX or sFlow v5", false)
+		d.refuse(in, g.Received, g.Payload, r.Why.String(), "the datagram is not NetFlow v1, v5, v7 or v9, IPFIX or sFlow v5", false)
 	case r.Why != netflow.None:
 		d.refuse(in, g.Received, g.Payload, r.Why.String(), r.Why.Sentence(), false)
 	case len(r.Unknown) > 0:
@@ -219,8 +219,12 @@ func version(p []byte) uint16 {
 // protocolOf is the name of a version; empty if it is none that is decoded.
 func protocolOf(version uint16) string {
 	switch version {
+	case netflow.V1:
+		return "netflow1"
 	case netflow.V5:
 		return "netflow5"
+	case netflow.V7:
+		return "netflow7"
 	case netflow.V9:
 		return "netflow9"
 	case netflow.IPFIX:

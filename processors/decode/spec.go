@@ -19,8 +19,9 @@ import (
 
 // Config of the processor.
 type Config struct {
-	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow1, netflow5, netflow7, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
 	Fields               []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
+	Biflow               string        `yaml:"biflow" doc:"what becomes of records of both directions (RFC 5103, Cisco ASA): rows, a second row of the other direction where that has bytes or packets; columns, one row with out_bytes and out_packets" enum:"rows,columns"`
 	DefaultSamplingRate  Rates         `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none, one packet in so many: a number, or numbers by the exporter's subnet, of which the narrowest counts" example:"{10.0.0.0/8: 1000, 10.1.0.0/16: 100}"`
 	OverrideSamplingRate Rates         `yaml:"override_sampling_rate" doc:"sampling rate that is believed whatever the exporter tells: a number, or numbers by the exporter's subnet" example:"{192.0.2.7: 512}"`
 	Decapsulate          []string      `yaml:"decapsulate" doc:"tunnels in sampled packets whose inner packet is the flow, of gre, ipip, vxlan, geneve, gtpu, srv6 and eompls; the outer one goes to tunnel_type, tunnel_src_addr, tunnel_dst_addr and tunnel_id" example:"[gre, vxlan]"`
@@ -59,8 +60,11 @@ const (
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
 
+// biflows are the values of the option.
+var biflows = map[string]netflow.Biflow{"": netflow.BiflowRows, "rows": netflow.BiflowRows, "columns": netflow.BiflowColumns}
+
 // protocols that can be named.
-var protocols = []string{"netflow5", "netflow9", "ipfix", "sflow"}
+var protocols = []string{"netflow1", "netflow5", "netflow7", "netflow9", "ipfix", "sflow"}
 
 // Validate finds what is wrong with the options.
 func (c *Config) Validate() error {
@@ -72,6 +76,9 @@ func (c *Config) Validate() error {
 		if !slices.Contains(protocols, p) {
 			wrong(fmt.Sprintf("protocols[%d]", i), fmt.Sprintf("%q is not a protocol that is decoded", p), "write "+strings.Join(protocols, ", ")+"; or leave `protocols` out for all")
 		}
+	}
+	if _, ok := biflows[c.Biflow]; !ok {
+		wrong("biflow", fmt.Sprintf("%q is not known", c.Biflow), "write rows or columns")
 	}
 	_, wrongFields := c.fields()
 	ps = append(ps, wrongFields...)
@@ -119,7 +126,7 @@ var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
 		Kind: sdk.KindProcessor,
 		Type: "decode",
-		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX, sFlow v5",
+		Doc:  "makes flows of datagrams: NetFlow v1, v5, v7 and v9, IPFIX, sFlow v5",
 		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
@@ -149,6 +156,7 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 		Config: func() any {
 			l := netflow.DefaultLimits
 			return &Config{
+				Biflow:     "rows",
 				TimeWindow: 24 * time.Hour,
 				Park:       Park{Bytes: 1 << 20, Age: 2 * time.Second},
 				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age, Save: true},
