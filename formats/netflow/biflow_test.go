@@ -109,7 +109,7 @@ func TestOldVersions(t *testing.T) {
 	head := func(version uint16, rest ...uint32) []byte {
 		return append(u16s(version, 2), u32s(append([]uint32{uptimeMs, exportedAt, 0}, rest...)...)...)
 	}
-	one := record(0, 0, 17, 1, 0x12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	one := record(0, 0, 17, 1, 0x12, 0, 0, 0, 0, 0, 0, 0)
 	v1 := append(append(head(1), one...), one...)
 	seven := record(0, 0x12, 17, 1, 0, 20, 0, 30, 24, 16, 0, 0, 9, 9, 9, 9)
 	v7 := append(append(head(7, 1, 0), seven...), seven...)

@@ -28,7 +28,7 @@ type Header struct {
 // Lengths in bytes of the headers and of the records that no template describes.
 const (
 	headerV1    = 16
-	recordV1    = 52
+	recordV1    = 48
 	headerV7    = 24
 	recordV7    = 52
 	headerV5    = 24

@@ -9,7 +9,7 @@ const definitions = 64
 var templateV1 = &Template{Version: V1, fixed: recordV1, Fields: []Field{
 	{ID: 8, Len: 4}, {ID: 12, Len: 4}, {ID: 15, Len: 4}, {ID: 10, Len: 2}, {ID: 14, Len: 2}, {ID: 2, Len: 4}, {ID: 1, Len: 4},
 	{ID: 22, Len: 4}, {ID: 21, Len: 4}, {ID: 7, Len: 2}, {ID: 11, Len: 2}, {ID: unusedID, Len: 2}, {ID: 4, Len: 1}, {ID: 5, Len: 1},
-	{ID: 6, Len: 1}, {ID: unusedID, Len: 11},
+	{ID: 6, Len: 1}, {ID: unusedID, Len: 7},
 }}
 
 var templateV7 = &Template{Version: V7, fixed: recordV7, Fields: []Field{
