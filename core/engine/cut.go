@@ -76,17 +76,20 @@ func (ps *partState) cutHelps() bool {
 // cuts makes the cuts that are wanted, at a batch end or a tick; with less patience if the lane had no room.
 func (l *lane) cuts(now time.Time) {
 	blocked := l.blocked
+	l.blocked = false
 	if l.swap.Load() != nil {
 		l.trySwap(now, blocked)
-		l.forced, l.blocked = false, false
 		return
 	}
+	l.cutReaders(now, blocked)
+}
+
+func (l *lane) cutReaders(now time.Time, blocked bool) {
 	for _, rd := range l.readers {
 		if rd.ps != nil && rd.ps.wants() {
 			l.tryCut(rd.ps, now, blocked)
 		}
 	}
-	l.forced, l.blocked = false, false
 }
 
 // tryCut flushes this lane without force; if something is held, reading goes on and it tries again, until the time to park is
@@ -126,9 +129,7 @@ func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool
 
 // cut closes the open segment at last and sends the mark. What is held of it has been flushed.
 func (l *lane) cut(ps *partState, last int64, now time.Time) {
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(ps.part)
 	ps.cutAsked.Store(false)
 
 	ps.mu.Lock()
@@ -179,9 +180,7 @@ func (l *lane) discard(ps *partState) {
 	seg.returned, seg.closed, seg.last = true, true, ps.pos-1
 	ps.mu.Unlock()
 	l.chain.Load().flush(ps.part, true)
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(ps.part)
 	for _, t := range ps.src.marks {
 		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})
 	}
@@ -211,9 +210,7 @@ func (l *lane) takeMark(m *mark, edge int) {
 		}
 	}
 	l.chain.Load().flush(m.seg.ps.part, true)
-	l.forced = true
-	l.push()
-	l.forced = false
+	l.force(m.seg.ps.part)
 	for _, t := range l.st.markTo {
 		t.st.q.Force(queue.Item{Control: m, Edge: t.edge})
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,7 +50,6 @@ type lane struct {
 	touched  bool      // something was pushed since the last kick
 	nextTick time.Time
 	blocked  bool // there was no room since the last batch end
-	forced   bool // a cut must be made now: the limits of queues do not hold it up
 
 	readers   []*reader // of a source's stage
 	dealt     int       // partitions dealt to it; under st.mu
@@ -138,34 +138,40 @@ func (l *lane) dropStopped(e *plan.Edge, b *sdk.Batch) {
 	b.Release()
 }
 
-// push moves what was sent into the queues and waits for room. While it waits, ticks go on and a cut may be asked for: then
-// the rest passes whatever the limit says.
+// push moves what was sent into the queues and waits for room. While it waits, ticks go on, and a cut that would help is made:
+// what belongs to it passes whatever the limit says, the rest goes on waiting.
 func (l *lane) push() {
-	for i := 0; i < len(l.pending); i++ {
-		p := l.pending[i]
-		l.pending[i] = pending{}
+	for len(l.pending) > 0 {
+		p := l.pending[0]
 		it := queue.Item{Batch: p.b, Edge: p.t.edge.Index}
-		for !l.forced && !l.overdue(p.b) {
-			if p.t.st.q.Push(it, l.waker) {
-				it.Batch = nil
-				break
-			}
-			l.kick()
-			if !l.waitRoom() {
-				break
-			}
-		}
-		if it.Batch != nil {
-			if l.run().aborted() {
-				l.run().queued[it.Edge].Add(-int64(it.Batch.Rows()))
-				l.dropStopped(p.t.edge, it.Batch)
-				continue
-			}
+		switch {
+		case l.overdue(p.b):
 			p.t.st.q.Force(it)
+		case p.t.st.q.Push(it, l.waker):
+		case l.waitRoom():
+			if l.cutDue() {
+				l.cutReaders(time.Now(), true)
+			}
+			continue
+		default:
+			l.run().queued[it.Edge].Add(-int64(it.Batch.Rows()))
+			l.dropStopped(p.t.edge, it.Batch)
 		}
+		l.pending = slices.Delete(l.pending, 0, 1)
 		l.touched = true
 	}
-	l.pending = l.pending[:0]
+}
+
+// force moves what was sent of one partition into the queues, without waiting: a cut of it is being made.
+func (l *lane) force(part *sdk.Partition) {
+	l.pending = slices.DeleteFunc(l.pending, func(p pending) bool {
+		if p.b.Range().Partition != part {
+			return false
+		}
+		p.t.st.q.Force(queue.Item{Batch: p.b, Edge: p.t.edge.Index})
+		l.touched = true
+		return true
+	})
 }
 
 // overdue says whether the batch belongs to a segment whose end is fixed: somebody holds others of it and waits for the mark
@@ -184,6 +190,7 @@ func (l *lane) waitRoom() bool {
 	if l.run().aborted() {
 		return false
 	}
+	l.kick()
 	from := time.Now()
 	l.wait(l.nextTick.Sub(from))
 	now := time.Now()
@@ -193,9 +200,6 @@ func (l *lane) waitRoom() bool {
 		l.chain.Load().tick(now, true)
 	}
 	l.blocked = true
-	if l.cutDue() {
-		l.forced = true
-	}
 	return !l.run().aborted()
 }
 

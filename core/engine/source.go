@@ -419,9 +419,7 @@ func (l *lane) end(rd *reader, err error) {
 	ps.mu.Unlock()
 	switch {
 	case empty:
-		l.forced = true
 		l.push()
-		l.forced = false
 	case fenced, revoked && (held > 0 || planned):
 		l.discard(ps)
 	default:

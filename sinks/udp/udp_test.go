@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, to ...string) (*writer, *bytes.Buffer) {
 	t.Helper()
-	cfg := &Config{To: to}
+	cfg := &Config{To: to, Source: SourceOwn}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,22 +213,22 @@ func TestRefused(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for to, says := range map[string]string{"": "not host:port", "host": "not host:port", ":2055": "no host", "host:0": "no port", "host:70000": "no port", "::1:5": "not host:port"} {
-		if err := (&Config{To: []string{to}}).Validate(); err == nil || !strings.Contains(err.Error(), says) {
+		if err := (&Config{To: []string{to}, Source: SourceOwn}).Validate(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
 	for _, to := range [][]string{nil, {"h:1", "h:1"}} {
-		if err := (&Config{To: to}).Validate(); err == nil {
+		if err := (&Config{To: to, Source: SourceOwn}).Validate(); err == nil {
 			t.Errorf("%v is accepted", to)
 		}
 	}
-	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "bytes", Type: sdk.Uint64})); err == nil || !strings.Contains(err.Error(), `no column "payload"`) {
+	if err := Plugin.Spec.Input(&Config{}, sdk.NewSchema(sdk.Field{Name: "bytes", Type: sdk.Uint64})); err == nil || !strings.Contains(err.Error(), `no column "payload"`) {
 		t.Error(err)
 	}
-	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
+	if err := Plugin.Spec.Input(&Config{}, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
 		t.Error("a payload of text is accepted")
 	}
-	if err := Plugin.Spec.Input(nil, sdk.Datagram); err != nil {
+	if err := Plugin.Spec.Input(&Config{}, sdk.Datagram); err != nil {
 		t.Error(err)
 	}
 }
@@ -239,7 +239,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v is %v", cause, err)
 		}
 	}
-	s := &sink{to: []string{"name.invalid:1"}}
+	s := &sink{cfg: &Config{To: []string{"name.invalid:1"}, Source: SourceOwn}}
 	if err := s.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "no datagrams can be sent to name.invalid:1") {
 		t.Error(err)
 	}

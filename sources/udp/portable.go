@@ -37,6 +37,9 @@ type portable struct {
 }
 
 func openPortable(s *source, l listen, cfg *Config) (*portable, error) {
+	if l.fd != "" {
+		return nil, &sdk.NotReady{What: "sockets that a supervisor passes are taken on Linux only", Do: "listen on an address"}
+	}
 	network := "udp"
 	if l.Addr().Is4() {
 		network = "udp4"

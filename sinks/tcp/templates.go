@@ -1,0 +1,233 @@
+package tcp
+
+import (
+	"cmp"
+	"encoding/binary"
+	"maps"
+	"slices"
+	"sync"
+)
+
+// Numbers of RFC 7011.
+const (
+	version     = 10
+	header      = 16
+	setHeader   = 4
+	templates   = 2 // set of templates
+	options     = 3 // set of options templates
+	leastID     = 256
+	mostMessage = 1<<16 - 1
+)
+
+// isMessage says whether p is exactly one IPFIX message, by its header.
+func isMessage(p []byte) bool {
+	return len(p) >= header && binary.BigEndian.Uint16(p) == version && int(binary.BigEndian.Uint16(p[2:])) == len(p)
+}
+
+// sets calls f for each set of a message, up to one whose length cannot be.
+func sets(p []byte, f func(id uint16, body []byte) (more bool)) {
+	for at := header; len(p)-at >= setHeader; {
+		id, n := binary.BigEndian.Uint16(p[at:]), int(binary.BigEndian.Uint16(p[at+2:]))
+		if n < setHeader || n > len(p)-at || !f(id, p[at+setHeader:at+n]) {
+			return
+		}
+		at += n
+	}
+}
+
+// hasTemplates says whether a message has a set of templates of either kind.
+func hasTemplates(p []byte) (has bool) {
+	sets(p, func(id uint16, _ []byte) bool {
+		has = id == templates || id == options
+		return !has
+	})
+	return has
+}
+
+// definition is the length of the template definition at the start of b (RFC 7011, 3.4); 0 if there is none. Without fields it is a
+// withdrawal (8.1).
+func definition(b []byte, set uint16) (id uint16, fields, n int) {
+	if len(b) < 4 {
+		return 0, 0, 0
+	}
+	id, fields = binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+	n = 4
+	switch {
+	case fields == 0 && (id == set || id >= leastID):
+		return id, 0, n
+	case id < leastID || fields == 0:
+		return 0, 0, 0
+	case set == options:
+		n = 6
+	}
+	for range fields {
+		if len(b) < n+4 {
+			return 0, 0, 0
+		}
+		if b[n]&0x80 != 0 { // with an enterprise number
+			n += 4
+		}
+		n += 4
+	}
+	if len(b) < n {
+		return 0, 0, 0
+	}
+	return id, fields, n
+}
+
+// Limits of what is remembered. Networks have a few dozen templates of some hundred bytes for each exporter.
+const (
+	mostExporters = 4096
+	mostTemplates = 1024     // of one exporter
+	mostBytes     = 16 << 20 // of all
+	entryBytes    = 64       // beside the definition
+)
+
+// memory is the templates that exporters have told and not withdrawn.
+type memory struct {
+	mu        sync.Mutex
+	exporters map[origin]*teller
+	bytes     int
+	uses      uint64
+}
+
+// teller is one exporter.
+type teller struct {
+	used  uint64
+	told  map[templateKey][]byte // definitions as they were sent
+	bytes int
+}
+
+type templateKey struct {
+	domain uint32
+	id     uint16
+	set    uint16 // templates or options
+}
+
+func newMemory() *memory { return &memory{exporters: map[origin]*teller{}} }
+
+// Close does nothing: it makes a memory shareable.
+func (m *memory) Close() error { return nil }
+
+// learn keeps the templates of a message.
+func (m *memory) learn(o origin, p []byte) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.exporters[o]
+	if t == nil {
+		if len(m.exporters) >= mostExporters {
+			m.forget(nil)
+		}
+		t = &teller{told: map[templateKey][]byte{}}
+		m.exporters[o] = t
+	}
+	m.uses++
+	t.used = m.uses
+	domain := binary.BigEndian.Uint32(p[12:])
+	sets(p, func(set uint16, b []byte) bool {
+		for set == templates || set == options {
+			id, fields, n := definition(b, set)
+			if n == 0 {
+				break
+			}
+			m.take(t, templateKey{domain, id, set}, fields, b[:n])
+			b = b[n:]
+		}
+		return true
+	})
+	for m.bytes > mostBytes && len(m.exporters) > 1 {
+		m.forget(t)
+	}
+}
+
+// take keeps one definition, or ends what it withdraws.
+func (m *memory) take(t *teller, k templateKey, fields int, def []byte) {
+	drop := func(k templateKey) {
+		if was, ok := t.told[k]; ok {
+			delete(t.told, k)
+			t.bytes -= len(was) + entryBytes
+			m.bytes -= len(was) + entryBytes
+		}
+	}
+	if fields == 0 && k.id < leastID { // all of the set's kind
+		for x := range t.told {
+			if x.domain == k.domain && x.set == k.set {
+				drop(x)
+			}
+		}
+		return
+	}
+	if was := t.told[k]; fields > 0 && slices.Equal(was, def) {
+		return
+	}
+	drop(templateKey{k.domain, k.id, templates}) // an id is a template's or an options template's
+	drop(templateKey{k.domain, k.id, options})
+	if fields == 0 || len(t.told) >= mostTemplates || t.bytes+len(def) > mostBytes {
+		return
+	}
+	t.told[k] = slices.Clone(def)
+	t.bytes += len(def) + entryBytes
+	m.bytes += len(def) + entryBytes
+}
+
+// forget forgets the exporter that was met longest ago, but not keep.
+func (m *memory) forget(keep *teller) {
+	var oldest *teller
+	var who origin
+	for o, t := range m.exporters {
+		if t != keep && (oldest == nil || t.used < oldest.used) {
+			oldest, who = t, o
+		}
+	}
+	if oldest != nil {
+		m.bytes -= oldest.bytes
+		delete(m.exporters, who)
+	}
+}
+
+// prelude appends to b messages of all templates that the exporter has told for the domain of message p, which comes next: they
+// have its export time and its sequence number, for templates do not count (RFC 7011, 3.1).
+func (m *memory) prelude(b []byte, o origin, p []byte) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.exporters[o]
+	if t == nil {
+		return b
+	}
+	m.uses++
+	t.used = m.uses
+	domain := binary.BigEndian.Uint32(p[12:])
+	keys := slices.SortedFunc(maps.Keys(t.told), func(a, b templateKey) int { return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.id, b.id)) })
+	be := binary.BigEndian
+	message, set := -1, -1 // where the open ones begin in b
+	var kind uint16
+	end := func() {
+		if message >= 0 {
+			be.PutUint16(b[set+2:], uint16(len(b)-set))
+			be.PutUint16(b[message+2:], uint16(len(b)-message))
+		}
+	}
+	for _, k := range keys {
+		if k.domain != domain {
+			continue
+		}
+		def := t.told[k]
+		switch {
+		case message < 0 || len(b)-message+setHeader+len(def) > mostMessage:
+			end()
+			message = len(b)
+			b = append(b, p[:header]...)
+		case kind == k.set:
+			b = append(b, def...)
+			continue
+		default:
+			be.PutUint16(b[set+2:], uint16(len(b)-set))
+		}
+		set, kind = len(b), k.set
+		b = be.AppendUint16(b, k.set)
+		b = append(b, 0, 0)
+		b = append(b, def...)
+	}
+	end()
+	return b
+}
