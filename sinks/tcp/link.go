@@ -25,11 +25,12 @@ type link struct {
 	used uint64
 	next int // rows of the block at hand before this one are in buf or sent
 
-	conn   net.Conn // nil: there is none
-	buf    []byte   // gathered and not yet sent; after an error it begins inside a message
-	primed map[uint32]struct{}
-	domain uint32 // the one primed last
-	ready  bool   // domain is primed
+	conn    net.Conn // nil: there is none
+	buf     []byte   // gathered and not yet sent; after an error it begins inside a message
+	primed  map[uint32]struct{}
+	domain  uint32        // the one primed last
+	ready   bool          // domain is primed
+	options []templateKey // whose data is kept
 
 	ended     chan struct{} // closed when the watcher of conn has ended
 	dead      *atomic.Bool  // conn has been closed by the collector
@@ -69,7 +70,7 @@ func watch(c net.Conn, ended chan struct{}, dead *atomic.Bool) {
 	dead.Store(true)
 }
 
-// add gathers the message of a row, behind the templates of its domain if the connection has not got them.
+// add gathers the message of a row, behind what its domain has told if the connection has not got that.
 func (l *link) add(ctx context.Context, row int, p []byte) error {
 	if l.conn != nil && l.next == 0 && l.dead.Load() { // it ended between two blocks
 		l.close()
@@ -84,13 +85,13 @@ func (l *link) add(ctx context.Context, row int, p []byte) error {
 		l.domain, l.ready = domain, true
 		if _, ok := l.primed[domain]; !ok {
 			l.primed[domain] = struct{}{}
-			l.buf = l.sink.told.prelude(l.buf, l.origin, p)
+			l.buf, l.options = l.sink.told.prelude(l.buf, l.origin, p)
 		}
 	}
 	l.buf = append(l.buf, p...)
 	l.next = row + 1
-	if hasTemplates(p) {
-		l.sink.told.learn(l.origin, p)
+	if tells(p, l.options) {
+		l.options = l.sink.told.learn(l.origin, p)
 	}
 	if len(l.buf) >= gather {
 		return l.flush(ctx)

@@ -1,7 +1,7 @@
 // Package tcp is the sink that sends IPFIX messages to a collector over TCP or TLS (RFC 7011, 10.4 and 11).
 //
 // What an exporter tells holds for its connection, so each exporter of the input has a connection of its own, and a connection
-// that is made anew begins with the templates its exporter has told so far.
+// that is made anew begins with the templates and options data its exporter has told so far.
 package tcp
 
 import (
@@ -85,8 +85,8 @@ var Plugin = sdk.Plugin{
 and sFlow have no framing for TCP; such rows are refused with the code not_ipfix.
 
 Each exporter_addr (and session) of the input has a connection of its own, so that templates and sequence numbers of different
-exporters do not mix. A connection that had to be made anew begins with the templates told before; sampler tables follow when
-their exporter repeats them. A collector that takes nothing holds the pipeline back.
+exporters do not mix. A connection that had to be made anew begins with the templates and sampler tables told before. A collector
+that takes nothing holds the pipeline back.
 
 Delivered means handed to the kernel: IPFIX has no answer. When a connection breaks, the block under way is sent again from its
 exporter's first row, so the collector may get some messages twice; what earlier blocks left in the kernel's buffers may not have

@@ -16,6 +16,7 @@ const (
 	templates   = 2 // set of templates
 	options     = 3 // set of options templates
 	leastID     = 256
+	variable    = 1<<16 - 1 // length of a field whose records each say their own
 	mostMessage = 1<<16 - 1
 )
 
@@ -35,13 +36,17 @@ func sets(p []byte, f func(id uint16, body []byte) (more bool)) {
 	}
 }
 
-// hasTemplates says whether a message has a set of templates of either kind.
-func hasTemplates(p []byte) (has bool) {
+// tells says whether a message says something of its exporter, who has told the options templates known.
+func tells(p []byte, known []templateKey) (does bool) {
+	domain := binary.BigEndian.Uint32(p[12:])
 	sets(p, func(id uint16, _ []byte) bool {
-		has = id == templates || id == options
-		return !has
+		does = id == templates || id == options
+		for _, k := range known {
+			does = does || k.id == id && k.domain == domain
+		}
+		return !does
 	})
-	return has
+	return does
 }
 
 // definition is the length of the template definition at the start of b (RFC 7011, 3.4); 0 if there is none. Without fields it is a
@@ -75,15 +80,54 @@ func definition(b []byte, set uint16) (id uint16, fields, n int) {
 	return id, fields, n
 }
 
+// records counts the records of a data set's body by its options template; 0 if that cannot be said.
+func records(def, body []byte) (n int) {
+	be := binary.BigEndian
+	fields := int(be.Uint16(def[2:]))
+	if fields > mostFields {
+		return 0
+	}
+	for at := 0; ; n++ {
+		begin := at
+		for i, f := 0, 6; i < fields; i, f = i+1, f+4 {
+			size := int(be.Uint16(def[f+2:]))
+			if def[f]&0x80 != 0 {
+				f += 4
+			}
+			if size == variable { // its length stands in front of it, in one byte or three (RFC 7011, 7)
+				if at >= len(body) {
+					return n
+				}
+				size = int(body[at])
+				if at++; size == 255 {
+					if len(body)-at < 2 {
+						return n
+					}
+					size = int(be.Uint16(body[at:]))
+					at += 2
+				}
+			}
+			if at += size; at > len(body) {
+				return n
+			}
+		}
+		if at == begin {
+			return n
+		}
+	}
+}
+
 // Limits of what is remembered. Networks have a few dozen templates of some hundred bytes for each exporter.
 const (
 	mostExporters = 4096
 	mostTemplates = 1024     // of one exporter
 	mostBytes     = 16 << 20 // of all
+	mostSets      = 16       // of data of one options template
+	mostFields    = 64       // of an options template whose data is kept
 	entryBytes    = 64       // beside the definition
 )
 
-// memory is the templates that exporters have told and not withdrawn.
+// memory is the templates that exporters have told and not withdrawn, and the data of options templates: samplers, names.
 type memory struct {
 	mu        sync.Mutex
 	exporters map[origin]*teller
@@ -95,7 +139,14 @@ type memory struct {
 type teller struct {
 	used  uint64
 	told  map[templateKey][]byte // definitions as they were sent
+	data  map[templateKey][]dataSet
 	bytes int
+}
+
+// dataSet is one set of data of an options template, with its header.
+type dataSet struct {
+	set     []byte
+	records int
 }
 
 type templateKey struct {
@@ -109,8 +160,8 @@ func newMemory() *memory { return &memory{exporters: map[origin]*teller{}} }
 // Close does nothing: it makes a memory shareable.
 func (m *memory) Close() error { return nil }
 
-// learn keeps the templates of a message.
-func (m *memory) learn(o origin, p []byte) {
+// learn keeps what a message tells. It returns the options templates of its exporter.
+func (m *memory) learn(o origin, p []byte) []templateKey {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.exporters[o]
@@ -118,7 +169,7 @@ func (m *memory) learn(o origin, p []byte) {
 		if len(m.exporters) >= mostExporters {
 			m.forget(nil)
 		}
-		t = &teller{told: map[templateKey][]byte{}}
+		t = &teller{told: map[templateKey][]byte{}, data: map[templateKey][]dataSet{}}
 		m.exporters[o] = t
 	}
 	m.uses++
@@ -133,11 +184,52 @@ func (m *memory) learn(o origin, p []byte) {
 			m.take(t, templateKey{domain, id, set}, fields, b[:n])
 			b = b[n:]
 		}
+		if k := (templateKey{domain, set, options}); t.told[k] != nil {
+			m.keep(t, k, b)
+		}
 		return true
 	})
 	for m.bytes > mostBytes && len(m.exporters) > 1 {
 		m.forget(t)
 	}
+	return t.options()
+}
+
+// options are the keys of the options templates.
+func (t *teller) options() (keys []templateKey) {
+	for k := range t.told {
+		if k.set == options {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// grow counts memory.
+func (m *memory) grow(t *teller, n int) {
+	t.bytes += n
+	m.bytes += n
+}
+
+// keep keeps a set of data of an options template as the newest; one that is the same is repeated and goes.
+func (m *memory) keep(t *teller, k templateKey, body []byte) {
+	n := records(t.told[k], body)
+	if n == 0 || t.bytes+len(body) > mostBytes {
+		return
+	}
+	kept := t.data[k]
+	i := slices.IndexFunc(kept, func(x dataSet) bool { return slices.Equal(x.set[setHeader:], body) })
+	if i < 0 && len(kept) >= mostSets {
+		i = 0
+	}
+	if i >= 0 {
+		m.grow(t, -len(kept[i].set)-entryBytes)
+		kept = slices.Delete(kept, i, i+1)
+	}
+	set := binary.BigEndian.AppendUint16(make([]byte, 0, setHeader+len(body)), k.id)
+	set = binary.BigEndian.AppendUint16(set, uint16(setHeader+len(body)))
+	t.data[k] = append(kept, dataSet{append(set, body...), n})
+	m.grow(t, setHeader+len(body)+entryBytes)
 }
 
 // take keeps one definition, or ends what it withdraws.
@@ -145,8 +237,11 @@ func (m *memory) take(t *teller, k templateKey, fields int, def []byte) {
 	drop := func(k templateKey) {
 		if was, ok := t.told[k]; ok {
 			delete(t.told, k)
-			t.bytes -= len(was) + entryBytes
-			m.bytes -= len(was) + entryBytes
+			m.grow(t, -len(was)-entryBytes)
+			for _, x := range t.data[k] {
+				m.grow(t, -len(x.set)-entryBytes)
+			}
+			delete(t.data, k)
 		}
 	}
 	if fields == 0 && k.id < leastID { // all of the set's kind
@@ -166,8 +261,7 @@ func (m *memory) take(t *teller, k templateKey, fields int, def []byte) {
 		return
 	}
 	t.told[k] = slices.Clone(def)
-	t.bytes += len(def) + entryBytes
-	m.bytes += len(def) + entryBytes
+	m.grow(t, len(def)+entryBytes)
 }
 
 // forget forgets the exporter that was met longest ago, but not keep.
@@ -185,20 +279,33 @@ func (m *memory) forget(keep *teller) {
 	}
 }
 
-// prelude appends to b messages of all templates that the exporter has told for the domain of message p, which comes next: they
-// have its export time and its sequence number, for templates do not count (RFC 7011, 3.1).
-func (m *memory) prelude(b []byte, o origin, p []byte) []byte {
+// prelude appends to b messages of all that the exporter has told for the domain of message p, which comes next. They have its
+// export time, and sequence numbers that lead up to its own: data of options counts, templates do not (RFC 7011, 3.1). It returns
+// the exporter's options templates.
+func (m *memory) prelude(b []byte, o origin, p []byte) ([]byte, []templateKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	t := m.exporters[o]
 	if t == nil {
-		return b
+		return b, nil
 	}
 	m.uses++
 	t.used = m.uses
 	domain := binary.BigEndian.Uint32(p[12:])
 	keys := slices.SortedFunc(maps.Keys(t.told), func(a, b templateKey) int { return cmp.Or(cmp.Compare(a.set, b.set), cmp.Compare(a.id, b.id)) })
 	be := binary.BigEndian
+	sequence := be.Uint32(p[8:])
+	for k, sets := range t.data {
+		for _, x := range sets {
+			if k.domain == domain {
+				sequence -= uint32(x.records)
+			}
+		}
+	}
+	begin := func() {
+		b = append(b, p[:header]...)
+		be.PutUint32(b[len(b)-8:], sequence)
+	}
 	message, set := -1, -1 // where the open ones begin in b
 	var kind uint16
 	end := func() {
@@ -216,7 +323,7 @@ func (m *memory) prelude(b []byte, o origin, p []byte) []byte {
 		case message < 0 || len(b)-message+setHeader+len(def) > mostMessage:
 			end()
 			message = len(b)
-			b = append(b, p[:header]...)
+			begin()
 		case kind == k.set:
 			b = append(b, def...)
 			continue
@@ -229,5 +336,17 @@ func (m *memory) prelude(b []byte, o origin, p []byte) []byte {
 		b = append(b, def...)
 	}
 	end()
-	return b
+	for _, k := range keys {
+		if k.domain != domain {
+			continue
+		}
+		for _, x := range t.data[k] { // a message each: sets can be as long as messages
+			message = len(b)
+			begin()
+			b = append(b, x.set...)
+			be.PutUint16(b[message+2:], uint16(len(b)-message))
+			sequence += uint32(x.records)
+		}
+	}
+	return b, t.options()
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // keep opens a writer that keeps sources, or skips where the system does not allow it.
@@ -321,6 +322,28 @@ func TestKeepNeedsPermission(t *testing.T) {
 	if n, ok := errors.AsType[*sdk.NotReady](err); !ok || !strings.Contains(n.What, "needs CAP_NET_RAW") || n.Do == "" {
 		t.Error(err)
 	}
+}
+
+// What holds for every sink holds for this one too.
+func TestKeepSuite(t *testing.T) {
+	keep(t, "127.0.0.1:9").Close(context.Background()) // skips where it is not allowed
+	to := func(t testing.TB) any {
+		return &Config{To: []string{listen(t, "127.0.0.1:0").LocalAddr().String()}, Source: SourceKeep}
+	}
+	input := func(r *rand.Rand, b *sdk.Batch) {
+		n := 1 + r.IntN(200)
+		b.SetRows(n)
+		for k := range n {
+			from := netip.AddrFrom4([4]byte{127, 1, byte(r.Uint32()), byte(r.Uint32())})
+			if r.IntN(4) == 0 {
+				from = netip.IPv6Unspecified() // refused
+			}
+			b.SetBytes(sdk.DatagramPayload, k, make([]byte, r.IntN(100)))
+			sdk.Claim[[16]byte](b, sdk.DatagramExporterAddr, k, 1)[0] = from.As16()
+			sdk.Claim[uint16](b, sdk.DatagramExporterPort, k, 1)[0] = uint16(r.Uint32())
+		}
+	}
+	sdktest.Sink(t, Plugin, sdktest.SinkCase{Name: "keep", In: sdk.Datagram, Config: to, Input: input, Refuses: true})
 }
 
 func TestKeepAllocations(t *testing.T) {

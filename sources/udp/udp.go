@@ -41,11 +41,11 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	s := &source{env: env, cols: resolve(env), hold: hold, gate: newGate(hold.Object().(*exporters), cfg)}
 	for _, text := range cfg.Listen {
 		l, err := parseListen(text)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			var rs []receiver
+			rs, err = s.open(l, cfg)
+			s.readers = append(s.readers, rs...)
 		}
-		rs, err := s.open(l, cfg)
-		s.readers = append(s.readers, rs...)
 		if err != nil {
 			return nil, errors.Join(err, s.Close(context.Background()))
 		}
