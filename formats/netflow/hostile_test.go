@@ -148,19 +148,29 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	addr := func(i int) [16]byte { a := exporter; a[15] = byte(i); return a }
 	total := uint64(0)
+	use := func() { // the first exporter is one that sends data
+		p := msg9(0, 1, set(256, make([]byte, 5)))
+		total += uint64(len(p))
+		if r := d.Decode(&netflow.Datagram{Payload: p, Addr: addr(0)}); r.Rows != 1 {
+			t.Errorf("a template that carries data is gone: %+v", r)
+		}
+	}
 	for x := range 5 {
 		for i := range 300 {
 			p := msg9(uint32(i/50), uint32(i), set(0, tmpl(uint16(256+i), 1, 4, 2, uint16(1+i%8)), tmpl(uint16(1256+i), common...)))
 			total += uint64(len(p))
 			d.Now = int64(i) * 1e6
 			d.Decode(&netflow.Datagram{Payload: p, Addr: addr(x)})
+			if x == 0 && i == 0 || i == 299 {
+				use()
+			}
 		}
 	}
 	exporters, templates, different := s.Size()
-	if exporters != 3 || templates != 250 || different > 9 {
-		t.Errorf("%d exporters with %d templates, %d different; want 3, 250, at most 9", exporters, templates, different)
+	if exporters < 2 || exporters > 3 || templates < 200 || templates > 250 || different > 9 {
+		t.Errorf("%d exporters with %d templates, %d different; want at most 3, 250, 9", exporters, templates, different)
 	}
-	if d.Tally.Rejected[netflow.TooManyTemplates] == 0 || d.Tally.Bytes() != total {
+	if s.Evicted() == 0 || d.Tally.Bytes() != total {
 		t.Errorf("of %d bytes %d are accounted for: %+v", total, d.Tally.Bytes(), d.Tally)
 	}
 	// What is known stays known under the flood, and room comes back with age.
@@ -190,16 +200,13 @@ func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
 		}
 		return set(0, tmpl(uint16(256+i), fs...))
 	}
-	taken := 0
 	for i := range 50 {
-		if feedAll(d, msg9(0, 0, wide(i)))[0].Bad == netflow.None {
-			taken++
-		}
+		feedAll(d, msg9(0, 0, wide(i)))
 	}
-	if taken != 3 {
-		t.Errorf("%d templates of 1,000 fields were taken, want 3 of 3,200 fields in all", taken)
+	if _, templates, _ := s.Size(); templates != 3 {
+		t.Errorf("%d templates of 1,000 fields are kept, want 3 of 3,200 fields in all", templates)
 	}
-	for i := range 3 { // withdrawn by a definition that is not possible
+	for i := range 50 { // withdrawn by a definition that is not possible
 		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 5))))
 	}
 	if _, templates, different := s.Size(); templates != 0 || different != 0 {

@@ -33,7 +33,7 @@ const (
 	ShortHeader    // shorter than its protocol's header
 	UnknownVersion // none of the versions decoded here
 	MessageLength  // an IPFIX message length below the header's
-	RecordCount    // a NetFlow v5 count that the datagram's bytes do not bear out
+	RecordCount    // a count of NetFlow v1, v5 or v7 that the datagram's bytes do not bear out
 
 	reasons
 )
@@ -60,7 +60,7 @@ var reasonSentences = [reasons]string{
 	Scope:            "an options template's scope counts are not possible",
 	TooManyTemplates: "the limit of templates or exporters is reached",
 	ShortHeader:      "the datagram is shorter than its protocol's header",
-	UnknownVersion:   "the datagram is not NetFlow v5, NetFlow v9 or IPFIX",
+	UnknownVersion:   "the datagram is not NetFlow v1, v5, v7 or v9, or IPFIX",
 	MessageLength:    "the IPFIX message length is below 16",
 	RecordCount:      "the header counts more records than the datagram holds",
 }
@@ -88,7 +88,7 @@ type Tally struct {
 	Templates uint64 // definitions taken that were new or different
 	Records   uint64 // flow records
 
-	SamplingUnknown uint64 // records whose sampling rate nobody told; they got the default
+	SamplingUnknown uint64 // records whose sampling rate nobody told and no option sets; they got 1
 	Clamped         uint64 // times outside the window around the arrival
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }
