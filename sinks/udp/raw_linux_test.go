@@ -356,14 +356,7 @@ func TestKeepAllocations(t *testing.T) {
 		rows[i] = got{"127.0.0.2:2055", strings.Repeat("x", 1400)}
 	}
 	b := sourced(rows...)
-	done := func(error) {}
-	if got := testing.AllocsPerRun(20, func() {
-		if err := w.Write(context.Background(), b, done); err != nil {
-			t.Fatal(err)
-		}
-	}); got > most {
-		t.Errorf("a block of %d datagrams allocates %v times", 4*burst, got)
-	}
+	allocations(t, w, b, most)
 }
 
 func BenchmarkWriteKeep(b *testing.B) {
@@ -375,11 +368,5 @@ func BenchmarkWriteKeep(b *testing.B) {
 		rows[i] = got{"127.0.0.2:2055", strings.Repeat("x", 1400)}
 	}
 	blk := sourced(rows...)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := w.Write(context.Background(), blk, func(error) {}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sdk.MaxRows, "ns/record")
+	benchmark(b, w, blk)
 }
