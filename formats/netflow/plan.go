@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -43,6 +44,11 @@ type op struct {
 	run    kernel // columns of fixed width
 	values values // columns of variable length, and names
 	parts  []part // of values made of several fields
+
+	// Of packets that are dissected: what they begin with, the columns of fixed width, and those of labels and tunnels, -1: not wanted.
+	link           packet.Link
+	seen           []dissected
+	labels, tunnel int
 }
 
 // part is one field of several.
@@ -125,6 +131,7 @@ func (c *compiler) compile() {
 	for i, f := range c.out.Fields() {
 		c.column(i, f)
 	}
+	c.section()
 	c.segments()
 }
 
