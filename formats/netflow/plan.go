@@ -41,9 +41,10 @@ type op struct {
 	off   uintptr
 	len   int // of the value in bytes; -1: of variable length, it ends where the segment begins
 
-	run    kernel // columns of fixed width
-	values values // columns of variable length, and names
-	parts  []part // of values made of several fields
+	run    kernel        // columns of fixed width
+	values values        // columns of variable length, and names
+	parts  []part        // of values made of several fields
+	enc    flow.Encoding // of lists
 
 	// Of packets that are dissected: what they begin with, the columns of fixed width, and those of labels and tunnels, -1: not wanted.
 	link           packet.Link
@@ -68,7 +69,7 @@ type place struct {
 // fits says whether the value there can be read so.
 func (p place) fits(e flow.Encoding) bool {
 	if p.len < 0 {
-		return e == flow.String || e == flow.Octets || e == flow.Frame
+		return e == flow.String || e == flow.Octets || e == flow.Frame || isList(e)
 	}
 	return fits(e, uint16(p.len))
 }
@@ -245,6 +246,11 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 			}
 		case flow.Octets, flow.Frame:
 			o.values, o.width = octetValues, 0
+		case flow.BasicList, flow.SubTemplateList, flow.SubTemplateMultiList:
+			if f.Type != sdk.Text {
+				continue
+			}
+			o.values, o.width, o.enc = listValues, 0, e.Enc
 		default:
 			if o.run = kernelOf(e.Enc, pl.len, o.width); o.run == nil {
 				continue
