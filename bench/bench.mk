@@ -18,11 +18,11 @@ bench-engine: bin/weir
 bench-pipelines: bin/weir
 	@for p in $$(ls pipelines/*.yaml pipelines/quickstart/collect.yaml); do bin/weir bench $$p --for 3s || exit 1; echo; done
 
-# The peers are a module of their own: Weir's does not depend on them.
+# The peers are a module of their own: Weir's does not depend on them. -mod=mod: it follows the versions of Weir's.
 bench-peers:
-	@cd bench/peers && $(GO) build -o ../../bin/bench-peers . && ../../bin/bench-peers $(BENCH)
+	@cd bench/peers && $(GO) build -mod=mod -o ../../bin/bench-peers . && ../../bin/bench-peers $(BENCH)
 
 # Without the peer (its module could not be had) the others are measured all the same.
 bench-collector: bin/weir
-	@(cd bench/peers && $(GO) build -o ../../bin/bench-goflow2 ./goflow2) || echo 'goflow2 could not be built: left out'
+	@(cd bench/peers && $(GO) build -mod=mod -o ../../bin/bench-goflow2 ./goflow2) || echo 'goflow2 could not be built: left out'
 	@$(GO) build -o bin/bench-collector ./bench/collector && bin/bench-collector $(BENCH)

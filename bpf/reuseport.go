@@ -58,6 +58,9 @@ func (r *Reuseport) Put(slot, fd int) error {
 	return r.coll.Maps["sockets"].Put(uint32(slot), uint64(fd))
 }
 
+// Remove empties a slot, of a socket that lives on. A slot that is empty is an error.
+func (r *Reuseport) Remove(slot int) error { return r.coll.Maps["sockets"].Delete(uint32(slot)) }
+
 // Choose says among how many slots is chosen, from the first on, and how many datagrams may wait at a socket before ByPacket
 // skips it.
 func (r *Reuseport) Choose(slots int, limit uint32) error {

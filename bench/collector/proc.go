@@ -3,13 +3,17 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -94,8 +98,10 @@ func cpuOf(pids []int) (t time.Duration, err error) {
 	return t, nil
 }
 
-// on runs f in a thread that is bound to cores, so that processes it starts are too.
-func on(cores []int, nice int, f func() error) error {
+// begin starts a process in a session of its own, bound to cores, so that all it starts is too. With a niceness it is the session
+// that gets it: where the kernel groups by session (autogroup), that of a process counts only among its siblings.
+func begin(cmd *exec.Cmd, cores []int, nice int) error {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	result := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
@@ -113,9 +119,16 @@ func on(cores []int, nice int, f func() error) error {
 				return
 			}
 		}
-		result <- f()
+		result <- cmd.Start()
 	}()
-	return <-result
+	if err := <-result; err != nil || nice == 0 {
+		return err
+	}
+	group := fmt.Sprintf("/proc/%d/autogroup", cmd.Process.Pid)
+	if err := os.WriteFile(group, []byte(strconv.Itoa(nice)), 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("nice %d of the session: %w", nice, err)
+	}
+	return nil
 }
 
 // steal is the time that the machine's host has kept from it.

@@ -97,13 +97,16 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 	}
 	began := time.Now()
 	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload)
-	cmd.Stderr = os.Stderr
-	var out []byte
-	if err := on([]int{b.sendCore}, b.nice, func() (err error) { out, err = cmd.Output(); return err }); err != nil {
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := begin(cmd, []int{b.sendCore}, b.nice); err != nil {
+		return nil, fmt.Errorf("sender: %w", err)
+	}
+	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("sender: %w", err)
 	}
 	st := new(step)
-	if err := json.Unmarshal(out, &st.sent); err != nil {
+	if err := json.Unmarshal(out.Bytes(), &st.sent); err != nil {
 		return nil, err
 	}
 	// What waits in the socket is still to be read; what waits in queues of its own, too.
@@ -125,23 +128,26 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 // found is the end of a search.
 type found struct {
 	best, next *step // the highest rate without loss, the lowest with; nil: none
-	top        bool  // the sender could not send more, in three tries
+	top        bool  // the sender could not send more, though it had its core
 	steps      int
 }
 
 // search looks for the highest rate without loss: doubling or halving from first until it lies between two rates, then between
 // them, geometrically, until they are 6 % apart or steps or time are over.
-func (b *bench) search(s *subject, traffic string, first float64) (*found, error) {
+func (b *bench) search(try func(rate float64) (*step, error), first float64, each time.Duration) (*found, error) {
 	f := new(found)
-	short := 0 // times that the sender fell short
-	for rate := first; f.steps < b.steps && time.Now().Add(b.step+s.ready+s.settle+2*time.Second).Before(b.deadline); f.steps++ {
-		st, err := b.try(s, traffic, rate)
+	disturbed := false // the last step was one, and is tried again
+	for rate := first; f.steps < b.steps && time.Now().Add(each).Before(b.deadline); f.steps++ {
+		st, err := try(rate)
 		if err != nil {
 			return nil, err
 		}
-		if st.sent.Rate < 0.95*rate {
-			short++
+		// Loss although the collector had not used much of its core: something else had it. Once more, then it counts.
+		if !b.lossless(st) && !disturbed && st.cpu.Seconds() < 0.6*st.sent.Seconds {
+			disturbed = true
+			continue
 		}
+		disturbed = false
 		if b.lossless(st) {
 			if f.best == nil || st.sent.Rate > f.best.sent.Rate {
 				f.best = st
@@ -149,14 +155,17 @@ func (b *bench) search(s *subject, traffic string, first float64) (*found, error
 		} else if f.next == nil || st.sent.Rate < f.next.sent.Rate {
 			f.next = st
 		}
+		if f.best != nil && f.next != nil && f.next.sent.Rate <= f.best.sent.Rate {
+			f.next = nil // more than that has gone through since
+		}
 		switch {
-		case st.sent.Rate < 0.95*rate && f.next == nil && b.lossless(st):
-			// Disturbed, or at its limit: that is told by trying again.
-			if f.top = short > 2; f.top {
-				return f, nil
-			}
 		case f.best == nil:
 			rate = f.next.sent.Rate / 2
+		case f.next == nil && st.sent.Rate < 0.95*rate:
+			// It spins while it waits: a sender that had its core and fell short is at its limit. Another one is tried again.
+			if f.top = st.sent.core() > 0.95; f.top {
+				return f, nil
+			}
 		case f.next == nil:
 			rate = f.best.sent.Rate * 2
 		case f.next.sent.Rate < 1.06*f.best.sent.Rate:

@@ -32,6 +32,9 @@ type sent struct {
 	Refused   uint64  `json:"refused"` // sends that failed and were tried again
 }
 
+// core is the share of its core that the sender had: it is never idle, so the rest was taken by others.
+func (s *sent) core() float64 { return s.CPU / s.Seconds }
+
 // exporter is a socket of its own, with an address of its own, and what it sends.
 type exporter struct {
 	fd        int
@@ -45,7 +48,6 @@ type exporter struct {
 type mmsghdr struct {
 	hdr unix.Msghdr
 	n   uint32
-	_   uint32
 }
 
 // sender sends bursts: one sendmsg of many datagrams that the kernel cuts (gso), or one sendmmsg of many.
@@ -83,6 +85,7 @@ func send(args []string) error {
 			if err != nil {
 				return err
 			}
+			defer s.close()
 			if err := s.run(*rate, *d); err != nil {
 				return err
 			}
@@ -139,7 +142,8 @@ func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*se
 	}
 	s.hdrs, s.iovs = make([]mmsghdr, s.burst), make([]unix.Iovec, s.burst)
 	for i := range s.hdrs {
-		s.hdrs[i].hdr.Iov, s.hdrs[i].hdr.Iovlen = &s.iovs[i], 1
+		s.hdrs[i].hdr.Iov = &s.iovs[i]
+		s.hdrs[i].hdr.SetIovlen(1)
 	}
 	return s, nil
 }
@@ -165,6 +169,12 @@ func (s *sender) open(e *exporter, i int, to netip.AddrPort, may bool) (err erro
 		}
 	}
 	return nil
+}
+
+func (s *sender) close() {
+	for i := range s.exporters {
+		_ = unix.Close(s.exporters[i].fd) // nothing is buffered in a UDP socket
+	}
 }
 
 // run sends at rate for d, spinning between bursts, templates first and again each second.

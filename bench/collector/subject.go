@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"debug/buildinfo"
 	"embed"
 	"encoding/json"
 	"errors"
@@ -174,17 +175,27 @@ plugin_buffer_size: 65536
 	}
 }
 
-// version of a program, as it says it itself.
-func version(name string) string {
-	arg := map[string]string{"nfcapd": "-V", "nfacctd": "-V"}[name]
-	if arg == "" {
-		return ""
+// version of a peer: of the library that it was built with, or as it says it itself.
+func version(s *subject) string {
+	switch s.name {
+	case "goflow2":
+		info, err := buildinfo.ReadFile(s.program)
+		if err != nil {
+			return "" // missing, which the table says
+		}
+		for _, m := range info.Deps {
+			if m.Path == "github.com/netsampler/goflow2/v2" {
+				return strings.TrimPrefix(m.Version, "v")
+			}
+		}
+	case "nfcapd", "nfacctd":
+		out, err := exec.Command(s.program, "-V").CombinedOutput()
+		if err != nil && len(out) == 0 {
+			return ""
+		}
+		return regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out))
 	}
-	out, err := exec.Command(name, arg).CombinedOutput()
-	if err != nil && len(out) == 0 {
-		return ""
-	}
-	return regexp.MustCompile(`\d+\.\d+\.\d+`).FindString(string(out))
+	return ""
 }
 
 // running is a collector at work.
@@ -209,7 +220,6 @@ func (s *subject) start(port int, cores []int, nice int) (*running, error) {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	r.cmd.Stderr = &r.stderr
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that what it starts can be ended with it
 	if strings.Contains(s.does, "JSON lines") {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {
@@ -220,7 +230,7 @@ func (s *subject) start(port int, cores []int, nice int) (*running, error) {
 	} else {
 		r.cmd.Stdout = &r.stdout
 	}
-	if err := on(cores, nice, r.cmd.Start); err != nil {
+	if err := begin(r.cmd, cores, nice); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	go func() { r.done <- r.cmd.Wait() }()
@@ -251,7 +261,7 @@ func (r *running) end() (n uint64, err error) {
 	select {
 	case <-r.done:
 	case <-time.After(10 * time.Second):
-		if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL); err != nil { // its group
+		if err := syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL); err != nil { // all of its session
 			return 0, err
 		}
 		<-r.done

@@ -107,13 +107,3 @@ func bookkeeping(r results) []lab.Goal {
 		us("hand-over, under load", 5, "HandOver/under_load", "HandOver/load_without_a_queue"),
 	}
 }
-
-// sflowAlone takes the figure of sFlow from its codec's own benchmark as long as `decode` does not decode it.
-func sflowAlone(gs []lab.Goal, r results) []lab.Goal {
-	for i := range gs {
-		if v, ok := r["formats/sflow Decode/20cols"]["ns/record"]; ok && gs[i].What == sflowGoal && gs[i].Why != "" {
-			gs[i].What, gs[i].Figure, gs[i].Why = sflowGoal+", its codec alone", v, ""
-		}
-	}
-	return gs
-}

@@ -62,13 +62,10 @@ func run(o options) (err error) {
 			return err
 		}
 		goals = append(goals, bookkeeping(results)...)
-		goals = sflowAlone(goals, results)
 	}
 	fmt.Println()
 	return lab.Goals(os.Stdout, goals)
 }
-
-const sflowGoal = "sFlow, 20 columns"
 
 // decoding compares Weir's decoder with the floor, case by case.
 func decoding(o options) ([]lab.Goal, error) {
@@ -110,7 +107,7 @@ func decoding(o options) ([]lab.Goal, error) {
 		case c.Protocol == emulate.NetFlowV5:
 			add("v5, 20 columns", 40, f.Best, "ns/record")
 		case c.Protocol == emulate.SFlow:
-			add(sflowGoal, 120, f.Best, "ns/record")
+			add("sFlow, 20 columns", 120, f.Best, "ns/record")
 		case c.Protocol == emulate.NetFlowV9 && c.Records == 2:
 			add("v9 x 2, 20 columns", 150, f.Best, "ns/record")
 		case c.Protocol == emulate.NetFlowV9:

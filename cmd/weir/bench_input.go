@@ -15,6 +15,7 @@ import (
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sources/generate"
 	"github.com/weirflow/weir/sources/pcap"
+	"github.com/weirflow/weir/sources/tcp"
 )
 
 const (
@@ -76,6 +77,9 @@ func inputSchema(p *plan.Plan) (*sdk.Schema, error) {
 			continue
 		}
 		s := n.FullOut[0]
+		if s == tcp.Schema { // datagrams with the number of their connection, which nobody needs if there is none
+			s = sdk.Datagram
+		}
 		if s != sdk.Datagram && s != sdk.Packet || schema != nil && s != schema {
 			return nil, usage("the source %s (%s) gives something else than datagrams or packets: bench has no input to put in its place", n.ID, n.Type)
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +14,7 @@ import (
 	"github.com/weirflow/weir/sources/generate"
 )
 
-// generateCommand is a pipeline as one line: emulated exporters into the sink udp.
+// generateCommand is a pipeline as one line: emulated exporters into the sinks udp and tcp.
 func (a *app) generateCommand() *cobra.Command {
 	c := generate.Plugin.Spec.Config().(*generate.Config)
 	c.Rate = 1000 // without a rate a network is flooded
@@ -22,15 +24,16 @@ func (a *app) generateCommand() *cobra.Command {
 		Use:   "generate --to HOST:PORT",
 		Short: "Send flows of emulated exporters to a collector",
 		Long: "Plays a network of exporters that send NetFlow v5, NetFlow v9, IPFIX or sFlow to a collector: templates, sampler tables, sequence\n" +
-			"numbers and flows as in real traffic. It is the source `generate` before the sink `udp`, with the same account at the end.",
-		Example: "  weir generate --to 127.0.0.1:2055\n  weir generate --to 127.0.0.1:2055 --protocol v9,ipfix=2 --exporters 50 --rate 100000 --for 30s",
+			"numbers and flows as in real traffic. It is the source `generate` before the sinks `udp` and `tcp`, with the same account at\n" +
+			"the end. To tcp://HOST:PORT each exporter makes a connection, and sends IPFIX alone.",
+		Example: "  weir generate --to 127.0.0.1:2055\n  weir generate --to 127.0.0.1:2055 --protocol v9,ipfix=2 --exporters 50 --rate 100000 --for 30s\n  weir generate --to tcp://127.0.0.1:4739 --exporters 50",
 		Args:    cobra.NoArgs,
 	}
 	summary := choiceFlag(cmd, "summary", "", "how to account for every record at the end, on standard error", "table", "json", "none")
 	level := choiceFlag(cmd, "log-level", "", "least severity that is logged", "warn", "debug", "info", "error")
 	f := cmd.Flags()
-	f.StringSliceVar(&to, "to", nil, "collector, host:port; of several each gets every datagram")
-	f.StringSliceVar(&protocol, "protocol", []string{"v9"}, "v5, v9, ipfix, sflow; several with weights for their shares of the records: v9,ipfix=2")
+	f.StringSliceVar(&to, "to", nil, "collector, host:port or tcp://host:port; of several each gets every datagram")
+	f.StringSliceVar(&protocol, "protocol", []string{"v9"}, "v5, v9, ipfix, sflow; several with weights for their shares of the records: v9,ipfix=2 (over TCP: ipfix)")
 	f.IntVar(&c.Exporters, "exporters", c.Exporters, "number of exporters")
 	f.IntVar(&c.Rate, "rate", c.Rate, "flow records per second; 0: as fast as possible")
 	f.IntVar(&c.Records, "records", c.Records, "flow records to send; 0: endless")
@@ -44,9 +47,16 @@ func (a *app) generateCommand() *cobra.Command {
 	f.DurationVar(&c.TemplateInterval, "template-interval", c.TemplateInterval, "how often templates are repeated")
 	f.IntVar(&c.Ring, "ring", c.Ring, "build so many datagrams first and repeat them; 0: always new ones")
 	f.IntVar(&c.Readers, "readers", c.Readers, "threads that make datagrams")
-	cmd.RunE = do(func(*cobra.Command, []string) error {
+	cmd.RunE = do(func(cmd *cobra.Command, _ []string) error {
 		if len(to) == 0 {
 			return usage("say where to: --to 127.0.0.1:2055")
+		}
+		over := slices.ContainsFunc(to, func(s string) bool { return strings.HasPrefix(s, overTCP) })
+		if over && !cmd.Flags().Changed("protocol") {
+			protocol = []string{"ipfix"}
+		}
+		if over && slices.ContainsFunc(protocol, func(s string) bool { return s != "ipfix" && !strings.HasPrefix(s, "ipfix=") }) {
+			return usage("over TCP only IPFIX can be sent: leave --protocol out or say --protocol ipfix")
 		}
 		p, err := a.exporters(c, protocol, to)
 		if err != nil {
@@ -59,6 +69,27 @@ func (a *app) generateCommand() *cobra.Command {
 	return cmd
 }
 
+const overTCP = "tcp://"
+
+// collectors are the sinks: one for all that take datagrams, and one for each that takes connections.
+func collectors(to []string) (sinks yaml.MapSlice) {
+	sink := func(id, kind string, to any) {
+		sinks = append(sinks, yaml.MapItem{Key: id, Value: yaml.MapSlice{{Key: "type", Value: kind}, {Key: "with", Value: yaml.MapSlice{{Key: "to", Value: to}}}}})
+	}
+	var datagrams []string
+	for i, address := range to {
+		if host, ok := strings.CutPrefix(address, overTCP); ok {
+			sink(fmt.Sprintf("collector_tcp_%d", i+1), "tcp", host)
+		} else {
+			datagrams = append(datagrams, address)
+		}
+	}
+	if datagrams != nil {
+		sink("collector", "udp", datagrams)
+	}
+	return sinks
+}
+
 // exporters writes the pipeline and lays it out. What is wrong with it is wrong with a flag.
 func (a *app) exporters(c *generate.Config, protocol, to []string) (*plan.Plan, error) {
 	text, err := yaml.Marshal(yaml.MapSlice{
@@ -69,9 +100,7 @@ func (a *app) exporters(c *generate.Config, protocol, to []string) (*plan.Plan, 
 			{Key: "ipv6", Value: c.IPv6}, {Key: "domains", Value: c.Domains}, {Key: "sampling", Value: c.Sampling},
 			{Key: "template_interval", Value: c.TemplateInterval.String()}, {Key: "ring", Value: c.Ring}, {Key: "readers", Value: c.Readers},
 		}}}}}},
-		{Key: "sinks", Value: yaml.MapSlice{{Key: "collector", Value: yaml.MapSlice{{Key: "type", Value: "udp"}, {Key: "with", Value: yaml.MapSlice{
-			{Key: "to", Value: to},
-		}}}}}},
+		{Key: "sinks", Value: collectors(to)},
 	})
 	if err != nil {
 		return nil, err

@@ -13,9 +13,11 @@ import (
 	"github.com/weirflow/weir/sinks/discard"
 	"github.com/weirflow/weir/sinks/parquet"
 	"github.com/weirflow/weir/sinks/stdout"
+	sinktcp "github.com/weirflow/weir/sinks/tcp"
 	sinkudp "github.com/weirflow/weir/sinks/udp"
 	"github.com/weirflow/weir/sources/generate"
 	"github.com/weirflow/weir/sources/pcap"
+	"github.com/weirflow/weir/sources/tcp"
 	"github.com/weirflow/weir/sources/udp"
 )
 
@@ -24,6 +26,7 @@ func builtIn() *config.Registry {
 	return config.NewRegistry(
 		generate.Plugin,
 		pcap.Plugin,
+		tcp.Plugin,
 		udp.Plugin,
 
 		decode.Plugin,
@@ -32,6 +35,7 @@ func builtIn() *config.Registry {
 		discard.Plugin,
 		parquet.Plugin,
 		stdout.Plugin,
+		sinktcp.Plugin,
 		sinkudp.Plugin,
 	)
 }

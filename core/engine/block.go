@@ -161,6 +161,9 @@ func (k *sinkLane) failBlock(b *block) {
 
 func (b *block) finish(o sdk.Outcome) {
 	k := b.k
+	if k.noting != nil || len(k.notes) > 0 {
+		k.noteSettled(b)
+	}
 	k.mu.Lock()
 	promises, batches := b.promises, b.Batches
 	b.promises, b.Batches = nil, batches[:0]

@@ -167,6 +167,23 @@ func (s *segment) Settled(_ sdk.Range, worst sdk.Outcome) {
 	}
 }
 
+// noted takes what a sink says to know its block again; when all have, the segment can be prepared.
+func (s *segment) noted(sink string, note []byte) {
+	ps := s.ps
+	ps.mu.Lock()
+	if note != nil {
+		if s.notes == nil {
+			s.notes = map[string][]byte{}
+		}
+		s.notes[sink] = note
+	}
+	if s.wantNotes--; s.wantNotes == 0 {
+		ps.news = urgent
+	}
+	ps.mu.Unlock()
+	ps.src.saver.waker.Wake()
+}
+
 // sinkDone says that a keyed sink has stored its block of the segment, or had none.
 func (s *segment) sinkDone(k int) {
 	ps := s.ps

@@ -328,11 +328,7 @@ func (r *Run) Stop() {
 	r.stopOnce.Do(func() {
 		r.stopping.Store(true)
 		r.goWork("stop", func() {
-			limit := r.plan.Pipeline.DrainTimeout
-			if limit == 0 {
-				limit = 30 * time.Second
-			}
-			ctx, cancel := context.WithTimeout(r.ctx, limit)
+			ctx, cancel := context.WithTimeout(r.ctx, r.drainTime())
 			defer cancel()
 			for _, s := range r.sources {
 				if err := s.src.Stop(ctx); err != nil && !r.aborted() {
@@ -341,10 +337,7 @@ func (r *Run) Stop() {
 			}
 			r.wakeAll()
 		})
-		timeout := r.plan.Pipeline.DrainTimeout
-		if timeout == 0 {
-			timeout = 30 * time.Second
-		}
+		timeout := r.drainTime()
 		go func() {
 			t := time.NewTimer(timeout)
 			defer t.Stop()
@@ -364,6 +357,14 @@ func (r *Run) Abort(cause error) {
 	r.stopping.Store(true)
 	r.abort(cause)
 	r.wakeAll()
+}
+
+// drainTime bounds the shutdown.
+func (r *Run) drainTime() time.Duration {
+	if d := r.plan.Pipeline.DrainTimeout; d > 0 {
+		return d
+	}
+	return 30 * time.Second
 }
 
 // Done is closed when the run has ended.

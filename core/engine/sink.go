@@ -2,22 +2,17 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/core/ledger"
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/core/queue"
 	"github.com/weirflow/weir/sdk"
 )
-
-// writeDeadline bounds one Write: a plan older than the store's window must not be written.
-const writeDeadline = time.Minute
 
 // sinkLane is one writer of one sink behind its queue: it gathers batches into blocks, has them written, retries, and settles.
 // One goroutine; what a sink answers from elsewhere comes in through completed.
@@ -44,6 +39,10 @@ type sinkLane struct {
 	marks   map[*segment]int
 	number  uint64 // of blocks without a segment
 
+	// Of a writer that is a Noter: one segment's note is said at a time, for the next depends on where the last block went.
+	notes  []noteDue
+	noting *block // its note is said and it is not settled
+
 	flushAsked atomic.Bool
 	flushing   chan error // answer of a Flush under way
 
@@ -57,6 +56,12 @@ type sinkLane struct {
 	mu        sync.Mutex
 	completed []completion
 	handled   []completion // the other half of the double buffer
+}
+
+// noteDue is a closed block whose note is still to be said, before its segment is prepared.
+type noteDue struct {
+	seg *segment
+	b   *block
 }
 
 type completion struct {
@@ -103,6 +108,7 @@ func (k *sinkLane) run() {
 	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
+	var endedAt time.Time
 	for n := 0; !r.aborted(); n++ {
 		k.complete()
 		k.writeReady()
@@ -122,8 +128,12 @@ func (k *sinkLane) run() {
 		if ok {
 			continue
 		}
+		if !now.Before(k.lane.nextTick) {
+			k.lane.nextTick = now.Add(tickEvery)
+			k.dropGone()
+		}
 		if end && !ended {
-			ended = true
+			ended, endedAt = true, now
 			k.dropOpenSegments()
 		}
 		if ended || k.flushAsked.Load() {
@@ -131,6 +141,10 @@ func (k *sinkLane) run() {
 			if ended && len(k.ready) == 0 && len(k.writing) == 0 && k.flushing == nil && !k.hasCompleted() {
 				break
 			}
+		}
+		if ended && !k.node.Required && now.Sub(endedAt) >= r.drainTime() {
+			k.abandon() // nobody waits for what an optional sink never takes
+			break
 		}
 		k.lane.wait(k.patience(now))
 	}
@@ -282,10 +296,10 @@ func (k *sinkLane) close(b *block) {
 	k.ready = append(k.ready, b)
 }
 
-// note asks a sink that needs it what its store must be told to know the block again, before the segment is prepared.
+// note has a sink that needs it say what its store must be told to know the block again, before the segment is prepared: in order,
+// each when the block before it is settled. A segment of which nothing came here (b nil) needs none.
 func (k *sinkLane) note(seg *segment, b *block) {
-	noter, ok := k.w.(sdk.Noter)
-	if !ok {
+	if _, ok := k.w.(sdk.Noter); !ok {
 		return
 	}
 	ps := seg.ps
@@ -295,292 +309,60 @@ func (k *sinkLane) note(seg *segment, b *block) {
 		b.Note = seg.notes[k.node.ID]
 	}
 	ps.mu.Unlock()
-	if planned {
-		return
-	}
-	var note []byte
-	if b != nil {
-		var err error
-		if note, err = noter.Note(&b.Block); err != nil {
-			k.run_.fail(nodeErr(k.node, fmt.Errorf("note of block %s: %w", b.Key, err)))
-			return
-		}
-		if len(note) > sdk.MaxNote {
-			k.run_.fail(nodeErr(k.node, fmt.Errorf("note of block %s has %d bytes, at most %d fit", b.Key, len(note), sdk.MaxNote)))
-			return
-		}
-		b.Note = note
-	}
-	ps.mu.Lock()
-	if note != nil {
-		if seg.notes == nil {
-			seg.notes = map[string][]byte{}
-		}
-		seg.notes[k.node.ID] = note
-	}
-	if seg.wantNotes--; seg.wantNotes == 0 {
-		ps.news = urgent
-	}
-	ps.mu.Unlock()
-	ps.src.saver.waker.Wake()
-}
-
-// writable says whether the block may be written now: its segment is prepared.
-func (k *sinkLane) writable(b *block) bool {
-	if b.seg == nil || k.run_.opt.rules.noPrepare {
-		return true
-	}
-	b.seg.ps.mu.Lock()
-	defer b.seg.ps.mu.Unlock()
-	return b.seg.prepared
-}
-
-// writeReady has blocks written, in order, as many at a time as allowed.
-func (k *sinkLane) writeReady() {
-	now := time.Now()
-	for i := 0; i < len(k.ready); {
-		b := k.ready[i]
-		if b.seg != nil {
-			ps := b.seg.ps
-			ps.mu.Lock()
-			gone := b.seg.returned || ps.fenced
-			ps.mu.Unlock()
-			if gone {
-				k.ready = slices.Delete(k.ready, i, i+1)
-				k.dropBlock(b, sdk.ReasonReturned)
-				continue
-			}
-		}
-		if len(k.writing)-int(k.copies.Load()) >= max(1, k.node.InFlight) || k.flushing != nil || b.notBefore.After(now) {
-			return
-		}
-		if !k.writable(b) {
-			i++
-			continue
-		}
-		k.ready = slices.Delete(k.ready, i, i+1)
-		k.write(b)
-	}
-}
-
-func (k *sinkLane) write(b *block) {
-	if b.schema != k.wFor {
-		if !k.reopen(b.schema) {
-			k.ready = slices.Insert(k.ready, 0, b)
-			return
-		}
-	}
-	if b.Rows == 0 { // every row was refused
-		k.settled(b)
-		return
-	}
-	k.writing[b] = struct{}{}
-	k.acct.Blocks.Add(1)
-	b.answered.Store(false)
-	ctx := k.writeContext()
-	k.limit.Reset(writeDeadline)
-	if k.run_.opt.rules.inParts {
-		k.writeInParts(ctx, b, b.done)
-	} else {
-		from := k.watch.start()
-		err := k.w.Write(ctx, &b.Block, b.done)
-		k.watch.stop(from)
-		if err != nil {
-			b.done(err)
-		}
-	}
-	k.limit.Stop()
-}
-
-// writeContext is the context of the next write.
-func (k *sinkLane) writeContext() context.Context {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.ctx == nil {
-		k.ctx, k.cancel = context.WithCancel(k.run_.ctx)
-	}
-	return k.ctx
-}
-
-// timeUp ends the context of the write under way.
-func (k *sinkLane) timeUp() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cancel != nil {
-		k.cancel()
-	}
-	k.ctx, k.cancel = nil, nil
-}
-
-// answer takes the sink's answer for a block, from any goroutine.
-func (k *sinkLane) answer(b *block, err error) {
-	if b.answered.Swap(true) {
-		k.run_.log.Error("sink answered twice for one block", "node", k.node.ID, "key", b.Key)
-		return
-	}
-	k.mu.Lock()
-	k.completed = append(k.completed, completion{b, err})
-	k.mu.Unlock()
-	k.waker.Wake()
-}
-
-// reopen opens a writer for another schema, when the old one has nothing under way.
-func (k *sinkLane) reopen(s *sdk.Schema) bool {
-	if len(k.writing) > 0 {
-		k.flushAsked.Store(true)
-		return false
-	}
-	if err := k.w.Close(k.run_.ctx); err != nil {
-		k.run_.log.Warn("writer did not close cleanly", "node", k.node.ID, "error", err)
-	}
-	w, err := k.sink.Open(k.run_.ctx, s)
-	if err != nil {
-		k.run_.fail(nodeErr(k.node, err))
-		return false
-	}
-	k.w, k.wFor = w, s
-	return true
-}
-
-func (k *sinkLane) hasCompleted() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.completed) > 0
-}
-
-// complete handles the answers that have come.
-func (k *sinkLane) complete() {
-	k.mu.Lock()
-	done := k.completed
-	k.completed, k.handled = k.handled[:0], done
-	k.mu.Unlock()
-	for _, c := range done {
-		k.written(c.b)
-		if c.err == nil {
-			k.settled(c.b)
-			continue
-		}
-		k.failed(c.b, c.err)
-	}
-	clear(done)
-}
-
-// written takes a block out of those being written.
-func (k *sinkLane) written(b *block) {
-	delete(k.writing, b)
-	k.mu.Lock()
-	if b.isCopied {
-		k.copies.Add(-1)
-	}
-	k.mu.Unlock()
-}
-
-// failed decides what becomes of a block that was not stored.
-func (k *sinkLane) failed(b *block, err error) {
-	if k.run_.aborted() {
-		k.dropBlock(b, sdk.ReasonStopped)
-		return
-	}
-	class := sdk.ClassOf(err)
-	b.attempts++
-	if class == sdk.Transient && k.node.Retry.Attempts > 0 && b.attempts >= k.node.Retry.Attempts {
-		class = sdk.Permanent
-		err = &sdk.Error{Class: sdk.Permanent, Code: "retries_exhausted", Err: err}
-	}
 	switch {
-	case class == sdk.Fatal || b.isCopied:
-		k.failBlock(b)
-		k.run_.fail(nodeErr(k.node, err))
-	case class == sdk.Transient:
-		k.acct.Retries.Add(1)
-		b.backoff = min(max(2*b.backoff, k.node.Retry.Initial, time.Millisecond), max(k.node.Retry.Max, time.Millisecond))
-		b.notBefore = time.Now().Add(b.backoff)
-		k.run_.log.Warn("block was not stored, trying again", "node", k.node.ID, "key", b.Key, "after", b.backoff, "error", err)
-		k.ready = slices.Insert(k.ready, 0, b)
+	case planned:
+	case b == nil:
+		seg.noted(k.node.ID, nil)
 	default:
-		k.refuse(b, err)
-		b.notBefore = time.Time{}
-		k.ready = slices.Insert(k.ready, 0, b)
+		k.notes = append(k.notes, noteDue{seg, b})
+		k.nextNote()
 	}
 }
 
-// refuse takes the rows at fault out of the block: they go to `errors`, or where on_error says. The rest is written again under
-// the same key.
-func (k *sinkLane) refuse(b *block, err error) {
-	var rows []int
-	if e, ok := errors.AsType[*sdk.Error](err); ok {
-		rows = e.Rows
-	}
-	bad := b.without(rows)
-	for _, x := range bad {
-		n := uint64(len(x.rows))
-		k.acct.InFlight.Add(-int64(n))
-		switch {
-		case k.node.OnError == config.Fail:
-			k.acct.Failed.Add(n)
-			x.b.Done(sdk.Failed)
-			k.run_.fail(nodeErr(k.node, fmt.Errorf("%d records were refused and on_error is fail: %w", n, err)))
-		case k.node.OnError == config.Drop:
-			k.acct.Drop(sdk.ReasonOnError, n)
-			x.b.Done(sdk.Dropped)
-		case len(k.errs) == 0:
-			k.acct.Drop(sdk.ReasonUnread, n)
-			x.b.Done(sdk.Dropped)
-		default:
-			k.acct.DeadLettered.Add(n)
-			k.sendRefused(b, x, err)
-			x.b.Done(sdk.DeadLettered)
+// nextNote says the next note, if no block waits that has one.
+func (k *sinkLane) nextNote() {
+	for k.noting == nil && len(k.notes) > 0 {
+		due := k.notes[0]
+		k.notes = k.notes[1:]
+		note, err := k.w.(sdk.Noter).Note(&due.b.Block)
+		if err == nil && len(note) > sdk.MaxNote {
+			err = fmt.Errorf("it has %d bytes, at most %d fit", len(note), sdk.MaxNote)
 		}
-		x.b.Release()
-	}
-	k.lane.push()
-	k.lane.kick()
-	k.waker.Wake() // waiting for room may have taken the wake of an answer
-}
-
-// sendRefused sends rows to `errors`, as Arrow IPC of one row each.
-func (k *sinkLane) sendRefused(b *block, x refused, err error) {
-	var e *sdk.Batch
-	flush := func() {
-		if e == nil {
+		if err != nil {
+			k.run_.fail(nodeErr(k.node, fmt.Errorf("note of block %s: %w", due.b.Key, err)))
 			return
 		}
-		e.Seal()
-		for _, t := range k.errs {
-			k.lane.send(t, e.Share(nil, t.edge.Tracked))
-		}
-		e.Done(sdk.DeadLettered)
-		e.Release()
-		e = nil
+		due.b.Note, k.noting = note, due.b
+		due.seg.noted(k.node.ID, note)
 	}
-	for _, row := range x.rows {
-		if e == nil {
-			e = k.run_.pool.Get(sdk.Errors, 256)
-			for _, c := range []int{sdk.ErrorsNode, sdk.ErrorsCode, sdk.ErrorsFormat} {
-				e.SetDict(c, sdk.NewDict())
-			}
-			if b.seg != nil {
-				e.Track(b.awaitDead())
-			}
-			e.Derive(x.b)
-		}
-		payload, format := k.run_.rowIPC(x.b, row), "arrow"
-		appendFault(e, k.node.ID, sdk.Fault{Code: sdk.CodeOf(err), Message: err.Error(), Received: receivedOf(x.b, row), Format: format, Payload: payload})
-		if e.Room() == 0 {
-			flush()
-			k.lane.push()
-		}
-	}
-	flush()
 }
 
-// receivedOf is the row's column `received`, 0 if it has none.
-func receivedOf(b *sdk.Batch, row int) int64 {
-	i := b.Schema().Index("received")
-	if i < 0 || b.Schema().Field(i).Type != sdk.Timestamp {
-		return 0
+// noteSettled lets the next note be said when a block is settled.
+func (k *sinkLane) noteSettled(b *block) {
+	if k.noting == b {
+		k.noting = nil
 	}
-	return sdk.Values[int64](b, i)[row]
+	k.notes = slices.DeleteFunc(k.notes, func(d noteDue) bool { return d.b == b })
+	k.nextNote()
+}
+
+// dropGone drops the open blocks of partitions that are gone: their marks may never come.
+func (k *sinkLane) dropGone() {
+	for seg, b := range k.segs {
+		ps := seg.ps
+		ps.mu.Lock()
+		gone := ps.fenced
+		ps.mu.Unlock()
+		if gone {
+			delete(k.segs, seg)
+			k.dropBlock(b, sdk.ReasonReturned)
+		}
+	}
+	for seg := range k.marks {
+		if k.run_.part(seg.ps.part) != seg.ps {
+			delete(k.marks, seg)
+		}
+	}
 }
 
 // abandon settles everything that is left after an abort as dropped.

@@ -18,6 +18,8 @@ type Item struct {
 	Batch   *sdk.Batch
 	Control any // nil for a batch
 	Edge    int // index in the plan of the edge it came over
+
+	held int64 // by the batch, as counted at the push
 }
 
 // Waker wakes one goroutine: a channel of capacity 1.
@@ -65,6 +67,7 @@ type Queue struct {
 	bytes     int64
 	most      int64
 	forced    int64 // most bytes above the limit that controls and flushes needed
+	waiting   int64 // bytes of what is in the rings
 	batches   int   // in the rings
 	rows      int64
 	producers int
@@ -95,7 +98,8 @@ func (q *Queue) Push(it Item, w Waker) bool {
 			q.o.OnDrop(it)
 			return true
 		case config.DropOldest:
-			for !q.fits(n) {
+			// What the consumer itself holds cannot be dropped: if that is what is in the way, it is the new one that goes.
+			for !q.fits(n) && q.bytes-q.waiting+n <= q.o.Bytes {
 				old, ok := q.takeOldest()
 				if !ok {
 					break
@@ -158,9 +162,11 @@ func (q *Queue) fits(n int64) bool {
 func (q *Queue) add(it Item, n int64) {
 	lane := 0
 	if it.Batch != nil {
+		it.held = n
 		it.Batch.Charge(charge{q}, int(n))
 		q.batches++
 		q.rows += int64(it.Batch.Rows())
+		q.waiting += n
 		q.bytes += n
 		q.most = max(q.most, q.bytes)
 		if len(q.rings) > 1 {
@@ -208,6 +214,7 @@ func (q *Queue) takeOldest() (Item, bool) {
 		if it, ok := q.rings[i].takeBatch(); ok {
 			q.batches--
 			q.rows -= int64(it.Batch.Rows())
+			q.waiting -= it.held
 			return it, true
 		}
 	}
@@ -271,6 +278,7 @@ func (q *Queue) Pop(lane int, w Waker) (it Item, ok, end bool) {
 	if it.Batch != nil {
 		q.batches--
 		q.rows -= int64(it.Batch.Rows())
+		q.waiting -= it.held
 		if q.batches == q.o.Batches-1 && q.bytes < q.o.Bytes {
 			q.wakeRoom() // the limit of batches was what held producers up, and the consumer may keep this one for long
 		}

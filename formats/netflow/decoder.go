@@ -57,8 +57,10 @@ type Decoder struct {
 	rows  Rows
 
 	plans map[*Template]*Plan
-	lanes map[origin]*exporterView
-	last  *exporterView
+	lanes map[[16]byte]*exporterView
+	// Of sessions there are views by number: one map with both as its key made datagrams of 2 records a tenth slower.
+	sessions map[Session]*exporterView
+	last     *exporterView
 
 	v1, v5, v7 *Plan
 
@@ -109,7 +111,7 @@ const (
 // NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[origin]*exporterView{}}
+	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}, sessions: map[Session]*exporterView{}}
 	d.v1, d.v5, d.v7 = d.compile(templateV1), d.compile(templateV5), d.compile(templateV7)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
@@ -226,8 +228,13 @@ func (d *Decoder) setRates(v *exporterView, addr [16]byte) {
 func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	v := d.last
 	if v == nil || v.exp.Addr != g.Addr || v.exp.Session != g.Session || v.exp.gone.Load() {
-		o := origin{g.Addr, g.Session}
-		if v = d.lanes[o]; v == nil || v.exp.gone.Load() {
+		if g.Session == 0 {
+			v = d.lanes[g.Addr]
+		} else if v = d.sessions[g.Session]; v != nil && v.exp.Addr != g.Addr {
+			v = nil
+		}
+		if v == nil || v.exp.gone.Load() {
+			o := origin{g.Addr, g.Session}
 			var e *Exporter
 			if make {
 				e = d.store.exporter(o, d.Now)
@@ -237,14 +244,17 @@ func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 			if e == nil {
 				return nil
 			}
-			if len(d.lanes) >= maxViews {
-				clear(d.lanes)
+			if len(d.lanes)+len(d.sessions) >= maxViews {
+				d.forgetViews()
 			}
-			v = &exporterView{exp: e}
+			if v = (&exporterView{exp: e}); o.session == 0 {
+				d.lanes[o.addr] = v
+			} else {
+				d.sessions[o.session] = v
+			}
 			if d.opt.Rate != nil {
 				v.fallback, v.override = d.opt.Rate(g.Addr)
 			}
-			d.lanes[o] = v
 		}
 		d.last = v
 	}
@@ -260,6 +270,11 @@ func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	return v
 }
 
+func (d *Decoder) forgetViews() {
+	clear(d.lanes)
+	clear(d.sessions)
+}
+
 func emptyPlans(n int) []*Plan { return make([]*Plan, n) }
 
 // plan is the plan of the i-th template of a view.
@@ -272,7 +287,7 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 	if p == nil {
 		if len(d.plans) >= maxPlans {
 			clear(d.plans)
-			clear(d.lanes) // they hold plans too
+			d.forgetViews() // they hold plans too
 			d.last = nil
 		}
 		p = d.compile(t)

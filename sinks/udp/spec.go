@@ -11,8 +11,17 @@ import (
 
 // Config of the sink.
 type Config struct {
-	To []string `yaml:"to" doc:"addresses host:port; each gets every datagram" required:"true" example:"[127.0.0.1:2055]"`
+	To     []string `yaml:"to" doc:"addresses host:port; each gets every datagram" required:"true" example:"[127.0.0.1:2055]"`
+	Source Source   `yaml:"source" doc:"address that datagrams come from. own: this host's. keep: the exporter's, with its port, so that the collector sees who sent it; needs Linux and CAP_NET_RAW" enum:"own,keep"`
 }
+
+// Source is the source address of datagrams.
+type Source string
+
+const (
+	SourceOwn  Source = "own"
+	SourceKeep Source = "keep"
+)
 
 // Validate checks what the tags cannot say.
 func (c *Config) Validate() error {
@@ -38,10 +47,18 @@ func (c *Config) Validate() error {
 		}
 		seen[to] = true
 	}
+	if c.Source != SourceOwn && c.Source != SourceKeep {
+		ps = append(ps, &sdk.Problem{Path: "source", Message: fmt.Sprintf("%q is neither own nor keep", string(c.Source))})
+	}
 	return ps.Err()
 }
 
-const payload = "payload"
+// Columns that are read: the payload, and for datagrams that keep their source, that.
+const (
+	payload = "payload"
+	addr    = "exporter_addr"
+	port    = "exporter_port"
+)
 
 // Plugin is the sink `udp`.
 var Plugin = sdk.Plugin{
@@ -53,27 +70,48 @@ var Plugin = sdk.Plugin{
 			"datagrams leave from this host's address in the order of the records; with several addresses each gets all of them.\n\n" +
 			"Delivered means handed to the kernel: UDP has no answer. That nobody listens at the other end (ICMP port unreachable) is\n" +
 			"logged and counted, and sending goes on. A payload that no datagram can hold is refused with the code `too_long`.\n\n" +
+			"With `source: keep` a datagram leaves with the address and port of the exporter that sent it (columns `exporter_addr` and\n" +
+			"`exporter_port`): a tee that the collector behind does not notice. It goes out by a raw socket, in fragments where the path is too\n" +
+			"narrow, with its checksum. Routers that check sources (RFC 2827) and rp_filter of the collector may drop it: let it\n" +
+			"go over links that are yours. Answers, ICMP among them, go to the exporter. A row whose address is none, or of another family than\n" +
+			"the collector's, is refused with the code `bad_source`.\n\n" +
 			"A block that could not be sent in full is taken up where it stopped as long as the process lives; after a crash it may be\n" +
 			"sent again.",
-		Config: func() any { return new(Config) },
-		Needs:  func(any, *sdk.Schema, [][]string) []string { return []string{payload} },
-		Input: func(_ any, in *sdk.Schema) error {
-			_, err := payloadOf(in)
+		Config: func() any { return &Config{Source: SourceOwn} },
+		Needs: func(cfg any, _ *sdk.Schema, _ [][]string) []string {
+			if cfg.(*Config).Source == SourceKeep {
+				return []string{payload, addr, port}
+			}
+			return []string{payload}
+		},
+		Input: func(cfg any, in *sdk.Schema) error {
+			_, err := columnsOf(in, cfg.(*Config).Source)
 			return err
 		},
 	},
-	Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) { return &sink{env: env, to: cfg.(*Config).To}, nil },
+	Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) { return &sink{env: env, cfg: cfg.(*Config)}, nil },
 }
 
-// payloadOf finds the column that is sent.
-func payloadOf(in *sdk.Schema) (int, error) {
-	i := in.Index(payload)
-	if i < 0 {
-		return 0, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %v", payload, in.Names()),
+// columns of the input; -1 where none is needed.
+type columns struct{ payload, addr, port int }
+
+// columnsOf finds the columns that are sent.
+func columnsOf(in *sdk.Schema, source Source) (columns, error) {
+	c := columns{in.Index(payload), -1, -1}
+	if c.payload < 0 {
+		return c, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %v", payload, in.Names()),
 			Help: "read from a source of datagrams, not from decode"}
 	}
-	if t := in.Field(i).Type; t != sdk.Bytes {
-		return 0, &sdk.Problem{Message: fmt.Sprintf("the column %q is %s, and only bytes can be sent", payload, t)}
+	if t := in.Field(c.payload).Type; t != sdk.Bytes {
+		return c, &sdk.Problem{Message: fmt.Sprintf("the column %q is %s, and only bytes can be sent", payload, t)}
 	}
-	return i, nil
+	if source != SourceKeep {
+		return c, nil
+	}
+	c.addr, c.port = in.Index(addr), in.Index(port)
+	if c.addr < 0 || c.port < 0 || in.Field(c.addr).Type != sdk.Addr || in.Field(c.port).Type != sdk.Uint16 {
+		return c, &sdk.Problem{Path: "source", Message: fmt.Sprintf("the input has no columns %s and %s to keep, its columns are %v", addr, port, in.Names()),
+			Help: "read from a source of datagrams, or say `source: own`"}
+	}
+	return c, nil
 }

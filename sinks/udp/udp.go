@@ -18,7 +18,7 @@ const burst = 64
 
 type sink struct {
 	env *sdk.Env
-	to  []string
+	cfg *Config
 }
 
 // Check resolves the addresses.
@@ -32,7 +32,7 @@ func (s *sink) Check(ctx context.Context) error {
 
 // Open makes a socket for each address.
 func (s *sink) Open(ctx context.Context, schema *sdk.Schema) (sdk.Writer, error) {
-	col, err := payloadOf(schema)
+	cols, err := columnsOf(schema, s.cfg.Source)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *sink) Open(ctx context.Context, schema *sdk.Schema) (sdk.Writer, error)
 	if err != nil {
 		return nil, err
 	}
-	w.col = col
+	w.cols = cols
 	return w, nil
 }
 
@@ -49,31 +49,50 @@ func (s *sink) dial(ctx context.Context) (*writer, error) {
 	for i := range w.msgs {
 		w.msgs[i].Buffers = w.bufs[i : i+1 : i+1]
 	}
-	for _, to := range s.to {
-		c, err := new(net.Dialer).DialContext(ctx, "udp", to)
+	open := dial
+	if s.cfg.Source == SourceKeep {
+		open = dialRaw
+	}
+	for _, to := range s.cfg.To {
+		d, err := open(ctx, to)
 		if err != nil {
 			w.close()
-			return nil, &sdk.NotReady{What: "no datagrams can be sent to " + to, Do: "check the address, the name server and the routes", Err: err}
-		}
-		conn := c.(*net.UDPConn)
-		// The kernel's send buffer is what a burst fills; more of it is better and its limit is the administrator's.
-		_ = conn.SetWriteBuffer(4 << 20)
-		d := &destination{to: to, conn: conn, batch: ipv4.NewPacketConn(conn), most: 65507} // 65535 less the IPv4 and UDP headers
-		if conn.RemoteAddr().(*net.UDPAddr).IP.To4() == nil {
-			d.most = 65527 // an IPv6 payload length does not count the IPv6 header
+			return nil, err
 		}
 		w.dests = append(w.dests, d)
 	}
 	return w, nil
 }
 
+// dial makes a socket that sends from this host's address.
+func dial(ctx context.Context, to string) (*destination, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "udp", to)
+	if err != nil {
+		return nil, &sdk.NotReady{What: "no datagrams can be sent to " + to, Do: "check the address, the name server and the routes", Err: err}
+	}
+	conn := c.(*net.UDPConn)
+	// The kernel's send buffer is what a burst fills; more of it is better and its limit is the administrator's.
+	_ = conn.SetWriteBuffer(4 << 20)
+	d := &destination{to: to, conn: conn, batch: ipv4.NewPacketConn(conn), most: most4}
+	if conn.RemoteAddr().(*net.UDPAddr).IP.To4() == nil {
+		d.most = most6
+	}
+	return d, nil
+}
+
+const (
+	most4 = 65507 // 65535 less the IPv4 and UDP headers
+	most6 = 65527 // an IPv6 payload length does not count the IPv6 header
+)
+
 func (s *sink) Close(context.Context) error { return nil }
 
 // destination is one connected socket.
 type destination struct {
 	to      string
-	conn    *net.UDPConn
+	conn    net.Conn
 	batch   *ipv4.PacketConn // its WriteBatch serves IPv6 sockets as well
+	raw     *rawHeaders      // of a socket that sends from any address; else nil
 	most    int              // bytes of payload
 	refused uint64           // datagrams nobody listened for
 }
@@ -81,7 +100,7 @@ type destination struct {
 // writer sends blocks.
 type writer struct {
 	sink  *sink
-	col   int
+	cols  columns
 	dests []*destination
 	msgs  [burst]ipv4.Message
 	bufs  [burst][]byte
@@ -92,7 +111,8 @@ type writer struct {
 type progress struct {
 	key       string
 	dest, row int
-	bad       []int // rows that the kernel refused as too long
+	bad       []int  // rows that the kernel refused
+	code      string // for what, the last one
 }
 
 // Write sends every row to every destination.
@@ -106,6 +126,9 @@ func (w *writer) Write(ctx context.Context, b *sdk.Block, done func(error)) erro
 		if err := w.tooLong(b); err != nil {
 			return err
 		}
+		if err := w.noSource(b); err != nil {
+			return err
+		}
 	}
 	deadline, _ := ctx.Deadline()
 	for ; at.dest < len(w.dests); at.dest, at.row = at.dest+1, 0 {
@@ -113,8 +136,7 @@ func (w *writer) Write(ctx context.Context, b *sdk.Block, done func(error)) erro
 		if err := d.conn.SetWriteDeadline(deadline); err != nil {
 			return &sdk.Error{Class: sdk.Fatal, Code: "closed", Err: fmt.Errorf("the socket to %s: %w", d.to, err)}
 		}
-		rows, err := w.send(ctx, d, b, &at.row)
-		at.bad = append(at.bad, rows...)
+		err := w.send(ctx, d, b, &at)
 		if err != nil {
 			w.at = at
 			return err
@@ -126,11 +148,21 @@ func (w *writer) Write(ctx context.Context, b *sdk.Block, done func(error)) erro
 		w.at = at
 		slices.Sort(bad)
 		bad = slices.Compact(bad)
-		return &sdk.Error{Class: sdk.Permanent, Code: "too_long", Rows: bad, Err: fmt.Errorf("%d datagrams are longer than a path to the destination allows", len(bad))}
+		what := "are longer than a path to the destination allows"
+		if at.code == badSource {
+			what = "have a source address that the kernel does not send from"
+		}
+		return &sdk.Error{Class: sdk.Permanent, Code: at.code, Rows: bad, Err: fmt.Errorf("%d datagrams %s", len(bad), what)}
 	}
 	done(nil)
 	return nil
 }
+
+// Codes of rows that cannot be sent.
+const (
+	tooLong   = "too_long"
+	badSource = "bad_source"
+)
 
 // tooLong finds rows that no datagram holds before anything is sent.
 func (w *writer) tooLong(b *sdk.Block) error {
@@ -141,7 +173,7 @@ func (w *writer) tooLong(b *sdk.Block) error {
 	var bad []int
 	row := 0
 	for _, batch := range b.Batches {
-		for _, p := range batch.Bytes(w.col) {
+		for _, p := range batch.Bytes(w.cols.payload) {
 			if len(p) > most {
 				bad = append(bad, row)
 			}
@@ -151,23 +183,56 @@ func (w *writer) tooLong(b *sdk.Block) error {
 	if len(bad) == 0 {
 		return nil
 	}
-	return &sdk.Error{Class: sdk.Permanent, Code: "too_long", Rows: bad, Err: fmt.Errorf("%d payloads are longer than the %d bytes a datagram holds", len(bad), most)}
+	return &sdk.Error{Class: sdk.Permanent, Code: tooLong, Rows: bad, Err: fmt.Errorf("%d payloads are longer than the %d bytes a datagram holds", len(bad), most)}
 }
 
-// send sends the rows from *row on, and moves it. It returns the rows the kernel refused as too long.
-func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, row *int) (bad []int, err error) {
-	defer clear(w.bufs[:]) // the block's memory is its owner's
-	skip, first := *row, 0
+// noSource finds rows whose source address no datagram to a destination can have, before anything is sent.
+func (w *writer) noSource(b *sdk.Block) error {
+	if w.cols.addr < 0 {
+		return nil
+	}
+	var bad []int
+	row := 0
 	for _, batch := range b.Batches {
-		vals := batch.Bytes(w.col)
+		for _, a := range sdk.Values[[16]byte](batch, w.cols.addr) {
+			if slices.ContainsFunc(w.dests, func(d *destination) bool { return !d.raw.sendable(a) }) {
+				bad = append(bad, row)
+			}
+			row++
+		}
+	}
+	if len(bad) == 0 {
+		return nil
+	}
+	return &sdk.Error{Class: sdk.Permanent, Code: badSource, Rows: bad, Err: fmt.Errorf("%d datagrams have no source address of the family of every destination", len(bad))}
+}
+
+// fill makes the messages of up to a burst of rows, from row k of a batch on.
+func (w *writer) fill(d *destination, b *sdk.Batch, vals [][]byte, k int) []ipv4.Message {
+	if d.raw == nil {
+		return w.msgs[:copy(w.bufs[:], vals[k:])]
+	}
+	addrs, ports := sdk.Values[[16]byte](b, w.cols.addr), sdk.Values[uint16](b, w.cols.port)
+	n := min(burst, len(vals)-k)
+	for i := range n {
+		d.raw.prepare(i, vals[k+i], &addrs[k+i], ports[k+i])
+	}
+	return d.raw.msgs[:n]
+}
+
+// send sends the rows from at.row on, and moves it. Rows that the kernel refuses are kept in at.
+func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, at *progress) error {
+	defer w.release(d)
+	skip, first := at.row, 0
+	for _, batch := range b.Batches {
+		vals := batch.Bytes(w.cols.payload)
 		for k := max(0, skip-first); k < len(vals); {
 			if err := ctx.Err(); err != nil {
-				return bad, err
+				return err
 			}
-			n := copy(w.bufs[:], vals[k:])
-			sent, err := d.batch.WriteBatch(w.msgs[:n], 0)
+			sent, err := d.batch.WriteBatch(w.fill(d, batch, vals, k), 0)
 			sent = max(sent, 0)
-			k, *row = k+sent, *row+sent
+			k, at.row = k+sent, at.row+sent
 			switch {
 			case err == nil:
 			case errors.Is(err, syscall.ECONNREFUSED):
@@ -176,15 +241,26 @@ func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, row *in
 					w.sink.env.Log.Warn("nobody listens for datagrams", "to", d.to)
 				}
 			case errors.Is(err, syscall.EMSGSIZE):
-				bad = append(bad, first+k)
-				k, *row = k+1, *row+1
+				at.bad, at.code = append(at.bad, first+k), tooLong
+				k, at.row = k+1, at.row+1
+			case d.raw != nil && errors.Is(err, syscall.EINVAL):
+				at.bad, at.code = append(at.bad, first+k), badSource
+				k, at.row = k+1, at.row+1
 			default:
-				return bad, explain(d.to, err)
+				return explain(d.to, err)
 			}
 		}
 		first += len(vals)
 	}
-	return bad, nil
+	return nil
+}
+
+// release lets the payloads go: the block's memory is its owner's.
+func (w *writer) release(d *destination) {
+	clear(w.bufs[:])
+	if d.raw != nil {
+		d.raw.release()
+	}
 }
 
 func explain(to string, err error) error {

@@ -22,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, to ...string) (*writer, *bytes.Buffer) {
 	t.Helper()
-	cfg := &Config{To: to}
+	cfg := &Config{To: to, Source: SourceOwn}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -213,22 +213,22 @@ func TestRefused(t *testing.T) {
 
 func TestValidate(t *testing.T) {
 	for to, says := range map[string]string{"": "not host:port", "host": "not host:port", ":2055": "no host", "host:0": "no port", "host:70000": "no port", "::1:5": "not host:port"} {
-		if err := (&Config{To: []string{to}}).Validate(); err == nil || !strings.Contains(err.Error(), says) {
+		if err := (&Config{To: []string{to}, Source: SourceOwn}).Validate(); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", to, err)
 		}
 	}
 	for _, to := range [][]string{nil, {"h:1", "h:1"}} {
-		if err := (&Config{To: to}).Validate(); err == nil {
+		if err := (&Config{To: to, Source: SourceOwn}).Validate(); err == nil {
 			t.Errorf("%v is accepted", to)
 		}
 	}
-	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "bytes", Type: sdk.Uint64})); err == nil || !strings.Contains(err.Error(), `no column "payload"`) {
+	if err := Plugin.Spec.Input(&Config{}, sdk.NewSchema(sdk.Field{Name: "bytes", Type: sdk.Uint64})); err == nil || !strings.Contains(err.Error(), `no column "payload"`) {
 		t.Error(err)
 	}
-	if err := Plugin.Spec.Input(nil, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
+	if err := Plugin.Spec.Input(&Config{}, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
 		t.Error("a payload of text is accepted")
 	}
-	if err := Plugin.Spec.Input(nil, sdk.Datagram); err != nil {
+	if err := Plugin.Spec.Input(&Config{}, sdk.Datagram); err != nil {
 		t.Error(err)
 	}
 }
@@ -239,7 +239,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%v is %v", cause, err)
 		}
 	}
-	s := &sink{to: []string{"name.invalid:1"}}
+	s := &sink{cfg: &Config{To: []string{"name.invalid:1"}, Source: SourceOwn}}
 	if err := s.Check(context.Background()); err == nil || !strings.Contains(err.Error(), "no datagrams can be sent to name.invalid:1") {
 		t.Error(err)
 	}
@@ -251,13 +251,19 @@ func TestAllocations(t *testing.T) {
 	w, _ := open(t, c.LocalAddr().String())
 	defer w.Close(context.Background())
 	b := block("", numbered(0, 4*burst))
+	allocations(t, w, b, most)
+}
+
+// allocations checks that writing a block allocates no more than most times.
+func allocations(t *testing.T, w sdk.Writer, b *sdk.Block, most float64) {
+	t.Helper()
 	done := func(error) {}
 	if got := testing.AllocsPerRun(20, func() {
 		if err := w.Write(context.Background(), b, done); err != nil {
 			t.Fatal(err)
 		}
 	}); got > most {
-		t.Errorf("a block of %d datagrams allocates %v times", 4*burst, got)
+		t.Errorf("a block of %d datagrams allocates %v times", b.Rows, got)
 	}
 }
 
@@ -270,6 +276,11 @@ func BenchmarkWrite(b *testing.B) {
 		rows[k] = string(binary.BigEndian.AppendUint32(make([]byte, 1400), uint32(k)))
 	}
 	blk := block("", rows)
+	benchmark(b, w, blk)
+}
+
+// benchmark is the loop of the benchmarks: a block of [sdk.MaxRows] rows again and again.
+func benchmark(b *testing.B, w sdk.Writer, blk *sdk.Block) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if err := w.Write(context.Background(), blk, func(error) {}); err != nil {

@@ -5,6 +5,7 @@ package udp
 import (
 	"errors"
 	"log/slog"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,10 +25,17 @@ var choices = map[Balance]bpf.Choice{BalancePacket: bpf.ByPacket, BalanceSource:
 
 // balance puts what cfg asks for in force; fd is any socket of the group. What cannot be done is done as well as can be, and said.
 func (g *group) balance(cfg *Config, fd int, log *slog.Logger) {
-	if cfg.Balance == g.asked || g.asked == "" && cfg.workers() == 1 && !cfg.SharePort {
+	if cfg.Balance == g.asked || g.asked == "" && cfg.workers() == 1 && !cfg.SharePort && len(g.passed) < 2 {
 		return
 	}
 	g.asked, g.used, g.why, g.random = cfg.Balance, string(cfg.Balance), "", false
+	if g.passed != nil {
+		if g.why = g.alone(fd); g.why != "" {
+			g.used = "worker that is free"
+			log.Info("balancing by the "+g.used+" instead of by "+string(cfg.Balance), "listen", g.name, "why", g.why)
+			return
+		}
+	}
 	choice, program := choices[cfg.Balance]
 	if !program {
 		// A program of a predecessor, or of the generation before, may be attached.
@@ -68,7 +76,7 @@ func (g *group) load() (err error) {
 	}
 	for w, s := range g.sockets {
 		if s != nil {
-			if err := p.Put(w, s.fd); err != nil {
+			if err := g.put(p, w, s.fd); err != nil {
 				return errors.Join(err, p.Close())
 			}
 		}
@@ -80,12 +88,24 @@ func (g *group) load() (err error) {
 // joined takes a new socket in.
 func (g *group) joined(s *socket) error {
 	if g.prog != nil {
-		if err := g.prog.Put(s.worker, s.fd); err != nil {
+		if err := g.put(g.prog, s.worker, s.fd); err != nil {
 			return err
 		}
 		g.prog.Depth(s.worker).Empty()
 	}
 	return g.spread()
+}
+
+// put puts a socket in its slot. One that was passed may be in the map of a predecessor that died, which goes a moment after its
+// program was detached.
+func (g *group) put(p *bpf.Reuseport, slot, fd int) (err error) {
+	for range 20 {
+		if err = p.Put(slot, fd); g.passed == nil || !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return err
 }
 
 // leaving is called when a socket is no longer among g.sockets and before it leaves the kernel's group.

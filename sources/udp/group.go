@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // group is the sockets of one address: one SO_REUSEPORT group. It is shared by the generations of a node, so that a reload
@@ -22,8 +23,11 @@ import (
 type group struct {
 	mu      sync.Mutex
 	want    netip.AddrPort // as configured
+	passed  []int          // the files of a supervisor's sockets, instead
+	name    string         // how the configuration names those
+	owner   string         // the node that reads those
 	bound   netip.AddrPort // with the port the system chose, once a socket is bound
-	sockets []*socket      // by worker; nil where none is open or the last one is leaving
+	sockets []*socket      // by worker, those passed by their order; nil where none is open or the last one is leaving
 	open    int            // sockets not closed, those leaving included
 	buffer  sdk.Size       // asked for by the generation that came last
 	balancer
@@ -33,7 +37,7 @@ type group struct {
 type socket struct {
 	fd      int
 	group   *group
-	worker  int
+	worker  int  // or which of those passed
 	holders int  // readers of it, of this generation and the next; under group.mu
 	left    bool // it is out of the group; under group.mu
 
@@ -45,8 +49,14 @@ type socket struct {
 
 // open takes hold of a socket of the address for each worker.
 func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
-	for w := range cfg.workers() {
-		r, err := s.worker(l, w, cfg)
+	var files []int
+	if l.fd != "" {
+		if files, err = inherited(l.fd); err != nil {
+			return nil, err
+		}
+	}
+	for w := range max(cfg.workers(), len(files)) {
+		r, err := s.worker(l, files, w, cfg)
 		if err != nil {
 			return out, err
 		}
@@ -57,22 +67,33 @@ func (s *source) open(l listen, cfg *Config) (out []receiver, err error) {
 	return out, nil
 }
 
-func (s *source) worker(l listen, w int, cfg *Config) (*reader, error) {
-	shared, err := s.env.Share("udp/"+l.String(), func(context.Context) (io.Closer, error) { return &group{want: l.AddrPort}, nil })
+func (s *source) worker(l listen, files []int, w int, cfg *Config) (*reader, error) {
+	key, fresh := "udp/"+l.String(), &group{want: l.AddrPort}
+	if files != nil { // the process has them once
+		key = fmt.Sprintf("/udp/fd/%d", files[0])
+		fresh = &group{passed: files, name: "fd:" + l.fd, owner: s.env.Pipeline + "." + s.env.Node}
+	}
+	shared, err := s.env.Share(key, func(context.Context) (io.Closer, error) { return fresh, nil })
 	if err != nil {
 		return nil, err
 	}
+	if g := shared.Object().(*group); g.owner != fresh.owner {
+		return nil, errors.Join(&sdk.NotReady{What: fmt.Sprintf("fd:%s is read by %s", l.fd, g.owner), Do: "pass a socket for each source"}, shared.Close())
+	}
 	sock, err := shared.Object().(*group).hold(w, cfg, s.env.Log)
-	if errors.Is(err, unix.EAFNOSUPPORT) && l.any { // no IPv6 here
+	if errors.Is(err, unix.EAFNOSUPPORT) && l.Any { // no IPv6 here
 		if err := shared.Close(); err != nil {
 			return nil, err
 		}
-		return s.worker(listen{netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port()), false}, w, cfg)
+		return s.worker(listen{Address: endpoint.Address{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port())}}, files, w, cfg)
+	}
+	if err != nil && files != nil {
+		return nil, errors.Join(fmt.Errorf("fd:%s: %w", l.fd, err), shared.Close())
 	}
 	if err != nil {
-		return nil, errors.Join(notReady(l.AddrPort, err), shared.Close())
+		return nil, errors.Join(words.NotReady(l.AddrPort, err), shared.Close())
 	}
-	r, err := newReader(s, sock, shared)
+	r, err := newReader(s, sock, w, shared)
 	if err != nil {
 		return nil, errors.Join(err, sock.release(), shared.Close())
 	}
@@ -84,6 +105,9 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.buffer = cfg.ReceiveBuffer
+	if g.passed != nil {
+		w %= len(g.passed)
+	}
 	for len(g.sockets) <= w {
 		g.sockets = append(g.sockets, nil)
 	}
@@ -96,24 +120,7 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 		s.holders++
 		return s, nil
 	}
-	at := g.want
-	if g.open > 0 {
-		at = g.bound
-	} else if !cfg.SharePort {
-		// A second process of the same user could join the group unnoticed, and each would get half of the datagrams. Without
-		// SO_REUSEPORT the kernel says whether the port is taken.
-		fd, err := bind(at, false, nil)
-		if err != nil {
-			return nil, err
-		}
-		unix.Close(fd)
-	}
-	fd, err := bind(at, true, func(fd int) error {
-		setReceiveBuffer(fd, int(cfg.ReceiveBuffer))
-		// Refused before kernel 5.1: the time of the read is taken then.
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
-		return nil
-	})
+	fd, err := g.openSocket(w, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +135,39 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	g.open++
 	g.balance(cfg, fd, log)
 	s := &socket{fd: fd, group: g, worker: w, holders: 1}
+	if m, ok := s.memory(); ok { // not of an earlier life of a socket that was passed
+		s.drops = m[memDrops]
+	}
 	g.sockets[w] = s
 	if err := g.joined(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
 	}
 	return s, nil
+}
+
+// openSocket makes the socket of worker w.
+func (g *group) openSocket(w int, cfg *Config) (int, error) {
+	if g.passed != nil {
+		return g.takeOver(w, cfg)
+	}
+	at := g.want
+	if g.open > 0 {
+		at = g.bound
+	} else if !cfg.SharePort {
+		// A second process of the same user could join the group unnoticed, and each would get half of the datagrams. Without
+		// SO_REUSEPORT the kernel says whether the port is taken.
+		fd, err := bind(at, false, nil)
+		if err != nil {
+			return -1, err
+		}
+		unix.Close(fd)
+	}
+	return bind(at, true, func(fd int) error {
+		setReceiveBuffer(fd, int(cfg.ReceiveBuffer))
+		// Refused before kernel 5.1: the time of the read is taken then.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+		return nil
+	})
 }
 
 func (g *group) address() netip.AddrPort {
@@ -163,6 +198,11 @@ func (g *group) Close() error {
 func (s *socket) leave() (other bool, err error) {
 	s.group.mu.Lock()
 	defer s.group.mu.Unlock()
+	if s.group.passed != nil {
+		// It stays where it is, for it is the supervisor's: what is done to it is done to the successor's. Several read it until the
+		// first have found it empty.
+		return false, nil
+	}
 	if s.holders > 1 {
 		return true, nil
 	}
@@ -190,6 +230,9 @@ func (g *group) drop(s *socket) error {
 		g.sockets[s.worker] = nil
 	}
 	g.open--
+	if g.passed != nil {
+		g.giveBack(s)
+	}
 	s.mu.Lock()
 	s.closed = true // its number may soon be another file's
 	s.mu.Unlock()
@@ -231,7 +274,7 @@ func (s *socket) memory() (m [9]uint32, ok bool) {
 func (r *reader) socket() Socket {
 	g, s := r.sock.group, r.sock
 	g.mu.Lock()
-	out := Socket{Listen: g.bound.String(), Worker: s.worker, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
+	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
 	g.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -37,13 +37,16 @@ type portable struct {
 }
 
 func openPortable(s *source, l listen, cfg *Config) (*portable, error) {
+	if l.fd != "" {
+		return nil, &sdk.NotReady{What: "sockets that a supervisor passes are taken on Linux only", Do: "listen on an address"}
+	}
 	network := "udp"
 	if l.Addr().Is4() {
 		network = "udp4"
 	}
 	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(l.AddrPort))
 	if err != nil {
-		return nil, notReady(l.AddrPort, err)
+		return nil, words.NotReady(l.AddrPort, err)
 	}
 	if err := conn.SetReadBuffer(int(cfg.ReceiveBuffer)); err != nil {
 		s.env.Log.Warn("the system refuses the receive buffer asked for; bursts may be lost", "listen", l.AddrPort, "asked", cfg.ReceiveBuffer, "error", err)

@@ -36,6 +36,7 @@ const (
 type reader struct {
 	src    *source
 	sock   *socket
+	worker int
 	hold   sdk.Shared // of the group
 	part   *sdk.Partition
 	addr   netip.AddrPort
@@ -58,7 +59,7 @@ type reader struct {
 	timer   *time.Timer
 }
 
-func newReader(s *source, sock *socket, hold sdk.Shared) (*reader, error) {
+func newReader(s *source, sock *socket, worker int, hold sdk.Shared) (*reader, error) {
 	f, err := newFrame()
 	if err != nil {
 		return nil, err
@@ -70,7 +71,7 @@ func newReader(s *source, sock *socket, hold sdk.Shared) (*reader, error) {
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	addr := sock.group.address()
-	r := &reader{src: s, sock: sock, hold: hold, part: s.partition(addr, sock.worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
+	r := &reader{src: s, sock: sock, worker: worker, hold: hold, part: s.partition(addr, worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
 	r.polls = [2]unix.PollFd{{Fd: int32(sock.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	return r, nil
 }
@@ -161,6 +162,9 @@ func (r *reader) leave(now time.Time) bool {
 	if err != nil {
 		r.limit = stuck
 		r.src.env.Log.Warn("a socket could not leave its port before it closes; datagrams that come now may be lost", "listen", r.addr, "error", err)
+	}
+	if r.sock.group.passed != nil {
+		r.limit = stuck
 	}
 	r.leaving, r.left = true, now
 	return true

@@ -6,18 +6,18 @@ package udp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"slices"
-	"strconv"
+	"strings"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // Config of the source.
 type Config struct {
-	Listen        []string `yaml:"listen" doc:"addresses and ports to receive on; without an address, or with [::], IPv4 and IPv6 alike" example:"0.0.0.0:2055" required:"true"`
+	Listen        []string `yaml:"listen" doc:"addresses and ports to receive on; without an address, or with [::], IPv4 and IPv6 alike. fd:0, fd:NAME: sockets that a supervisor passed, by their number from 0 or their name" example:"0.0.0.0:2055" required:"true"`
 	Workers       int      `yaml:"workers" doc:"sockets for each address, each read by a lane of its own; 0: one for each CPU, at most 4" example:"4"`
 	Balance       Balance  `yaml:"balance" doc:"which worker gets a datagram. packet: each in turn, skipping workers that have fallen behind. source: by the exporter's address. domain: by the exporter's address and observation domain, so that templates stay in front of their data. kernel: by a hash of addresses and ports. What the system does not allow steps down to the next it does, and says so" enum:"packet,source,domain,kernel"`
 	ReceiveBuffer sdk.Size `yaml:"receive_buffer" doc:"memory of the kernel for datagrams not yet read, for each socket; more than net.core.rmem_max needs CAP_NET_ADMIN" example:"64MiB"`
@@ -55,17 +55,18 @@ func (c *Config) Validate() error {
 	if len(c.Listen) == 0 {
 		ps = append(ps, &sdk.Problem{Path: "listen", Message: "no address to receive on", Help: `say for example listen: "0.0.0.0:2055"`})
 	}
-	seen := map[netip.AddrPort]bool{}
+	seen := map[listen]bool{}
 	for i, l := range c.Listen {
 		path := fmt.Sprintf("listen[%d]", i)
 		a, err := parseListen(l)
+		a.Any = false // :2055 and [::]:2055 are one
 		switch {
 		case err != nil:
-			ps = append(ps, &sdk.Problem{Path: path, Message: err.Error(), Help: `write an address and a port: "0.0.0.0:2055", "[::]:2055", ":2055"`})
-		case seen[a.AddrPort] && a.Port() != 0:
+			ps = append(ps, &sdk.Problem{Path: path, Message: err.Error(), Help: `write an address and a port: "0.0.0.0:2055", "[::]:2055", ":2055"; or a passed socket: "fd:0", "fd:netflow"`})
+		case seen[a] && (a.Port() != 0 || a.fd != ""):
 			ps = append(ps, &sdk.Problem{Path: path, Message: fmt.Sprintf("%q is named twice", l)})
 		}
-		seen[a.AddrPort] = true
+		seen[a] = true
 	}
 	if c.Workers < 0 || c.Workers > maxWorkers {
 		ps = append(ps, &sdk.Problem{Path: "workers", Message: fmt.Sprintf("%d workers: between 1 and %d can be asked for, or 0 for a choice by the number of CPUs", c.Workers, maxWorkers)})
@@ -91,27 +92,26 @@ func (c *Config) Validate() error {
 
 // listen is an address to receive on.
 type listen struct {
-	netip.AddrPort
-	any bool // no address was written: IPv4 alone will do where there is no IPv6
+	endpoint.Address
+	fd string // name or number of sockets that a supervisor passed, instead of an address
+}
+
+func (l listen) String() string {
+	if l.fd != "" {
+		return "fd:" + l.fd
+	}
+	return l.AddrPort.String()
 }
 
 func parseListen(s string) (listen, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an address and a port", s)
+	if name, ok := strings.CutPrefix(s, "fd:"); ok {
+		if name == "" || len(name) > 255 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+			return listen{}, fmt.Errorf("%q names no passed socket", s)
+		}
+		return listen{fd: name}, nil
 	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not a port", port)
-	}
-	if host == "" {
-		return listen{netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n)), true}, nil
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an IP address", host)
-	}
-	return listen{netip.AddrPortFrom(a.Unmap(), uint16(n)), false}, nil
+	a, err := endpoint.Parse(s)
+	return listen{Address: a}, err
 }
 
 const (
@@ -136,6 +136,12 @@ The workers of an address share its datagrams. By default those of one observati
 exporter that is too much for a worker wants "balance: packet", where templates and data may overtake each other and decode
 puts them in order again. These rules run in the kernel and need CAP_BPF; without it packet chooses at random, which is as even,
 and source and domain leave it to the kernel's hash of addresses and ports.
+
+A supervisor may open the sockets and pass them on, as systemd does for a service with a socket unit (LISTEN_FDS): they stay open
+while Weir is stopped and started, what comes meanwhile waits in them, and ports below 1024 need no privilege. "fd:netflow" are all
+sockets of the name netflow (FileDescriptorName=). Several of one address, with ReusePort=yes, have a worker each and are balanced like
+the source's own; else the workers share a socket, and the one that is free takes what comes next, which keeps no order among
+datagrams of one exporter. A passed socket is read until it is empty when the pipeline stops, and left as it came.
 
 The source keeps account of every sender: "weir inspect exporters --live" shows who sends how much, what of it was dropped, and
 whom "allow" keeps out. 65,536 exporters and 4,096 strangers are told apart at most, those silent for a day forgotten; what comes

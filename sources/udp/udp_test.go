@@ -226,14 +226,19 @@ func TestValidate(t *testing.T) {
 		"several": {func(c *Config) {
 			c.Listen = []string{"0.0.0.0:2055", "[fe80::1%lo]:6343", "127.0.0.1:0", "127.0.0.1:0"}
 		}, ""},
-		"none":     {func(c *Config) { c.Listen = nil }, "listen: no address to receive on"},
-		"no port":  {func(c *Config) { c.Listen = []string{":1", "127.0.0.1"} }, `listen[1]: "127.0.0.1" is not an address and a port`},
-		"name":     {func(c *Config) { c.Listen = []string{"router:2055"} }, `listen[0]: "router" is not an IP address`},
-		"big port": {func(c *Config) { c.Listen = []string{":65536"} }, `listen[0]: "65536" is not a port`},
-		"twice":    {func(c *Config) { c.Listen = []string{":2055", "[::]:2055"} }, `listen[1]: "[::]:2055" is named twice`},
-		"workers":  {func(c *Config) { c.Workers = 65 }, "workers: 65 workers: between 1 and 64 can be asked for, or 0 for a choice by the number of CPUs"},
-		"balance":  {func(c *Config) { c.Balance = "fair" }, `balance: "fair" is none of packet, source, domain, kernel`},
-		"buffer":   {func(c *Config) { c.ReceiveBuffer = 1 }, "receive_buffer: 1B is not between 64KiB and 1GiB"},
+		"none":         {func(c *Config) { c.Listen = nil }, "listen: no address to receive on"},
+		"no port":      {func(c *Config) { c.Listen = []string{":1", "127.0.0.1"} }, `listen[1]: "127.0.0.1" is not an address and a port`},
+		"name":         {func(c *Config) { c.Listen = []string{"router:2055"} }, `listen[0]: "router" is not an IP address`},
+		"big port":     {func(c *Config) { c.Listen = []string{":65536"} }, `listen[0]: "65536" is not a port`},
+		"twice":        {func(c *Config) { c.Listen = []string{":2055", "[::]:2055"} }, `listen[1]: "[::]:2055" is named twice`},
+		"workers":      {func(c *Config) { c.Workers = 65 }, "workers: 65 workers: between 1 and 64 can be asked for, or 0 for a choice by the number of CPUs"},
+		"passed":       {func(c *Config) { c.Listen = []string{"fd:0", "fd:netflow", ":1"} }, ""},
+		"passed twice": {func(c *Config) { c.Listen = []string{"fd:0", "fd:0"} }, `listen[1]: "fd:0" is named twice`},
+		"no name":      {func(c *Config) { c.Listen = []string{"fd:"} }, `listen[0]: "fd:" names no passed socket`},
+		"allow":        {func(c *Config) { c.Allow = prefixes(t, "10.0.0.0/8", "::1", "10.0.0.0/8") }, "allow[2]: 10.0.0.0/8 is named twice"},
+		"rate":         {func(c *Config) { c.RateLimit = -1 }, "rate_limit: -1 is not between 0 and 10000000 datagrams a second"},
+		"balance":      {func(c *Config) { c.Balance = "fair" }, `balance: "fair" is none of packet, source, domain, kernel`},
+		"buffer":       {func(c *Config) { c.ReceiveBuffer = 1 }, "receive_buffer: 1B is not between 64KiB and 1GiB"},
 	} {
 		cfg := good()
 		c.change(cfg)

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -110,6 +111,7 @@ func TestExamplesRun(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of the time is waiting
 			p := newPage(t)
 			for i := range list {
 				b := &list[i]
@@ -168,8 +170,26 @@ func newPage(t *testing.T) *page {
 	return p
 }
 
-// freePort is a port of the loopback that nobody has.
+var (
+	givenMu sync.Mutex
+	given   = map[string]bool{} // ports that pages have
+)
+
+// freePort is a port of the loopback that nobody has and no other page was given.
 func freePort(t *testing.T, network string) string {
+	t.Helper()
+	givenMu.Lock()
+	defer givenMu.Unlock()
+	for {
+		port := anyPort(t, network)
+		if !given[port] {
+			given[port] = true
+			return port
+		}
+	}
+}
+
+func anyPort(t *testing.T, network string) string {
 	t.Helper()
 	if network == "udp" {
 		c, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -376,5 +396,87 @@ func TestFragmentsBecomePipelines(t *testing.T) {
 				t.Errorf("%d %s in\n%s", n, p.section, whole(f))
 			}
 		}
+	}
+}
+
+var quoted = regexp.MustCompile("`([a-z]+)`")
+
+// What the README says is there today is what the binary has.
+func TestReadmeNamesWhatIsThere(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cli{root: root, path: weir}
+	want := map[string][]string{}
+	for line := range strings.Lines(c.run("inspect", "plugins")) {
+		if f := strings.Fields(line); f[0] != "kind" {
+			want[f[0]+"s"] = append(want[f[0]+"s"], f[1])
+		}
+	}
+	for _, name := range subcommands(c.run("--help")) {
+		if name != "help" && name != "completion" {
+			want["commands"] = append(want["commands"], name)
+		}
+	}
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	for row, names := range want {
+		_, rest, ok := strings.Cut(string(text), "\n| "+row+" | ")
+		if !ok {
+			t.Errorf("the README has no row %q", row)
+			continue
+		}
+		today, _, _ := strings.Cut(rest, " | ")
+		var got []string
+		for _, m := range quoted.FindAllStringSubmatch(today, -1) {
+			got = append(got, m[1])
+		}
+		slices.Sort(got)
+		slices.Sort(names)
+		if d := cmp.Diff(names, got); d != "" {
+			t.Errorf("the README's row %q (-binary +README):\n%s", row, d)
+		}
+	}
+}
+
+// The guide to plugins shows lines of the example that is compiled and tested.
+func TestTheGuideShowsTheExample(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "docs", "guides", "plugin.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(root, "examples", "processor", "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			there[strings.Join(strings.Fields(line), " ")] = true
+		}
+	}
+	list, err := blocks(string(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := 0
+	for _, b := range list {
+		if b.lang != "go" {
+			continue
+		}
+		for line := range strings.Lines(b.text) {
+			if shown++; !there[strings.Join(strings.Fields(line), " ")] {
+				t.Errorf("line %d and on: not in the example: %s", b.line, line)
+			}
+		}
+	}
+	if shown < 20 {
+		t.Errorf("the guide shows %d lines of the example", shown)
 	}
 }

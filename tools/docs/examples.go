@@ -22,10 +22,11 @@ import (
 //	console exit=78      the last command ends with this code
 //	console skip         run by nobody: it needs a router, root or the network
 type block struct {
-	line  int // of the opening fence
-	lang  string
-	words []string
-	text  string
+	line   int    // of the opening fence
+	indent string // before it
+	lang   string
+	words  []string
+	text   string
 }
 
 func (b *block) has(word string) bool { return slices.Contains(b.words, word) }
@@ -51,10 +52,13 @@ func blocks(page string) (list []block, err error) {
 	var open *block
 	for i, line := range strings.Split(page, "\n") {
 		fence, isFence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		if open != nil && !isFence {
+			line = strings.TrimPrefix(line, open.indent) // a block within a list
+		}
 		switch {
 		case isFence && open == nil:
 			words := strings.Fields(fence)
-			open = &block{line: i + 1}
+			open = &block{line: i + 1, indent: line[:len(line)-len(strings.TrimLeft(line, " "))]}
 			if len(words) > 0 {
 				open.lang, open.words = words[0], words[1:]
 			}

@@ -1,5 +1,5 @@
-// Command docs writes the reference pages under docs/reference from the code: plugins, columns, diagnostics, metrics, commands,
-// and the drawing of the quickstart. `make docs` runs it; a test fails when a page is not what it would write.
+// Command docs writes the reference pages under docs/reference from the code: keys, plugins, columns, diagnostics, metrics,
+// commands, and the drawing of the quickstart. `make docs` runs it; a test fails when a page is not what it would write.
 //
 // What a user can ask the binary for is taken from the binary (`weir inspect plugins`, `--help`), the tables from the packages
 // that own them. No page has a list of its own. The tests beside it run the examples of all pages.

@@ -25,6 +25,7 @@ func pages(root, weir string) (map[string]string, error) {
 		"docs/reference/diagnostics.md": diagnosticsPage(),
 		"docs/reference/metrics.md":     generated + admin.Table(),
 		"docs/reference/plugins.md":     pluginsPage(c),
+		"docs/reference/keys.md":        keysPage(c),
 		"docs/reference/commands.md":    commandsPage(c),
 		"docs/quickstart.svg":           c.run("inspect", "graph", filepath.Join("pipelines", "quickstart", "collect.yaml"), "-o", "svg"),
 	}
@@ -74,7 +75,7 @@ func pluginsPage(c *cli) string {
 	}
 	var b strings.Builder
 	b.WriteString(generated + "# Plugins\n\nAll plugins that are built in, with their options. `weir inspect plugins NAME` prints the same. Options stand under `with:`; " +
-		"the keys that every node has are told in [Write a pipeline](../guides/pipelines.md).\n\n| kind | type | what it does |\n|---|---|---|\n")
+		"the keys that every node has are in [Keys and settings](keys.md).\n\n| kind | type | what it does |\n|---|---|---|\n")
 	for _, d := range list {
 		fmt.Fprintf(&b, "| %s | [%s](#%s) | %s |\n", d.Kind, d.Type, anchor(d), cell(d.Doc))
 	}
@@ -269,16 +270,23 @@ func helpOf(b *strings.Builder, c *cli, path []string) {
 	if len(path) > 0 && path[0] == "completion" { // a script for each shell, all alike
 		return
 	}
-	_, rest, ok := strings.Cut(help, "Available Commands:\n")
-	if !ok {
-		return
-	}
-	list, _, _ := strings.Cut(rest, "\n\n")
-	for line := range strings.Lines(list) {
-		if name := strings.Fields(line); len(name) > 0 && name[0] != "help" {
-			helpOf(b, c, append(append([]string{}, path...), name[0]))
+	for _, name := range subcommands(help) {
+		if name != "help" {
+			helpOf(b, c, append(append([]string{}, path...), name))
 		}
 	}
+}
+
+// subcommands are those that a help lists.
+func subcommands(help string) (names []string) {
+	_, rest, _ := strings.Cut(help, "Available Commands:\n")
+	list, _, _ := strings.Cut(rest, "\n\n")
+	for line := range strings.Lines(list) {
+		if f := strings.Fields(line); len(f) > 0 {
+			names = append(names, f[0])
+		}
+	}
+	return names
 }
 
 func trimLines(s string) string {
