@@ -43,7 +43,7 @@ func (g *Gauge) Load() int64 { return g.v.Load() }
 // For a processor: every input row is forwarded (it is in an output), filtered, dropped for a reason, refused (Out.Error),
 // consumed (something was made of it) or held. Rows that are made, not passed on, are produced. Held and Open are levels: set
 // them whenever they change, before the call returns. For a source only Received, Filtered, InHand and Drop are used, and
-// Lost, which stands beside the equation: what was lost before Weir saw it.
+// Lost, which stands beside the equation: what was lost before Weir saw it. Note stands beside it too, for every kind of node.
 type Books struct {
 	Forwarded, Filtered, Consumed, Produced Count
 	Held, Open                              Gauge
@@ -52,6 +52,7 @@ type Books struct {
 	InHand                                  Gauge // source: received and not yet handed out
 	dropped                                 tally
 	lost                                    tally
+	noted                                   tally
 	_                                       [64]byte // the next lane's books are on another cache line
 }
 
@@ -74,6 +75,17 @@ func (b *Books) Lost(reason Reason, n uint64) {
 
 // Losses reads the counts of Lost.
 func (b *Books) Losses(f func(Reason, uint64)) { b.lost.each(f) }
+
+// Note counts n of something that the node's owner should know and no equation holds: times that were clamped, bytes that were
+// rejected within a record of which the rest was used, rates that nobody told. The reason says what is counted.
+func (b *Books) Note(reason Reason, n uint64) {
+	if n > 0 {
+		b.noted.add(reason, n)
+	}
+}
+
+// Notes reads the counts of Note.
+func (b *Books) Notes(f func(Reason, uint64)) { b.noted.each(f) }
 
 // tally counts under a few constant reasons, without a lock once a reason is known.
 type tally struct {

@@ -51,3 +51,14 @@ func TestGoals(t *testing.T) {
 		}
 	}
 }
+
+func TestLanes(t *testing.T) {
+	for _, c := range []struct {
+		one, two, cores float64
+		want            string
+	}{{10, 19, 1.95, "PASS"}, {10, 19, 1.7, "PASS"}, {10, 15, 1.95, "short"}, {10, 15, 1.5, "not measured"}, {0, 15, 2, "not measured"}} {
+		if got := Lanes("lanes", 1.8, c.one, c.two, c.cores).Verdict(); got != c.want {
+			t.Errorf("%v: %s, want %s", c, got, c.want)
+		}
+	}
+}

@@ -39,6 +39,21 @@ func (g Goal) Verdict() string {
 	return "short"
 }
 
+// Lanes is the goal that two lanes are bound times as fast as one, from the rates (records/s) of both and the cores that two had. On a
+// machine that had not two cores to give there is no figure.
+func Lanes(what string, bound, one, two, cores float64) Goal {
+	g := Goal{What: what, Bound: bound, Unit: "times", Least: true}
+	switch {
+	case one <= 0 || two <= 0:
+		g.Why = "no records a second"
+	case two/one < bound && cores < 1.9:
+		g.Why = fmt.Sprintf("two lanes had %.2f cores: others were at work here", cores)
+	default:
+		g.Figure = two / one
+	}
+	return g
+}
+
 // Goals writes one line a goal. A goal that is missed is a figure to work on, not a failure.
 func Goals(w io.Writer, gs []Goal) error {
 	lines := [][]string{{"goal", "bound", "measured", ""}}

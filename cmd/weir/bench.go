@@ -266,7 +266,7 @@ func sleep(r *engine.Run, d time.Duration) error {
 }
 
 // compare makes figures of two samples. Wall time in nodes is scaled to CPU time: by what lanes were active, so that being
-// interrupted by others costs nobody.
+// interrupted by others costs nobody, and no more is shared out than there was.
 func compare(a, b sample) (*measurement, error) {
 	seconds := b.at.Sub(a.at).Seconds()
 	records, batches := b.records-a.records, b.batches-a.batches
@@ -275,8 +275,12 @@ func compare(a, b sample) (*measurement, error) {
 	}
 	n := float64(records)
 	cpu := float64(b.cpu - a.cpu)
+	busy := 0.0
+	for i, t := range b.times.Nodes {
+		busy += float64(t.Busy - a.times.Nodes[i].Busy)
+	}
 	scale := 1.0
-	if active := float64(b.times.Active - a.times.Active); active > cpu {
+	if active := max(busy, float64(b.times.Active-a.times.Active)); active > cpu {
 		scale = cpu / active
 	}
 	m := &measurement{Seconds: round(seconds, 3), Records: records, RecordsPerSecond: math.Round(n / seconds), CPUPerRecord: round(cpu/n, 2), Batches: batches,

@@ -85,3 +85,32 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 		t.Error(code)
 	}
 }
+
+func TestInspectSockets(t *testing.T) {
+	answer := `{"topic": "sockets", "nodes": [{"pipeline": "p", "node": "in", "answer": {"sockets": [
+		{"listen": "127.0.0.1:2055", "worker": 0, "receive_buffer_asked": 67108864, "receive_buffer": 4194304, "receive_buffer_used": 838861, "balance_asked": "packet", "balance": "random choice", "balance_reason": "it needs CAP_BPF", "kernel_drops": 1234},
+		{"listen": "[::]:6343", "worker": 1, "inherited": "fd:sflow", "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "balance_asked": "domain", "balance": "domain"}]}}]}`
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.String() != "/api/v1/inspect/sockets" {
+			t.Error(r.URL)
+		}
+		w.Write([]byte(answer))
+	}))
+	defer srv.Close()
+	var out, errs bytes.Buffer
+	if code := execute([]string{"inspect", "sockets", "--live", strings.TrimPrefix(srv.URL, "http://")}, &out, &errs); code != 0 {
+		t.Fatal(code, errs.String())
+	}
+	want := []string{
+		"source listen worker buffer asked used kernel drops balance asked because",
+		"p.in 127.0.0.1:2055 0 4MiB 64MiB 10% 1,234 random choice packet it needs CAP_BPF",
+		"p.in [::]:6343 (fd:sflow) 1 1MiB 1MiB 0% domain",
+	}
+	var got []string
+	for l := range strings.Lines(out.String()) {
+		got = append(got, strings.Join(strings.Fields(l), " "))
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got): %s", d)
+	}
+}

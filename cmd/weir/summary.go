@@ -68,6 +68,11 @@ func notes(n *ledger.NodeReport, queue map[string]uint64) string {
 			add("lost before Weir: %s %s", reason, number(k))
 		}
 	}
+	for _, reason := range slices.Sorted(maps.Keys(n.Noted)) {
+		if k := n.Noted[reason]; k > 0 {
+			add("noted: %s %s", reason, number(k))
+		}
+	}
 	return strings.Join(out, ", ")
 }
 

@@ -61,6 +61,8 @@ func metrics() []*metric {
 			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Dropped }},
 		{name: "node_lost_records_total", help: "Records lost before Weir saw them, by reason: beside the ledger, not in it.", typ: counter, kinds: inside,
 			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Lost }},
+		{name: "node_noted_total", help: "What the node tells of its records beside the ledger, by reason, in the unit the reason names.", typ: counter,
+			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Noted }},
 		{name: "node_dead_lettered_records_total", help: "Refused records that went to the stream `errors`.", typ: counter,
 			kinds: []sdk.Kind{sdk.KindProcessor, sdk.KindSink}, node: func(n *ledger.NodeReport) float64 { return float64(n.DeadLettered) }},
 		{name: "processor_errors_made_records_total", help: "Refused parts of records of which something else was used.", typ: counter, kinds: processors,

@@ -101,7 +101,7 @@ func (c *decoder) decode(k *key, dst reflect.Value, path string, f *field) {
 		c.decode(k, p.Elem(), path, f)
 		dst.Set(p)
 		return
-	case readsText(t) && (v.kind == scalar || t.Kind() != reflect.Struct):
+	case readsText(t) && (v.kind == scalar || t.Kind() != reflect.Struct && t.Kind() != reflect.Map):
 		c.text(k, dst, path, f)
 		return
 	}

@@ -131,6 +131,9 @@ func typeSchema(t reflect.Type, enum []string, def reflect.Value, depth int) obj
 		return typeSchema(t.Elem(), enum, reflect.Value{}, depth)
 	case t == sizeType:
 		return object{"type": []string{"string", "integer"}}
+	case readsText(t) && hasForm(t): // text, or a map
+		form := structure(t, enum, def, depth)
+		return object{"anyOf": []any{object{"type": []string{"string", "number", "boolean"}}, form}}
 	case readsText(t) || t == durationType || t == exprType || t.Kind() == reflect.String:
 		if len(enum) > 0 {
 			return object{"anyOf": []any{object{"enum": enum}, interpolated}}
@@ -141,19 +144,30 @@ func typeSchema(t reflect.Type, enum []string, def reflect.Value, depth int) obj
 	case reflect.Slice:
 		item := typeSchema(t.Elem(), enum, reflect.Value{}, depth+1)
 		return object{"anyOf": []any{object{"type": []string{"array", "null"}, "items": item}, item}}
-	case reflect.Map:
-		return object{"type": []string{"object", "null"}, "additionalProperties": typeSchema(t.Elem(), enum, reflect.Value{}, depth+1)}
-	case reflect.Struct:
-		fs := fieldsOf(t)
-		out := object{"type": []string{"object", "null"}, "properties": schemaOf(fs, def, depth+1), "additionalProperties": false}
-		if must := required(fs); len(must) > 0 {
-			out["required"] = must
-		}
-		return out
+	case reflect.Map, reflect.Struct:
+		return structure(t, enum, def, depth)
 	case reflect.Bool:
 		return object{"anyOf": []any{object{"type": "boolean"}, interpolated}}
 	case reflect.Float32, reflect.Float64:
 		return object{"anyOf": []any{object{"type": "number"}, interpolated}}
 	}
 	return object{"anyOf": []any{object{"type": "integer"}, interpolated}}
+}
+
+// hasForm says whether values of a type that reads itself from text may also be written as a map of its fields or values.
+func hasForm(t reflect.Type) bool {
+	return t.Kind() == reflect.Map || t.Kind() == reflect.Struct && len(fieldsOf(t)) > 0
+}
+
+// structure is the schema of a map's or a struct's mapping.
+func structure(t reflect.Type, enum []string, def reflect.Value, depth int) object {
+	if t.Kind() == reflect.Map {
+		return object{"type": []string{"object", "null"}, "additionalProperties": typeSchema(t.Elem(), enum, reflect.Value{}, depth+1)}
+	}
+	fs := fieldsOf(t)
+	out := object{"type": []string{"object", "null"}, "properties": schemaOf(fs, def, depth+1), "additionalProperties": false}
+	if must := required(fs); len(must) > 0 {
+		out["required"] = must
+	}
+	return out
 }

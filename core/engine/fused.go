@@ -55,7 +55,7 @@ func (f *fusedSink) write(b *sdk.Batch) {
 	r := f.in.lane.run()
 	n := uint64(b.Rows())
 	f.acct.In.Add(n)
-	backoff := f.in.node.Retry.Initial
+	backoff := time.Duration(0)
 	for attempt := 1; ; attempt++ {
 		f.one[0] = b
 		f.block = sdk.Block{Batches: f.one[:], Rows: b.Rows(), Range: b.Range()}
@@ -84,11 +84,12 @@ func (f *fusedSink) write(b *sdk.Batch) {
 				return
 			}
 			if f.in.node.Retry.Attempts > 0 && attempt >= f.in.node.Retry.Attempts {
-				f.refuse(b, f.err)
+				f.refuse(b, exhausted(f.err))
 				return
 			}
 			f.acct.Retries.Add(1)
-			backoff = min(max(2*backoff, time.Millisecond), max(f.in.node.Retry.Max, time.Millisecond))
+			backoff = pause(f.in.node, backoff)
+			r.log.Warn("batch was not stored, trying again", "node", f.in.node.ID, "after", backoff, "error", f.err)
 			f.in.lane.wait(backoff)
 		case sdk.Permanent:
 			f.refuse(b, f.err)

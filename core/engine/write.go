@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -163,6 +164,16 @@ func (k *sinkLane) written(b *block) {
 	k.mu.Unlock()
 }
 
+// pause is how long a sink waits before it tries again: the first time retry.initial, then twice as long each time, up to retry.max.
+func pause(n *plan.Node, before time.Duration) time.Duration {
+	return min(max(2*before, n.Retry.Initial, time.Millisecond), max(n.Retry.Max, time.Millisecond))
+}
+
+// exhausted makes of the last try's error the one with which the records are refused.
+func exhausted(err error) error {
+	return &sdk.Error{Class: sdk.Permanent, Code: "retries_exhausted", Err: err}
+}
+
 // failed decides what becomes of a block that was not stored.
 func (k *sinkLane) failed(b *block, err error) {
 	if k.run_.aborted() {
@@ -173,7 +184,7 @@ func (k *sinkLane) failed(b *block, err error) {
 	b.attempts++
 	if class == sdk.Transient && k.node.Retry.Attempts > 0 && b.attempts >= k.node.Retry.Attempts {
 		class = sdk.Permanent
-		err = &sdk.Error{Class: sdk.Permanent, Code: "retries_exhausted", Err: err}
+		err = exhausted(err)
 	}
 	switch {
 	case class == sdk.Fatal || b.isCopied:
@@ -181,7 +192,7 @@ func (k *sinkLane) failed(b *block, err error) {
 		k.run_.fail(nodeErr(k.node, err))
 	case class == sdk.Transient:
 		k.acct.Retries.Add(1)
-		b.backoff = min(max(2*b.backoff, k.node.Retry.Initial, time.Millisecond), max(k.node.Retry.Max, time.Millisecond))
+		b.backoff = pause(k.node, b.backoff)
 		b.notBefore = time.Now().Add(b.backoff)
 		k.run_.log.Warn("block was not stored, trying again", "node", k.node.ID, "key", b.Key, "after", b.backoff, "error", err)
 		k.ready = slices.Insert(k.ready, 0, b)

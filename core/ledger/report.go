@@ -21,7 +21,8 @@ type Report struct {
 	InFlight     int64             `json:"in_flight"`
 	InTransit    int64             `json:"in_transit"`
 	Failed       uint64            `json:"failed"`
-	Lost         map[string]uint64 `json:"lost,omitempty"` // before Weir: kernel drops, sequence gaps
+	Lost         map[string]uint64 `json:"lost,omitempty"`  // before Weir: kernel drops, sequence gaps
+	Noted        map[string]uint64 `json:"noted,omitempty"` // beside the equations: what nodes tell of their records
 	Balanced     bool              `json:"balanced"`
 	Unbalanced   []string          `json:"unbalanced,omitempty"` // the equations that do not hold, as sentences
 	Nodes        []NodeReport      `json:"nodes"`
@@ -50,6 +51,7 @@ type NodeReport struct {
 	Failed       uint64            `json:"failed,omitempty"`
 	InFlight     int64             `json:"in_flight,omitempty"`
 	Lost         map[string]uint64 `json:"lost,omitempty"`
+	Noted        map[string]uint64 `json:"noted,omitempty"`
 	Blocks       uint64            `json:"blocks,omitempty"`
 	Retries      uint64            `json:"retries,omitempty"`
 }
@@ -78,7 +80,7 @@ func (l *Ledger) Report(name string) Report {
 	l.mu.Lock()
 	nodes, edges := append([]*Node(nil), l.nodes...), append([]*Edge(nil), l.edges...)
 	l.mu.Unlock()
-	r := Report{Name: name, Dropped: map[string]uint64{}, Lost: map[string]uint64{}, Balanced: true}
+	r := Report{Name: name, Dropped: map[string]uint64{}, Lost: map[string]uint64{}, Noted: map[string]uint64{}, Balanced: true}
 	wrong := func(format string, a ...any) {
 		r.Balanced = false
 		r.Unbalanced = append(r.Unbalanced, fmt.Sprintf(format, a...))
@@ -122,6 +124,9 @@ func (l *Ledger) Report(name string) Report {
 		for k, v := range n.Lost {
 			r.Lost[k] += v
 		}
+		for k, v := range n.Noted {
+			r.Noted[k] += v
+		}
 	}
 	for i := len(edges) - 1; i >= 0; i-- {
 		e := edges[i]
@@ -153,7 +158,7 @@ func (n *Node) report() NodeReport {
 	n.mu.Lock()
 	lanes, sinks := append([]*Lane(nil), n.lanes...), append([]*Sink(nil), n.sinks...)
 	n.mu.Unlock()
-	r := NodeReport{ID: n.ID, Kind: n.Kind, Dropped: map[string]uint64{}, Lost: map[string]uint64{}}
+	r := NodeReport{ID: n.ID, Kind: n.Kind, Dropped: map[string]uint64{}, Lost: map[string]uint64{}, Noted: map[string]uint64{}}
 	for _, l := range lanes {
 		r.Restored += l.Books.Restored.Load()
 		r.Forwarded += l.Books.Forwarded.Load()
@@ -165,6 +170,7 @@ func (n *Node) report() NodeReport {
 		r.InHand += l.Books.InHand.Load()
 		l.Books.Dropped(func(reason sdk.Reason, k uint64) { r.Dropped[string(reason)] += k })
 		l.Books.Losses(func(reason sdk.Reason, k uint64) { r.Lost[string(reason)] += k })
+		l.Books.Notes(func(reason sdk.Reason, k uint64) { r.Noted[string(reason)] += k })
 		l.dropped.into(r.Dropped)
 		r.DeadLettered += l.DeadLettered.Load()
 		r.ErrorsMade += l.ErrorsMade.Load()

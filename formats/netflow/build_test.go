@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 var be = binary.BigEndian
@@ -89,28 +90,10 @@ func feedAll(d *netflow.Decoder, payloads ...[]byte) (rs []netflow.Result) {
 	return rs
 }
 
-// testdata is the directory of shared test data; the test is skipped where there is none.
-func testdata(tb testing.TB, path string) string {
-	tb.Helper()
-	dir := os.Getenv("WEIR_TESTDATA")
-	for at, _ := os.Getwd(); dir == ""; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(at, "..", "shared", "testdata")
-		} else if at == filepath.Dir(at) {
-			tb.Fatal("no go.mod above the package")
-		}
-	}
-	dir = filepath.Join(dir, path)
-	if _, err := os.Stat(dir); err != nil {
-		tb.Skipf("no test data: %v", err)
-	}
-	return dir
-}
-
 // malformed reads the examples, by case: each is a few datagrams in order.
 func malformed(tb testing.TB) map[string][][]byte {
 	tb.Helper()
-	files, err := filepath.Glob(filepath.Join(testdata(tb, "flows/malformed"), "*.bin"))
+	files, err := filepath.Glob(filepath.Join(sdktest.TestData(tb, "flows/malformed"), "*.bin"))
 	if err != nil || len(files) == 0 {
 		tb.Skip("no malformed examples")
 	}

@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Rows is where a [Decoder] puts records: whoever owns the batches being built. It is asked once for each batch.
@@ -17,10 +18,23 @@ type Rows interface {
 
 // Options of a decoder.
 type Options struct {
-	// DefaultRate is the sampling rate of records for which nobody told one; 0 means 1.
-	DefaultRate uint64
+	// Rate says the sampling rates that are set for an exporter: fallback is that of records for which nobody told one, override
+	// that of all its records; 0: not set. It is asked once for each exporter. Nil: none is set for any.
+	Rate func(exporter [16]byte) (fallback, override uint64)
 	// Window bounds times: to received - Window .. received + Window. 0: they are left as they are.
 	Window time.Duration
+	// Biflow says what becomes of records of both directions.
+	Biflow Biflow
+	// Fields are columns that the table of flow columns lacks.
+	Fields []Column
+}
+
+// Column says which information element fills a column of the schema that the table of flow columns lacks.
+type Column struct {
+	Name   string
+	PEN    uint32
+	ID, V9 uint16 // V9: the field type in NetFlow v9 where it is another, which is then above 32767; else 0
+	Enc    flow.Encoding
 }
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine; several share a [Store].
@@ -44,7 +58,8 @@ type Decoder struct {
 	// Of sessions there are views by number: one map with both as its key made datagrams of 2 records a tenth slower.
 	sessions map[Session]*exporterView
 	last     *exporterView
-	v5       *Plan
+
+	v1, v5, v7 *Plan
 
 	// The datagram being decoded.
 	h   Header
@@ -76,6 +91,8 @@ type exporterView struct {
 	key   uint64  // of the template met last; 0 is none's
 	index int     // of its entry
 
+	fallback, override uint64 // sampling rates, as Options.Rate says
+
 	seqKey uint64 // of seq
 	seq    *sequence
 }
@@ -90,9 +107,8 @@ const (
 // NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
 // is opened.
 func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	opt.DefaultRate = max(opt.DefaultRate, 1)
 	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}, sessions: map[Session]*exporterView{}}
-	d.v5 = Compile(templateV5, out)
+	d.v1, d.v5, d.v7 = d.compile(templateV1), d.compile(templateV5), d.compile(templateV7)
 	d.defs = make([]definition, definitions)
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
 	return d
@@ -115,6 +131,7 @@ type Span struct{ From, To int }
 // Result says what became of a datagram.
 type Result struct {
 	Version uint16
+	Domain  uint32
 	Why     Reason // not None: the datagram as a whole is refused
 	Used    bool   // something of it was used, or there was nothing in it to use
 	Bad     Reason // not None: a part was rejected, first for this
@@ -128,7 +145,7 @@ type Result struct {
 // Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
 func (d *Decoder) Decode(g *Datagram) Result {
 	h, why := ParseHeader(g.Payload)
-	d.h, d.r = h, Result{Version: h.Version, Why: why, Header: h.Len}
+	d.h, d.r = h, Result{Version: h.Version, Domain: h.Domain, Why: why, Header: h.Len}
 	if why != None {
 		d.Tally.Rejected[why] += uint64(len(g.Payload))
 		return d.r
@@ -137,8 +154,15 @@ func (d *Decoder) Decode(g *Datagram) Result {
 	d.Tally.Skipped[Trailing] += uint64(len(g.Payload) - h.End)
 	d.begin(g, &d.h)
 	d.unknown = d.unknown[:0]
-	if h.Version == V5 {
-		d.datagramV5(g, &d.h, &d.r)
+	switch h.Version {
+	case V1:
+		d.builtIn(d.v1, g, &d.h, &d.r)
+		return d.r
+	case V5:
+		d.builtIn(d.v5, g, &d.h, &d.r)
+		return d.r
+	case V7:
+		d.builtIn(d.v7, g, &d.h, &d.r)
 		return d.r
 	}
 	d.sets(g, &d.h, &d.r)
@@ -184,6 +208,18 @@ func (d *Decoder) begin(g *Datagram, h *Header) {
 	k.samplers = nil
 }
 
+// setRates sets the constants of the sampling rates that are set for an exporter; v may be nil.
+func (d *Decoder) setRates(v *exporterView, addr [16]byte) {
+	switch {
+	case v != nil:
+		d.k.fallback, d.k.override = v.fallback, v.override
+	case d.opt.Rate != nil:
+		d.k.fallback, d.k.override = d.opt.Rate(addr)
+	default:
+		d.k.fallback, d.k.override = 0, 0
+	}
+}
+
 // view finds the lane's view of an exporter and brings it up to date; nil if the store does not know the exporter.
 func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	v := d.last
@@ -211,6 +247,9 @@ func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 				d.lanes[o.addr] = v
 			} else {
 				d.sessions[o.session] = v
+			}
+			if d.opt.Rate != nil {
+				v.fallback, v.override = d.opt.Rate(g.Addr)
 			}
 		}
 		d.last = v
@@ -247,12 +286,14 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 			d.forgetViews() // they hold plans too
 			d.last = nil
 		}
-		p = Compile(t, d.out)
+		p = d.compile(t)
 		d.plans[t] = p
 	}
 	v.plans[i] = p
 	return p
 }
+
+func (d *Decoder) compile(t *Template) *Plan { return Compile(t, d.out, d.opt.Fields, d.opt.Biflow) }
 
 // number keeps a datagram's sequence number for the end of the batch.
 func (d *Decoder) number(v *exporterView, h *Header, units int) {

@@ -10,100 +10,23 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// table collects the rows of a decoder as batches.
-type table struct {
-	pool  *sdk.Pool
-	names *flow.Names
-	out   *sdk.Schema
-	size  int
-	done  []*sdk.Batch
-	open  *sdk.Batch
-	keep  bool // the batches that are full; else they go back to the pool
-}
-
-func newTable(out *sdk.Schema) *table {
-	return &table{pool: sdk.NewPool(nil), names: flow.NewNames(out), out: out, size: sdk.MaxRows, keep: true}
-}
-
-func (t *table) Open() *sdk.Batch {
-	if t.open == nil {
-		t.open = t.pool.Get(t.out, t.size)
-		t.names.Open(t.open)
-	}
-	return t.open
-}
-
-func (t *table) Full(b *sdk.Batch) {
-	b.Seal()
-	t.open = nil
-	if t.keep {
-		t.done = append(t.done, b)
-		return
-	}
-	b.Done(sdk.Delivered)
-	b.Release()
-}
-
-func (t *table) batches() []*sdk.Batch {
-	if t.open != nil {
-		t.open.Seal()
-		return append(t.done, t.open)
-	}
-	return t.done
-}
-
-func (t *table) rows() (n int) {
-	for _, b := range t.batches() {
-		n += b.Rows()
-	}
-	return n
-}
-
-// columns is the schema of the named columns of the table of flow columns.
-func columns(names ...string) *sdk.Schema {
-	var fs []sdk.Field
-	for _, n := range names {
-		fs = append(fs, flow.Columns[flow.Index(n)].Field)
-	}
-	return sdk.NewSchema(fs...)
-}
-
-// column reads a column of all batches.
-func column[T sdk.Fixed](t *table, name string) (vs []T) {
-	for _, b := range t.batches() {
-		vs = append(vs, sdk.Values[T](b, t.out.Index(name))...)
-	}
-	return vs
-}
-
-func names(t *table, name string) (vs []string) {
-	for _, b := range t.batches() {
-		idx, d := b.Names(t.out.Index(name))
-		for _, i := range idx {
-			vs = append(vs, d.Values()[i])
-		}
-	}
-	return vs
-}
-
 // newDecoder makes a decoder into a table, with a store of its own.
-func newDecoder(t *table, opt netflow.Options) *netflow.Decoder {
-	return netflow.NewDecoder(netflow.NewStore(netflow.DefaultLimits), t.out, opt, t)
+func newDecoder(t *formatstest.Table, opt netflow.Options) *netflow.Decoder {
+	return netflow.NewDecoder(netflow.NewStore(netflow.DefaultLimits), t.Out, opt, t)
 }
-
-var base = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // Each protocol, families and samplers mixed: what an emulated network of exporters put into its datagrams is what comes out,
 // each set's records in order, and every byte is accounted for.
 func TestDecodesWhatExportersSent(t *testing.T) {
 	for _, p := range []emulate.Protocol{emulate.NetFlowV5, emulate.NetFlowV9, emulate.IPFIX} {
 		t.Run(p.String(), func(t *testing.T) {
-			o := emulate.Options{Mix: emulate.Mix{{Protocol: p, Weight: 1}}, Exporters: 20, Domains: 2, Sampling: 100, Base: base, TemplateInterval: time.Second}
+			o := emulate.Options{Mix: emulate.Mix{{Protocol: p, Weight: 1}}, Exporters: 20, Domains: 2, Sampling: 100, Base: formatstest.Base, TemplateInterval: time.Second}
 			if p != emulate.NetFlowV5 {
 				o.IPv6, o.Samplers = 0.3, 3
 			}
@@ -111,10 +34,10 @@ func TestDecodesWhatExportersSent(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tab := newTable(flow.Schema)
+			tab := formatstest.NewTable(flow.Schema)
 			d := newDecoder(tab, netflow.Options{Window: 24 * time.Hour})
 			var want []record
-			at, bytes := base.UnixNano(), uint64(0)
+			at, bytes := formatstest.Base.UnixNano(), uint64(0)
 			for range 500 {
 				b, dg := e.Append(nil, at, 0)
 				// b is kept by the group that looks into it, until Run.
@@ -174,19 +97,19 @@ func sent(d *emulate.Datagram, f *emulate.Flow) record {
 	}
 }
 
-func decoded(t *table) (rs []record) {
-	addr := func(n string) [][16]byte { return column[[16]byte](t, n) }
-	u8 := func(n string) []uint8 { return column[uint8](t, n) }
-	u16 := func(n string) []uint16 { return column[uint16](t, n) }
-	u32 := func(n string) []uint32 { return column[uint32](t, n) }
-	u64 := func(n string) []uint64 { return column[uint64](t, n) }
-	i64 := func(n string) []int64 { return column[int64](t, n) }
+func decoded(t *formatstest.Table) (rs []record) {
+	addr := func(n string) [][16]byte { return formatstest.Column[[16]byte](t, n) }
+	u8 := func(n string) []uint8 { return formatstest.Column[uint8](t, n) }
+	u16 := func(n string) []uint16 { return formatstest.Column[uint16](t, n) }
+	u32 := func(n string) []uint32 { return formatstest.Column[uint32](t, n) }
+	u64 := func(n string) []uint64 { return formatstest.Column[uint64](t, n) }
+	i64 := func(n string) []int64 { return formatstest.Column[int64](t, n) }
 	src, dst, next, exp := addr("src_addr"), addr("dst_addr"), addr("next_hop"), addr("exporter_addr")
 	sport, dport, etype, flags, port := u16("src_port"), u16("dst_port"), u16("etype"), u16("tcp_flags"), u16("exporter_port")
 	proto, tos, smask, dmask, dir := u8("protocol"), u8("tos"), u8("src_mask"), u8("dst_mask"), u8("direction")
 	in, out, sas, das, dom, sampler, seq := u32("in_if"), u32("out_if"), u32("src_as"), u32("dst_as"), u32("observation_domain"), u32("sampler_id"), u32("sequence")
 	bytes, packets, rate := u64("bytes"), u64("packets"), u64("sampling_rate")
-	start, end, received, exported, format := i64("flow_start"), i64("flow_end"), i64("received"), i64("exported"), names(t, "format")
+	start, end, received, exported, format := i64("flow_start"), i64("flow_end"), i64("received"), i64("exported"), formatstest.Names(t, "format")
 	for i := range src {
 		rs = append(rs, record{src[i], dst[i], next[i], exp[i], sport[i], dport[i], etype[i], flags[i], port[i], proto[i], tos[i], smask[i], dmask[i], dir[i],
 			in[i], out[i], sas[i], das[i], dom[i], sampler[i], seq[i], bytes[i], packets[i], rate[i], start[i], end[i], received[i], exported[i], format[i]})
@@ -204,35 +127,21 @@ func bySet(rs []record) []record {
 
 // ring is datagrams built beforehand, fed to a decoder in batches as a source would.
 type ring struct {
-	*emulate.Ring
-	at int
-	g  netflow.Datagram
+	*formatstest.Ring
+	g netflow.Datagram
 }
 
 func newRing(tb testing.TB, o emulate.Options, n int) *ring {
 	tb.Helper()
-	o.Base = base
-	o.TemplateInterval = 24 * time.Hour
-	e, err := emulate.New(o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := e.Ring(n, base.UnixNano(), 10*time.Microsecond)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &ring{Ring: r}
+	return &ring{Ring: formatstest.NewRing(tb, o, n)}
 }
 
 // feed decodes n datagrams and runs the group, as for one batch of a source.
 func (r *ring) feed(d *netflow.Decoder, n int) (records int) {
 	for range n {
-		dg := &r.Datagrams[r.at]
-		r.g = netflow.Datagram{Payload: r.Payloads[r.at], Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
+		payload, dg := r.Next()
+		r.g = netflow.Datagram{Payload: payload, Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
 		records += d.Decode(&r.g).Rows
-		if r.at++; r.at == len(r.Payloads) {
-			r.at = 0
-		}
 	}
 	d.Run()
 	return records
@@ -240,9 +149,9 @@ func (r *ring) feed(d *netflow.Decoder, n int) (records int) {
 
 // What the benchmarks decode: the 20 columns that the emulated exporters fill in v9, and 5 of them.
 var (
-	columns20 = columns("received", "flow_start", "flow_end", "sampling_rate", "exporter_addr", "observation_domain", "src_addr", "dst_addr", "src_port", "dst_port",
+	columns20 = formatstest.Columns("received", "flow_start", "flow_end", "sampling_rate", "exporter_addr", "observation_domain", "src_addr", "dst_addr", "src_port", "dst_port",
 		"protocol", "etype", "tcp_flags", "bytes", "packets", "in_if", "out_if", "src_as", "dst_as", "next_hop")
-	columns5   = columns("src_addr", "dst_addr", "protocol", "bytes", "packets")
+	columns5   = formatstest.Columns("src_addr", "dst_addr", "protocol", "bytes", "packets")
 	defaultSet = flow.Schema.Select(func(f sdk.Field) bool { return !f.Extra })
 )
 
@@ -264,8 +173,8 @@ func BenchmarkDecode(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := newRing(b, c.o, 4096)
-			tab := newTable(c.out)
-			tab.keep = false
+			tab := formatstest.NewTable(c.out)
+			tab.Keep = false
 			d := newDecoder(tab, netflow.Options{Window: 24 * time.Hour})
 			r.feed(d, len(r.Payloads))
 			b.ReportAllocs()
@@ -337,8 +246,8 @@ func benchmarkFloor(b *testing.B) {
 func TestSteadyStreamAllocatesNothing(t *testing.T) {
 	for _, p := range []emulate.Protocol{emulate.NetFlowV5, emulate.NetFlowV9, emulate.IPFIX} {
 		r := newRing(t, emulate.Options{Exporters: 50, Mix: emulate.Mix{{Protocol: p, Weight: 1}}}, 1024)
-		tab := newTable(flow.Schema)
-		tab.keep = false
+		tab := formatstest.NewTable(flow.Schema)
+		tab.Keep = false
 		d := newDecoder(tab, netflow.Options{Window: 24 * time.Hour})
 		r.feed(d, 4*len(r.Payloads))
 		if n := testing.AllocsPerRun(50, func() { r.feed(d, 512) }); n > 0 {

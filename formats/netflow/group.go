@@ -86,6 +86,18 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	}
 }
 
+// reversed adds the other direction of those of n records of fixed length that have any.
+func (d *Decoder) reversed(p *Plan, payload []byte, at, n int) {
+	base := unsafe.Pointer(unsafe.SliceData(payload))
+	for i := 0; i < n; {
+		run := 0
+		for ; i+run < n && p.counts(base, uintptr(at+(i+run)*p.rec)); run++ {
+		}
+		d.fixed(p, payload, at+i*p.rec, run)
+		i += run + 1
+	}
+}
+
 // variable walks the records with fields of variable length in payload[at:end] and adds them. It returns the number of
 // records, where the last one ended, and whether a value passed the end.
 func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut bool) {
@@ -102,6 +114,10 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 				break
 			}
 			at = next
+			if p.need != nil && !g.counts(p) {
+				g.cutBack(m)
+				continue
+			}
 			m++
 		}
 		if m > 0 {
@@ -199,15 +215,24 @@ func (d *Decoder) runGroup(g *group) {
 	}
 }
 
-// defaultRates fills what nobody told.
+// defaultRates fills what nobody told, and overrides what is set to be.
 func (d *Decoder) defaultRates(g *group, dst unsafe.Pointer) {
 	rates := unsafe.Slice((*uint64)(dst), g.rows)
 	for i := range g.refs {
 		r := &g.refs[i]
-		if g.ks[r.k].n[constSampling] == 0 {
+		k := &g.ks[r.k]
+		switch {
+		case k.override != 0:
+			for j := range rates[:r.n] {
+				rates[j] = k.override
+			}
+		case k.n[constSampling] == 0:
 			for j, v := range rates[:r.n] {
-				if v == 0 {
-					rates[j] = d.opt.DefaultRate
+				if v != 0 {
+					continue
+				}
+				if rates[j] = k.fallback; k.fallback == 0 {
+					rates[j] = 1
 					d.Tally.SamplingUnknown++
 				}
 			}

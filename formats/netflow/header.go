@@ -4,7 +4,9 @@ import "encoding/binary"
 
 // Versions of the protocols, as the first 16 bits of a datagram have them.
 const (
+	V1    = 1
 	V5    = 5
+	V7    = 7
 	V9    = 9
 	IPFIX = 10
 )
@@ -12,10 +14,10 @@ const (
 // Header is what the headers of the protocols have in common.
 type Header struct {
 	Version  uint16
-	Count    uint16 // records (v5) or records of all kinds (v9), by the exporter's word; 0 in IPFIX
+	Count    uint16 // records (v1, v5, v7) or records of all kinds (v9), by the exporter's word; 0 in IPFIX
 	Uptime   uint32 // milliseconds since the exporter started; not in IPFIX
 	Exported int64  // ns since the Unix epoch, by the exporter's clock
-	Sequence uint32 // flows before (v5), messages (v9), data records before (IPFIX)
+	Sequence uint32 // flows before (v5, v7), messages (v9), data records before (IPFIX)
 	Domain   uint32 // engine type and id (v5), source id (v9), observation domain (IPFIX)
 	Sampling uint32 // v5: the interval, without the mode bits; 0: not said
 
@@ -23,8 +25,12 @@ type Header struct {
 	End int // of the message in the datagram: bytes behind it are not ours
 }
 
-// Lengths in bytes of the headers and of the v5 record.
+// Lengths in bytes of the headers and of the records that no template describes.
 const (
+	headerV1    = 16
+	recordV1    = 48
+	headerV7    = 24
+	recordV7    = 52
 	headerV5    = 24
 	recordV5    = 48
 	headerV9    = 20
@@ -55,6 +61,28 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 		h.Domain = uint32(be.Uint16(p[20:]))
 		h.Sampling = uint32(be.Uint16(p[22:]) & 0x3fff) // the top two bits are the mode
 		h.End = headerV5 + int(h.Count)*recordV5
+		if h.End > len(p) {
+			return h, RecordCount
+		}
+	case V1, V7:
+		head, record := headerV1, recordV1
+		if h.Version == V7 {
+			head, record = headerV7, recordV7
+		}
+		if len(p) < head {
+			return h, ShortHeader
+		}
+		h.Len = head
+		h.Count = be.Uint16(p[2:])
+		h.Uptime = be.Uint32(p[4:])
+		h.Exported = int64(be.Uint32(p[8:])) * 1e9
+		if ns := be.Uint32(p[12:]); ns < 1e9 {
+			h.Exported += int64(ns)
+		}
+		if h.Version == V7 {
+			h.Sequence = be.Uint32(p[16:])
+		}
+		h.End = head + int(h.Count)*record
 		if h.End > len(p) {
 			return h, RecordCount
 		}

@@ -10,13 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
 // verdict is what a case came to, short: rows, and the reasons for bytes that were not used.
-func verdict(d *netflow.Decoder, t *table) string {
-	s := fmt.Sprintf("rows=%d", t.rows())
+func verdict(d *netflow.Decoder, t *formatstest.Table) string {
+	s := fmt.Sprintf("rows=%d", t.Rows())
 	for _, r := range netflow.Reasons() {
 		if n := d.Tally.Skipped[r]; n > 0 {
 			s += fmt.Sprintf(" skipped{%v}=%d", r, n)
@@ -96,7 +97,7 @@ func TestMalformed(t *testing.T) {
 			continue // sFlow: below, and in its own package
 		}
 		t.Run(name, func(t *testing.T) {
-			tab := newTable(flow.Schema)
+			tab := formatstest.NewTable(flow.Schema)
 			d := newDecoder(tab, netflow.Options{})
 			bytes := 0
 			for _, p := range cases[name] {
@@ -116,16 +117,16 @@ func TestMalformed(t *testing.T) {
 // Whatever came before, a good exporter's next template and data are decoded, and nothing takes long or much memory.
 func TestGoodAfterAnyMalformed(t *testing.T) {
 	cases := malformed(t)
-	tab := newTable(columns("src_addr", "bytes", "packets"))
+	tab := formatstest.NewTable(formatstest.Columns("src_addr", "bytes", "packets"))
 	d := newDecoder(tab, netflow.Options{})
 	n := 0
 	start := time.Now()
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		for i, p := range cases[name] {
 			feedAll(d, p)
-			before := tab.rows()
+			before := tab.Rows()
 			r := feedAll(d, msg9(7, 1, set(0, tmpl(300, common...))), msg9(7, 2, set(300, commonRecord, commonRecord)))
-			if got := column[uint64](tab, "bytes"); r[1].Rows != 2 || tab.rows() != before+2 || got[len(got)-1] != 1024 {
+			if got := formatstest.Column[uint64](tab, "bytes"); r[1].Rows != 2 || tab.Rows() != before+2 || got[len(got)-1] != 1024 {
 				t.Errorf("after %s.%d: %+v", name, i, r)
 			}
 			n++
@@ -142,24 +143,34 @@ func TestGoodAfterAnyMalformed(t *testing.T) {
 // An exporter can make the store keep no more than its limits, and others go on.
 func TestTemplateFloodIsBounded(t *testing.T) {
 	limits := netflow.Limits{Exporters: 3, PerExporter: 100, Templates: 250, Age: time.Hour}
-	tab := newTable(columns("bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
 	s := netflow.NewStore(limits)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	addr := func(i int) [16]byte { a := exporter; a[15] = byte(i); return a }
 	total := uint64(0)
+	use := func() { // the first exporter is one that sends data
+		p := msg9(0, 1, set(256, make([]byte, 5)))
+		total += uint64(len(p))
+		if r := d.Decode(&netflow.Datagram{Payload: p, Addr: addr(0)}); r.Rows != 1 {
+			t.Errorf("a template that carries data is gone: %+v", r)
+		}
+	}
 	for x := range 5 {
 		for i := range 300 {
 			p := msg9(uint32(i/50), uint32(i), set(0, tmpl(uint16(256+i), 1, 4, 2, uint16(1+i%8)), tmpl(uint16(1256+i), common...)))
 			total += uint64(len(p))
 			d.Now = int64(i) * 1e6
 			d.Decode(&netflow.Datagram{Payload: p, Addr: addr(x)})
+			if x == 0 && i == 0 || i == 299 {
+				use()
+			}
 		}
 	}
 	exporters, templates, different := s.Size()
-	if exporters != 3 || templates != 250 || different > 9 {
-		t.Errorf("%d exporters with %d templates, %d different; want 3, 250, at most 9", exporters, templates, different)
+	if exporters < 2 || exporters > 3 || templates < 200 || templates > 250 || different > 9 {
+		t.Errorf("%d exporters with %d templates, %d different; want at most 3, 250, 9", exporters, templates, different)
 	}
-	if d.Tally.Rejected[netflow.TooManyTemplates] == 0 || d.Tally.Bytes() != total {
+	if s.Evicted() == 0 || d.Tally.Bytes() != total {
 		t.Errorf("of %d bytes %d are accounted for: %+v", total, d.Tally.Bytes(), d.Tally)
 	}
 	// What is known stays known under the flood, and room comes back with age.
@@ -179,9 +190,9 @@ func TestTemplateFloodIsBounded(t *testing.T) {
 
 // Templates of very many fields have a limit of their own: the memory of all is bounded, and what was replaced is gone.
 func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
-	tab := newTable(columns("bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
 	s := netflow.NewStore(netflow.Limits{Exporters: 10, PerExporter: 100, Templates: 100, Age: time.Hour})
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	wide := func(i int) []byte { // 1,000 fields, different each
 		fs := []uint16{1, 4, uint16(10000 + i), 1}
 		for len(fs) < 2000 {
@@ -189,16 +200,13 @@ func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
 		}
 		return set(0, tmpl(uint16(256+i), fs...))
 	}
-	taken := 0
 	for i := range 50 {
-		if feedAll(d, msg9(0, 0, wide(i)))[0].Bad == netflow.None {
-			taken++
-		}
+		feedAll(d, msg9(0, 0, wide(i)))
 	}
-	if taken != 3 {
-		t.Errorf("%d templates of 1,000 fields were taken, want 3 of 3,200 fields in all", taken)
+	if _, templates, _ := s.Size(); templates != 3 {
+		t.Errorf("%d templates of 1,000 fields are kept, want 3 of 3,200 fields in all", templates)
 	}
-	for i := range 3 { // withdrawn by a definition that is not possible
+	for i := range 50 { // withdrawn by a definition that is not possible
 		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 5))))
 	}
 	if _, templates, different := s.Size(); templates != 0 || different != 0 {
@@ -211,7 +219,7 @@ func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
 
 // A definition that is not possible takes the one it was to replace with it: the data is of the new one.
 func TestInvalidRedefinitionRemovesTheTemplate(t *testing.T) {
-	tab := newTable(columns("bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
 	d := newDecoder(tab, netflow.Options{})
 	data := msg9(0, 3, set(256, commonRecord))
 	rs := feedAll(d, msg9(0, 1, set(0, tmpl(256, common...))), data, msg9(0, 2, set(0, tmpl(256, 8, 5))), data)
@@ -241,7 +249,7 @@ func TestWithdrawal(t *testing.T) {
 		{"all options", set(3, u16s(3, 0)), [3]bool{true, true, false}},
 		{"nothing known", set(2, u16s(999, 0)), [3]bool{true, true, true}},
 	} {
-		d := newDecoder(newTable(columns("bytes")), netflow.Options{})
+		d := newDecoder(formatstest.NewTable(formatstest.Columns("bytes")), netflow.Options{})
 		feedAll(d, define(1), define(2), msg10(1, 0, c.withdraw))
 		if got := probe(d, 1); got != c.want {
 			t.Errorf("withdraw %s: known %v, want %v", c.name, got, c.want)
@@ -262,21 +270,21 @@ func FuzzDecode(f *testing.F) {
 		msg10(1, 0, set(3, u16s(300, 3, 1, 302, 4, 305, 4, 160, 8))))
 	schema := flow.Schema
 	f.Fuzz(func(t *testing.T, a, b []byte) {
-		tab := newTable(schema)
+		tab := formatstest.NewTable(schema)
 		d := newDecoder(tab, netflow.Options{Window: time.Hour})
 		feedAll(d, a, b, a, b)
 		if n := uint64(2*len(a) + 2*len(b)); d.Tally.Bytes() != n {
 			t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), n, d.Tally)
 		}
-		if d.Tally.Records != uint64(tab.rows()) || tab.rows() > 2*len(a)+2*len(b) {
-			t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, tab.rows(), 2*len(a)+2*len(b))
+		if d.Tally.Records != uint64(tab.Rows()) || tab.Rows() > 2*len(a)+2*len(b) {
+			t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, tab.Rows(), 2*len(a)+2*len(b))
 		}
-		before := tab.rows()
+		before := tab.Rows()
 		feedAll(d, msg9(99, 1, set(0, tmpl(300, common...))), msg9(99, 2, set(300, commonRecord)))
-		if tab.rows() != before+1 {
+		if tab.Rows() != before+1 {
 			t.Errorf("a good datagram was not decoded afterwards")
 		}
-		if got := column[uint64](tab, "bytes"); got[len(got)-1] != 1024 {
+		if got := formatstest.Column[uint64](tab, "bytes"); got[len(got)-1] != 1024 {
 			t.Errorf("a good datagram has %d bytes, want 1024", got[len(got)-1])
 		}
 	})

@@ -2,6 +2,7 @@ package netflow
 
 import (
 	"encoding/binary"
+	"math"
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk/flow"
@@ -358,6 +359,55 @@ const (
 	etypeIPv6 = 0x86dd
 )
 
+// signed extends the sign of numbers of any length.
+func signed(dst unsafe.Pointer, rows int, x *span) {
+	d, rec, shift := unsafe.Slice((*int64)(dst), rows), x.rec, 64-8*x.len
+	for i := range x.refs {
+		r := &x.refs[i]
+		p, at := r.p, uintptr(r.at)+x.off
+		for j := range d[:r.n] {
+			d[j] = int64(beN(p, at, x.len)) << shift >> shift
+			at += rec
+		}
+		d = d[r.n:]
+	}
+}
+
+// float widens to 64 bits.
+func float(dst unsafe.Pointer, rows int, x *span) {
+	d, rec := unsafe.Slice((*float64)(dst), rows), x.rec
+	for i := range x.refs {
+		r := &x.refs[i]
+		p, at := r.p, uintptr(r.at)+x.off
+		for j := range d[:r.n] {
+			if x.len == 4 {
+				d[j] = float64(math.Float32frombits(be32(p, at)))
+			} else {
+				d[j] = math.Float64frombits(be64(p, at))
+			}
+			at += rec
+		}
+		d = d[r.n:]
+	}
+}
+
+// boolean is 1 for true and 0 for false, which the wire has as 2, and for all that is neither.
+func boolean(dst unsafe.Pointer, rows int, x *span) {
+	d, rec := unsafe.Slice((*uint8)(dst), rows), x.rec
+	for i := range x.refs {
+		r := &x.refs[i]
+		p, at := r.p, uintptr(r.at)+x.off
+		for j := range d[:r.n] {
+			d[j] = 0
+			if *(*uint8)(unsafe.Add(p, at)) == 1 {
+				d[j] = 1
+			}
+			at += rec
+		}
+		d = d[r.n:]
+	}
+}
+
 // kernelOf is the kernel for an encoding of n bytes into a column of width bytes; nil if there is none.
 func kernelOf(e flow.Encoding, n, width int) kernel {
 	switch e {
@@ -395,6 +445,12 @@ func kernelOf(e flow.Encoding, n, width int) kernel {
 		return ntp(1)
 	case flow.DeltaMicro:
 		return deltaMicro
+	case flow.Signed:
+		return signed
+	case flow.Float:
+		return float
+	case flow.Boolean:
+		return boolean
 	case flow.ICMPType:
 		return num1[uint8]
 	case flow.ICMPCode:

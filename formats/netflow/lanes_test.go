@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
@@ -13,13 +14,13 @@ import (
 func TestLanesShareAStore(t *testing.T) {
 	const lanes = 4
 	s := netflow.NewStore(netflow.Limits{Exporters: 100, PerExporter: 50, Templates: 1000, Age: time.Hour})
-	tabs := make([]*table, lanes)
+	tabs := make([]*formatstest.Table, lanes)
 	var done sync.WaitGroup
 	for l := range lanes {
-		tabs[l] = newTable(columns("bytes", "sampling_rate", "flow_start"))
+		tabs[l] = formatstest.NewTable(formatstest.Columns("bytes", "sampling_rate", "flow_start"))
 		r := newRing(t, emulate.Options{Exporters: 10, Samplers: 2, Sampling: 10, Records: 4,
 			Mix: emulate.Mix{{Protocol: emulate.NetFlowV9, Weight: 1}, {Protocol: emulate.IPFIX, Weight: 1}, {Protocol: emulate.NetFlowV5, Weight: 1}}}, 500)
-		d := netflow.NewDecoder(s, tabs[l].out, netflow.Options{Window: time.Hour}, tabs[l])
+		d := netflow.NewDecoder(s, tabs[l].Out, netflow.Options{Window: time.Hour}, tabs[l])
 		done.Go(func() {
 			for round := range 3 {
 				d.Now = int64(round+1) * 1e9
@@ -35,7 +36,7 @@ func TestLanesShareAStore(t *testing.T) {
 	}
 	done.Wait()
 	for l, tab := range tabs {
-		for _, v := range column[uint64](tab, "bytes") {
+		for _, v := range formatstest.Column[uint64](tab, "bytes") {
 			if v == 0 {
 				t.Fatalf("lane %d made a flow of zeros", l)
 			}

@@ -17,6 +17,9 @@ type Plan struct {
 	steps []step // of templates with variable length: how to walk a record
 	tail  int    // fixed bytes behind the last field of variable length
 	segs  int    // segments that operations read
+
+	reverse *Plan  // of the other direction, where it is a row of its own
+	need    []part // of a reverse plan: the counters of which one at least must not be zero
 }
 
 // step is one field of variable length and the fixed bytes before it.
@@ -46,6 +49,7 @@ type op struct {
 type part struct {
 	seg int
 	off uintptr
+	len int // of need
 }
 
 // place of a field in its record.
@@ -55,10 +59,26 @@ type place struct {
 	len int // -1: variable
 }
 
-// Compile makes the plan of a template for the columns of out. The result must be used by one goroutine at a time.
-func Compile(t *Template, out *sdk.Schema) *Plan {
+// fits says whether the value there can be read so.
+func (p place) fits(e flow.Encoding) bool {
+	if p.len < 0 {
+		return e == flow.String || e == flow.Octets || e == flow.Frame
+	}
+	return fits(e, uint16(p.len))
+}
+
+// Compile makes the plan of a template for the columns of out, those of fields among them. The result must be used by one
+// goroutine at a time.
+func Compile(t *Template, out *sdk.Schema, fields []Column, b Biflow) *Plan {
 	p := &Plan{t: t}
-	c := compiler{p: p, out: out, at: map[uint64]place{}}
+	c := compiler{p: p, out: out, at: map[uint64]place{}, fields: map[string][]flow.Element{}}
+	for _, f := range fields {
+		es := []flow.Element{{PEN: f.PEN, ID: f.ID, Enc: f.Enc}}
+		if f.V9 != 0 {
+			es = append(es, flow.Element{ID: f.V9, Enc: f.Enc})
+		}
+		c.fields[f.Name] = es
+	}
 	seg, off := 0, 0
 	for _, f := range t.Fields {
 		pl := place{seg, off, int(f.Len)}
@@ -77,17 +97,46 @@ func Compile(t *Template, out *sdk.Schema) *Plan {
 	if len(p.steps) == 0 {
 		p.rec = off
 	}
-	for i, f := range out.Fields() {
+	steps := p.steps
+	c.all = c.at
+	forward, reverse := directions(c.at, b)
+	c.at = forward
+	if reverse != nil {
+		c.direction = initiator
+	}
+	c.compile()
+	if reverse != nil {
+		r := &Plan{t: t, rec: p.rec, steps: steps, tail: p.tail}
+		c.p, c.at, c.direction = r, reverse, reverseInitiator
+		for _, id := range counters {
+			if pl, ok := reverse[elementKey(0, id)]; ok && pl.fits(flow.Unsigned) {
+				r.need = append(r.need, part{pl.seg, uintptr(pl.off), pl.len})
+			}
+		}
+		if c.compile(); len(r.need) > 0 {
+			p.reverse = r
+		}
+	}
+	return p
+}
+
+// compile makes the operations of all columns.
+func (c *compiler) compile() {
+	for i, f := range c.out.Fields() {
 		c.column(i, f)
 	}
 	c.segments()
-	return p
 }
 
 type compiler struct {
 	p   *Plan
 	out *sdk.Schema
-	at  map[uint64]place
+	at  map[uint64]place // as the direction sees them
+	all map[uint64]place // as the template has them
+	// direction is what biflow_direction says, 0: what the record says.
+	direction uint8
+	// fields are the elements of columns that the table lacks.
+	fields map[string][]flow.Element
 }
 
 func (c *compiler) has(id uint16) (place, bool) {
@@ -121,9 +170,20 @@ func (c *compiler) column(i int, f sdk.Field) {
 		c.add(op{col: i, base: true, values: constFormat})
 		return
 	}
+	if es, ok := c.fields[f.Name]; ok {
+		at := c.at
+		c.at = c.all
+		c.elements(i, f, es)
+		c.at = at
+		return
+	}
 	col := flow.Index(f.Name)
 	if col < 0 || flow.Columns[col].Type != f.Type {
 		return // not ours to fill
+	}
+	if f.Name == "biflow_direction" && c.direction != 0 {
+		c.biflowDirection(i)
+		return
 	}
 	filled := c.elements(i, f, flow.Columns[col].Elements)
 	switch f.Name {
@@ -145,7 +205,7 @@ func (c *compiler) column(i int, f sdk.Field) {
 			if f.Name == "icmp_code" {
 				code = 1
 			}
-			c.add(op{col: i, values: icmpPort, parts: []part{{protocol.seg, uintptr(protocol.off)}, {port.seg, uintptr(port.off + code)}}})
+			c.add(op{col: i, values: icmpPort, parts: []part{{seg: protocol.seg, off: uintptr(protocol.off)}, {seg: port.seg, off: uintptr(port.off + code)}}})
 		}
 	}
 }
@@ -163,18 +223,18 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 	var labels []part
 	for _, e := range es {
 		pl, ok := c.at[elementKey(e.PEN, e.ID)]
-		if !ok {
-			continue
+		if !ok || !pl.fits(e.Enc) {
+			continue // no fault of the template: another pipeline may know better what the element is
 		}
 		o := op{col: i, width: f.Type.Width(), fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, clamp: f.Type == sdk.Timestamp}
 		switch e.Enc {
 		case flow.Label:
-			labels = append(labels, part{pl.seg, uintptr(pl.off)})
+			labels = append(labels, part{seg: pl.seg, off: uintptr(pl.off)})
 			continue
 		case flow.String:
 			o.values, o.width = nameValues, 0
 			if f.Type != sdk.Name {
-				o.values = octetValues
+				o.values = textValues
 			}
 		case flow.Octets, flow.Frame:
 			o.values, o.width = octetValues, 0
@@ -253,6 +313,9 @@ func (c *compiler) segments() {
 			continue
 		}
 		o.seg = use(o.seg)
+	}
+	for i := range p.need {
+		p.need[i].seg = use(p.need[i].seg)
 	}
 	p.steps = append([]step{{seg: number[0]}}, p.steps...)
 	for i := range p.steps[1:] {

@@ -1,5 +1,7 @@
 package netflow
 
+import "github.com/weirflow/weir/formats/reason"
+
 // Reason says why bytes of a datagram were skipped or rejected, or a datagram was refused. The set of reasons is fixed:
 // they become metric labels.
 type Reason uint8
@@ -31,7 +33,7 @@ const (
 	ShortHeader    // shorter than its protocol's header
 	UnknownVersion // none of the versions decoded here
 	MessageLength  // an IPFIX message length below the header's
-	RecordCount    // a NetFlow v5 count that the datagram's bytes do not bear out
+	RecordCount    // a count of NetFlow v1, v5 or v7 that the datagram's bytes do not bear out
 
 	reasons
 )
@@ -58,35 +60,21 @@ var reasonSentences = [reasons]string{
 	Scope:            "an options template's scope counts are not possible",
 	TooManyTemplates: "the limit of templates or exporters is reached",
 	ShortHeader:      "the datagram is shorter than its protocol's header",
-	UnknownVersion:   "the datagram is not NetFlow v5, NetFlow v9 or IPFIX",
+	UnknownVersion:   "the datagram is not NetFlow v1, v5, v7 or v9, or IPFIX",
 	MessageLength:    "the IPFIX message length is below 16",
 	RecordCount:      "the header counts more records than the datagram holds",
 }
 
+var words = reason.Table[Reason]{Names: reasonNames[:], Sentences: reasonSentences[:]}
+
 // String is the constant of the reason, in snake_case.
-func (r Reason) String() string {
-	if r < reasons {
-		return reasonNames[r]
-	}
-	return "reason(?)"
-}
+func (r Reason) String() string { return words.Name(r) }
 
 // Sentence says what is wrong; empty for reasons that are no fault.
-func (r Reason) Sentence() string {
-	if r < reasons {
-		return reasonSentences[r]
-	}
-	return ""
-}
+func (r Reason) Sentence() string { return words.Sentence(r) }
 
 // Reasons lists all reasons but None.
-func Reasons() []Reason {
-	out := make([]Reason, 0, reasons-1)
-	for r := None + 1; r < reasons; r++ {
-		out = append(out, r)
-	}
-	return out
-}
+func Reasons() []Reason { return words.All() }
 
 // Tally counts where the bytes of datagrams went. Header, Decoded, Unknown, and all of Skipped and Rejected sum to the
 // datagrams' lengths ([Tally.Bytes]).
@@ -100,7 +88,7 @@ type Tally struct {
 	Templates uint64 // definitions taken that were new or different
 	Records   uint64 // flow records
 
-	SamplingUnknown uint64 // records whose sampling rate nobody told; they got the default
+	SamplingUnknown uint64 // records whose sampling rate nobody told and no option sets; they got 1
 	Clamped         uint64 // times outside the window around the arrival
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
@@ -33,9 +34,9 @@ func TestSequenceGaps(t *testing.T) {
 			return append(append(u16s(5, 3), u32s(0, exportedAt, 0, seq, 0)...), make([]byte, 3*48)...)
 		}, 3, func(l netflow.Lost) uint64 { return l.Flows }},
 	} {
-		tab := newTable(columns("bytes"))
+		tab := formatstest.NewTable(formatstest.Columns("bytes"))
 		s := netflow.NewStore(netflow.DefaultLimits)
-		d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+		d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 		at := int64(exportedAt) * 1e9
 		feedAll(d, msg9(1, 0, set(0, tmpl(256, 1, 4))), msg10(1, 0, set(2, tmpl(256, 1, 4))))
 		first := uint32(1<<32 - 50*int(c.unit)) // the numbers wrap on the way
@@ -66,9 +67,9 @@ func TestSequenceGaps(t *testing.T) {
 
 // What could not be counted is no reason to cry loss.
 func TestUnknownRecordsAreNoGap(t *testing.T) {
-	tab := newTable(columns("bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
 	s := netflow.NewStore(netflow.DefaultLimits)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	at := int64(exportedAt) * 1e9
 	feedAll(d, msg10(1, 0, set(2, tmpl(256, 1, 4))), msg10(1, 0, set(256, u32s(1, 2))), msg10(1, 2, set(999, u32s(1, 2, 3))), msg10(1, 5, set(256, u32s(1))), msg10(1, 6, set(256, u32s(1))))
 	if l := settle(s, &at); l != (netflow.Lost{}) {

@@ -58,6 +58,7 @@ func (s *Store) forget(o origin, e *Exporter) {
 		delete(s.places, o.session.place())
 	}
 	s.version.Add(1)
+	s.changes.Add(1)
 	s.seqMu.Lock()
 	defer s.seqMu.Unlock()
 	for _, q := range e.domains {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -20,7 +21,7 @@ func inSession(d *netflow.Decoder, session netflow.Session, payload []byte) netf
 // Two connections of one exporter give one template id different meanings; each is read by its own, and neither knows what the
 // other has told.
 func TestSessionsHaveTheirOwnTemplates(t *testing.T) {
-	tab := newTable(flow.Schema)
+	tab := formatstest.NewTable(flow.Schema)
 	d := newDecoder(tab, netflow.Options{})
 	one, two := netflow.NewSession(7, 0, 1), netflow.NewSession(7, 1, 2)
 	inSession(d, one, msg10(1, 0, set(2, tmpl(256, common...))))
@@ -43,8 +44,8 @@ func TestSessionsHaveTheirOwnTemplates(t *testing.T) {
 // its successor's. The store is bounded by the places.
 func TestSessionEndsWhenItsPlaceIsTaken(t *testing.T) {
 	s := netflow.NewStore(netflow.DefaultLimits)
-	tab := newTable(flow.Schema)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	tab := formatstest.NewTable(flow.Schema)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	d.Now = exportedAt * 1e9
 	template, data := msg10(1, 0, set(2, tmpl(256, common...))), msg10(1, 0, set(256, commonRecord))
 	const places = 4
@@ -79,8 +80,8 @@ func TestSessionEndsWhenItsPlaceIsTaken(t *testing.T) {
 // What is missing in a session's numbers when it ends is lost: nothing can close the gap.
 func TestGapsOfAnEndedSessionAreLost(t *testing.T) {
 	s := netflow.NewStore(netflow.DefaultLimits)
-	tab := newTable(flow.Schema)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	tab := formatstest.NewTable(flow.Schema)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	d.Now = exportedAt * 1e9
 	s.Settle(d.Now)
 	template := set(2, tmpl(256, common...))

@@ -5,7 +5,19 @@ import "encoding/binary"
 // definitions is how many definitions of a template set are judged before they are published.
 const definitions = 64
 
-// templateV5 is the record of NetFlow v5, which no exporter sends: the same way leads to its columns.
+// The records of NetFlow v1, v5 and v7, whose templates no exporter sends: the same way leads to their columns.
+var templateV1 = &Template{Version: V1, fixed: recordV1, Fields: []Field{
+	{ID: 8, Len: 4}, {ID: 12, Len: 4}, {ID: 15, Len: 4}, {ID: 10, Len: 2}, {ID: 14, Len: 2}, {ID: 2, Len: 4}, {ID: 1, Len: 4},
+	{ID: 22, Len: 4}, {ID: 21, Len: 4}, {ID: 7, Len: 2}, {ID: 11, Len: 2}, {ID: unusedID, Len: 2}, {ID: 4, Len: 1}, {ID: 5, Len: 1},
+	{ID: 6, Len: 1}, {ID: unusedID, Len: 7},
+}}
+
+var templateV7 = &Template{Version: V7, fixed: recordV7, Fields: []Field{
+	{ID: 8, Len: 4}, {ID: 12, Len: 4}, {ID: 15, Len: 4}, {ID: 10, Len: 2}, {ID: 14, Len: 2}, {ID: 2, Len: 4}, {ID: 1, Len: 4},
+	{ID: 22, Len: 4}, {ID: 21, Len: 4}, {ID: 7, Len: 2}, {ID: 11, Len: 2}, {ID: unusedID, Len: 1}, {ID: 6, Len: 1}, {ID: 4, Len: 1},
+	{ID: 5, Len: 1}, {ID: 16, Len: 2}, {ID: 17, Len: 2}, {ID: 9, Len: 1}, {ID: 13, Len: 1}, {ID: unusedID, Len: 2}, {ID: unusedID, Len: 4},
+}}
+
 var templateV5 = &Template{Version: V5, fixed: recordV5, Fields: []Field{
 	{ID: 8, Len: 4}, {ID: 12, Len: 4}, {ID: 15, Len: 4}, {ID: 10, Len: 2}, {ID: 14, Len: 2}, {ID: 2, Len: 4}, {ID: 1, Len: 4},
 	{ID: 22, Len: 4}, {ID: 21, Len: 4}, {ID: 7, Len: 2}, {ID: 11, Len: 2}, {ID: unusedID, Len: 1}, {ID: 6, Len: 1}, {ID: 4, Len: 1},
@@ -15,15 +27,22 @@ var templateV5 = &Template{Version: V5, fixed: recordV5, Fields: []Field{
 // unusedID is paddingOctets (RFC 7011).
 const unusedID = 210
 
-// datagramV5 decodes the records behind a v5 header, whose count has been checked against the bytes.
-func (d *Decoder) datagramV5(g *Datagram, h *Header, r *Result) {
+// builtIn decodes the records behind a header of v1, v5 or v7, whose count has been checked against the bytes.
+func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
 	d.k.n[constSampling] = uint64(h.Sampling)
-	d.fixed(d.v5, g.Payload, h.Len, n)
-	d.Tally.Decoded += uint64(n * recordV5)
+	v := d.view(g, true)
+	d.setRates(v, g.Addr)
+	d.fixed(p, g.Payload, h.Len, n)
+	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
-	if v := d.view(g, true); v != nil {
-		d.number(v, h, n)
+	if v != nil {
+		if n > 0 && !v.exp.used.Load() {
+			v.exp.used.Store(true)
+		}
+		if h.Version != V1 { // which has no sequence
+			d.number(v, h, n)
+		}
 	}
 }
 
@@ -32,6 +51,7 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
 	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
+	d.setRates(w.v, g.Addr)
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
 	}
@@ -139,7 +159,7 @@ func (w *walk) known(def *definition, key uint64) bool {
 	if !ok || !w.v.snap.entries[i].t.same(def, w.h.Version) {
 		return false
 	}
-	touch(w.v.snap.entries[i].seen, w.d.Now)
+	touch(&w.v.snap.entries[i].seen, w.d.Now)
 	return true
 }
 
@@ -187,7 +207,7 @@ func (w *walk) data(id uint16, at, end int) {
 		w.uncounted = true
 		return
 	}
-	touch(v.snap.entries[i].seen, d.Now)
+	v.snap.entries[i].use(v.exp, d.Now)
 	if v.snap.entries[i].t.Options {
 		w.options(v.snap.entries[i].t, at, end)
 		return
@@ -201,10 +221,16 @@ func (w *walk) data(id uint16, at, end int) {
 		n = (end - from) / plan.rec
 		d.fixed(plan, w.g.Payload, from, n)
 		to = from + n*plan.rec
+		if plan.reverse != nil {
+			d.reversed(plan.reverse, w.g.Payload, from, n)
+		}
 	} else {
 		var cut bool
 		if n, to, cut = d.variable(plan, w.g.Payload, from, end); cut {
 			rest = RecordCut
+		}
+		if plan.reverse != nil {
+			d.variable(plan.reverse, w.g.Payload, from, end)
 		}
 	}
 	w.records += n

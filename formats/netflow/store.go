@@ -36,10 +36,14 @@ type Store struct {
 	fields    int // of interned templates
 	key       []byte
 
+	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
+
 	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
 	ended Lost       // of exporters that were forgotten, not yet told; under seqMu
 
 	version atomic.Uint64 // counts changes of templates
+	changes atomic.Uint64 // counts changes of all that Save writes
+	evicted atomic.Uint64 // templates that gave room to others, since Evicted was asked last
 	swept   atomic.Int64
 	settled atomic.Int64
 }
@@ -71,6 +75,7 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
+	used atomic.Bool  // it has sent data that could be decoded
 	gone atomic.Bool  // forgotten by the store
 
 	domains map[uint64]*sequence // under Store.seqMu
@@ -85,9 +90,15 @@ type snapshot struct {
 }
 
 type entry struct {
-	key  uint64
-	t    *Template
-	seen *atomic.Int64 // when it was last sent or used, to a second
+	key uint64
+	t   *Template
+	*life
+}
+
+// life is what changes in an entry while its snapshot stays.
+type life struct {
+	seen atomic.Int64 // when it was last sent or used, to a second
+	used atomic.Bool  // it has decoded data
 }
 
 // domain is what is known of one observation domain's sampling and clock.
@@ -174,21 +185,22 @@ func (s *Store) lookup(o origin) *Exporter {
 // exporter finds or makes an exporter; nil if there are too many, or its session has ended.
 func (s *Store) exporter(o origin, now int64) *Exporter {
 	s.mu.RLock()
-	e, full := s.exporters[o], len(s.exporters) >= s.limits.Exporters
+	e := s.exporters[o]
 	s.mu.RUnlock()
-	if e != nil || full { // a flood of strangers takes no turn from anybody
+	if e != nil {
 		return e
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.exporters[o]; e == nil {
-		if len(s.exporters) >= s.limits.Exporters || !s.succeed(o) {
+		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) || !s.succeed(o) {
 			return nil
 		}
 		e = &Exporter{Addr: o.addr, Session: o.session}
 		e.snap.Store(emptySnapshot)
 		e.seen.Store(now)
 		s.exporters[o] = e
+		s.queue(e)
 	}
 	return e
 }
@@ -243,16 +255,17 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 					continue
 				}
 				// The time is another's in the old snapshot.
-				*x = entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
+				*x = entry{c.key, s.intern(c.def, version), new(life)}
 				fresh++
 			}
 			x.seen.Store(now)
 			c.taken = true
 		default:
-			if e.gone.Load() || len(next.entries) >= s.limits.PerExporter || s.templates >= s.limits.Templates || !s.room(c.def) {
+			if e.gone.Load() || !s.makeRoom(e, next, c.def) {
 				continue
 			}
-			x := entry{c.key, s.intern(c.def, version), new(atomic.Int64)}
+			at, _ = next.find(c.key)
+			x := entry{c.key, s.intern(c.def, version), new(life)}
 			x.seen.Store(now)
 			next.entries = slices.Insert(next.entries, at, x)
 			changed, fresh, c.taken = true, fresh+1, true
@@ -261,6 +274,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 	if changed {
 		e.snap.Store(next)
 		s.version.Add(1)
+		s.changes.Add(1)
 	}
 	return fresh
 }
@@ -321,6 +335,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 	}
 	next.group()
 	e.snap.Store(next)
+	s.changes.Add(1)
 }
 
 // maxDomains bounds what is kept by observation domain for one exporter.
@@ -358,6 +373,7 @@ func (s *Store) Expire(now int64) {
 		return
 	}
 	old := func(seen *atomic.Int64) bool { return now-seen.Load() > age }
+	oldEntry := func(x entry) bool { return old(&x.seen) }
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for o, e := range s.exporters {
@@ -366,11 +382,11 @@ func (s *Store) Expire(now int64) {
 			continue
 		}
 		snap := e.snap.Load()
-		if slices.ContainsFunc(snap.entries, func(x entry) bool { return old(x.seen) }) {
+		if slices.ContainsFunc(snap.entries, oldEntry) {
 			next := *snap
 			next.entries = nil
 			for _, x := range snap.entries {
-				if old(x.seen) {
+				if oldEntry(x) {
 					s.drop(x.t)
 				} else {
 					next.entries = append(next.entries, x)
@@ -378,6 +394,7 @@ func (s *Store) Expire(now int64) {
 			}
 			e.snap.Store(&next)
 			s.version.Add(1)
+			s.changes.Add(1)
 		}
 	}
 }

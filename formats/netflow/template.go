@@ -68,8 +68,12 @@ const applicationID = 95
 // fits says whether an element's value can have the length n.
 func fits(e flow.Encoding, n uint16) bool {
 	switch e {
-	case flow.Unsigned, flow.DeltaMicro:
+	case flow.Unsigned, flow.Signed, flow.DeltaMicro:
 		return n >= 1 && n <= 8
+	case flow.Float:
+		return n == 4 || n == 8
+	case flow.Boolean:
+		return n == 1
 	case flow.IPv4, flow.Uptime:
 		return n == 4
 	case flow.IPv6:
@@ -165,20 +169,25 @@ func parseDefinition(b []byte, version uint16, options bool, fields []Field) (d 
 		d.add(f, version)
 	}
 	d.len = at
+	d.judge(version, count, scopes)
+	return d
+}
+
+// judge says why a definition that has been read is refused, if it is.
+func (d *definition) judge(version uint16, count, scopes int) {
 	switch {
 	case d.id < 256:
 		d.why = TemplateID
 	case d.why != None:
 	case count == 0:
 		d.why = ZeroFields
-	case options && version == IPFIX && (scopes == 0 || scopes > count):
+	case d.options && version == IPFIX && (scopes == 0 || scopes > count):
 		d.why = Scope
 	case d.fixed+d.vars == 0:
 		d.why = ZeroLength
 	case d.fixed+d.vars > maxRecord:
 		d.why = RecordLength
 	}
-	return d
 }
 
 // add takes a field into the definition and judges its length.

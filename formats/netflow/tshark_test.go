@@ -13,9 +13,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // captures, in the order in which their exporters sent them: templates first.
@@ -136,7 +138,7 @@ var dissected = []struct {
 
 // Real exporters' captures: each value of each record is what tshark reads in the same bytes.
 func TestAgreesWithTshark(t *testing.T) {
-	dir := testdata(t, "flows/netflow")
+	dir := sdktest.TestData(t, "flows/netflow")
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
 		t.Skip("tshark is not installed")
@@ -165,8 +167,8 @@ func TestAgreesWithTshark(t *testing.T) {
 	store := netflow.NewStore(netflow.DefaultLimits)
 	total := 0
 	for i, p := range ps {
-		tab := newTable(flow.Schema)
-		d = netflow.NewDecoder(store, tab.out, netflow.Options{}, tab)
+		tab := formatstest.NewTable(flow.Schema)
+		d = netflow.NewDecoder(store, tab.Out, netflow.Options{}, tab)
 		g := p.datagram(t)
 		r := d.Decode(&g)
 		d.Run()
@@ -196,7 +198,7 @@ func TestAgreesWithTshark(t *testing.T) {
 			want = append(want, row.String())
 		})
 		var got []string
-		for _, b := range tab.batches() {
+		for _, b := range tab.Batches() {
 			for j := range b.Rows() {
 				var row strings.Builder
 				for _, c := range dissected {

@@ -1,7 +1,9 @@
 package netflow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
@@ -13,6 +15,8 @@ type consts struct {
 	n         [constants]uint64
 	addr      [16]byte
 	samplers  []Sampler
+	fallback  uint64 // sampling rate of records for which nobody told one, and of all records whatever they say; 0: not set
+	override  uint64
 	clock     int64 // ns since the epoch by the exporter's clock: what uptimes count from
 	low       int64 // the window for times: low..low+span
 	span      uint64
@@ -178,6 +182,22 @@ func trimZeros(v []byte) []byte {
 	return v
 }
 
+// textValues are strings that no dictionary keeps: what is not UTF-8 in them becomes U+FFFD.
+func textValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
+	row := at
+	for i := range x.refs {
+		r := &x.refs[i]
+		for j := range int(r.n) {
+			v := trimZeros(o.value(r, x.rec, j))
+			if !utf8.Valid(v) {
+				v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
+			}
+			b.SetBytes(o.col, row, v)
+			row++
+		}
+	}
+}
+
 func octetValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 	row := at
 	for i := range x.refs {
@@ -253,7 +273,7 @@ func constFormat(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 }
 
 // formats are the values of the column format.
-var formats = [...][]byte{[]byte("netflow5"), []byte("netflow9"), []byte("ipfix")}
+var formats = [...][]byte{[]byte("netflow5"), []byte("netflow9"), []byte("ipfix"), []byte("netflow1"), []byte("netflow7")}
 
 func formatOf(version uint16) int {
 	switch version {
@@ -261,6 +281,10 @@ func formatOf(version uint16) int {
 		return 0
 	case V9:
 		return 1
+	case V1:
+		return 3
+	case V7:
+		return 4
 	}
 	return 2
 }

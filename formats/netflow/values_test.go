@@ -11,15 +11,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
 // one decodes one record of a template in an IPFIX message and returns the table.
-func one(t *testing.T, out *sdk.Schema, fields []uint16, record []byte) *table {
+func one(t *testing.T, out *sdk.Schema, fields []uint16, record []byte) *formatstest.Table {
 	t.Helper()
-	tab := newTable(out)
+	tab := formatstest.NewTable(out)
 	d := newDecoder(tab, netflow.Options{})
 	rs := feedAll(d, msg10(1, 0, set(2, tmpl(256, fields...))), msg10(1, 1, set(256, record)))
 	if rs[0].Bad != netflow.None || rs[1].Bad != netflow.None || rs[1].Rows != 1 {
@@ -35,12 +36,12 @@ func TestReducedSizeNumbers(t *testing.T) {
 		column string
 		id     uint16
 		most   uint64
-		get    func(*table) uint64
+		get    func(*formatstest.Table) uint64
 	}{
-		{"protocol", 4, math.MaxUint8, func(t *table) uint64 { return uint64(column[uint8](t, "protocol")[0]) }},
-		{"tcp_flags", 6, math.MaxUint16, func(t *table) uint64 { return uint64(column[uint16](t, "tcp_flags")[0]) }},
-		{"src_as", 16, math.MaxUint32, func(t *table) uint64 { return uint64(column[uint32](t, "src_as")[0]) }},
-		{"bytes", 1, math.MaxUint64, func(t *table) uint64 { return column[uint64](t, "bytes")[0] }},
+		{"protocol", 4, math.MaxUint8, func(t *formatstest.Table) uint64 { return uint64(formatstest.Column[uint8](t, "protocol")[0]) }},
+		{"tcp_flags", 6, math.MaxUint16, func(t *formatstest.Table) uint64 { return uint64(formatstest.Column[uint16](t, "tcp_flags")[0]) }},
+		{"src_as", 16, math.MaxUint32, func(t *formatstest.Table) uint64 { return uint64(formatstest.Column[uint32](t, "src_as")[0]) }},
+		{"bytes", 1, math.MaxUint64, func(t *formatstest.Table) uint64 { return formatstest.Column[uint64](t, "bytes")[0] }},
 	} {
 		for n := uint16(1); n <= 8; n++ {
 			for range 20 {
@@ -48,7 +49,7 @@ func TestReducedSizeNumbers(t *testing.T) {
 				v := r.Uint64() >> r.IntN(64)
 				v &= math.MaxUint64 >> (64 - 8*n)
 				binary.BigEndian.PutUint64(b[:], v)
-				tab := one(t, columns(c.column), []uint16{c.id, n}, b[8-n:])
+				tab := one(t, formatstest.Columns(c.column), []uint16{c.id, n}, b[8-n:])
 				if got := c.get(tab); got != min(v, c.most) {
 					t.Errorf("%s of %d bytes: %d became %d", c.column, n, v, got)
 				}
@@ -93,8 +94,8 @@ func TestTimes(t *testing.T) {
 		{"observation time", 323, be.AppendUint64(nil, 1_700_000_000_123), at("2023-11-14T22:13:20.123Z")},
 		{"uptime without a start time", 22, u32s(5), 0},
 	} {
-		tab := one(t, columns("flow_start"), []uint16{c.id, uint16(len(c.record))}, c.record)
-		if got := column[int64](tab, "flow_start")[0]; got != c.want {
+		tab := one(t, formatstest.Columns("flow_start"), []uint16{c.id, uint16(len(c.record))}, c.record)
+		if got := formatstest.Column[int64](tab, "flow_start")[0]; got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, time.Unix(0, got).UTC(), time.Unix(0, c.want).UTC())
 		}
 	}
@@ -110,26 +111,26 @@ func TestUptimes(t *testing.T) {
 	for _, c := range []struct{ uptime, first uint32 }{
 		{uptimeMs, uptimeMs - 1000}, {500, math.MaxUint32 - 499}, {500, 500}, {math.MaxUint32, 0}, {1000, 1250},
 	} {
-		tab := newTable(columns("flow_start"))
+		tab := formatstest.NewTable(formatstest.Columns("flow_start"))
 		feedAll(newDecoder(tab, netflow.Options{}), v9(c.uptime, set(0, tmpl(256, 22, 4)), set(256, u32s(c.first))))
 		want := exportedAt*int64(1e9) + int64(int32(c.first-c.uptime))*1e6
-		if got := column[int64](tab, "flow_start"); len(got) != 1 || got[0] != want {
+		if got := formatstest.Column[int64](tab, "flow_start"); len(got) != 1 || got[0] != want {
 			t.Errorf("uptime %d, first %d: %v, want %v", c.uptime, c.first, got, want)
 		}
 	}
-	tab := newTable(columns("flow_start"))
+	tab := formatstest.NewTable(formatstest.Columns("flow_start"))
 	const start = (exportedAt - 50*86400) * 1000 // 50 days up: the counter has wrapped
 	init := msg10(1, 0, set(3, u16s(300, 2, 1, 149, 4, 160, 8)), set(300, u32s(1), be.AppendUint64(nil, start)))
 	first := int64(exportedAt*1000 - 2500)
 	feedAll(newDecoder(tab, netflow.Options{}), init, msg10(1, 1, set(2, tmpl(256, 22, 4)), set(256, u32s(uint32(first-start)))))
-	if got := column[int64](tab, "flow_start"); len(got) != 1 || got[0] != first*1e6 {
+	if got := formatstest.Column[int64](tab, "flow_start"); len(got) != 1 || got[0] != first*1e6 {
 		t.Errorf("IPFIX uptime: %v, want %v", got, first*1e6)
 	}
 }
 
 // Times outside the window move to its edge; zero, which is "not known", stays.
 func TestTimeWindow(t *testing.T) {
-	tab := newTable(columns("flow_start", "flow_end", "exported", "received"))
+	tab := formatstest.NewTable(formatstest.Columns("flow_start", "flow_end", "exported", "received"))
 	d := newDecoder(tab, netflow.Options{Window: time.Hour})
 	feedAll(d, msg10(1, 0, set(2, tmpl(256, 152, 8, 153, 8))))
 	var records []byte
@@ -140,7 +141,7 @@ func TestTimeWindow(t *testing.T) {
 	const received = exportedAt * int64(1e9)
 	d.Decode(&netflow.Datagram{Payload: msg10(1, 1, set(256, records)), Addr: exporter, Received: received})
 	d.Run()
-	if diff := cmp.Diff([]int64{0, received - 3600e9, received, received + 3600e9}, column[int64](tab, "flow_start")); diff != "" {
+	if diff := cmp.Diff([]int64{0, received - 3600e9, received, received + 3600e9}, formatstest.Column[int64](tab, "flow_start")); diff != "" {
 		t.Errorf("flow_start (-want +got):\n%s", diff)
 	}
 	if d.Tally.Clamped != 2 {
@@ -151,29 +152,29 @@ func TestTimeWindow(t *testing.T) {
 // Addresses of both families in one template: the one that is not zero counts, and says what the packets were.
 func TestBothFamiliesInOneTemplate(t *testing.T) {
 	v6 := [16]byte{0x20, 1, 0xd, 0xb8, 15: 9}
-	tab := newTable(columns("src_addr", "etype"))
+	tab := formatstest.NewTable(formatstest.Columns("src_addr", "etype"))
 	d := newDecoder(tab, netflow.Options{})
 	feedAll(d, msg9(1, 1, set(0, tmpl(256, 27, 16, 8, 4)), set(256, make([]byte, 16), []byte{10, 0, 0, 7}, v6[:], make([]byte, 4), make([]byte, 20))))
 	mapped := func(b ...byte) (a [16]byte) { a[10], a[11] = 0xff, 0xff; copy(a[12:], b); return a }
-	if diff := cmp.Diff([][16]byte{mapped(10, 0, 0, 7), v6, mapped(0, 0, 0, 0)}, column[[16]byte](tab, "src_addr")); diff != "" {
+	if diff := cmp.Diff([][16]byte{mapped(10, 0, 0, 7), v6, mapped(0, 0, 0, 0)}, formatstest.Column[[16]byte](tab, "src_addr")); diff != "" {
 		t.Errorf("src_addr (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]uint16{0x800, 0x86dd, 0}, column[uint16](tab, "etype")); diff != "" {
+	if diff := cmp.Diff([]uint16{0x800, 0x86dd, 0}, formatstest.Column[uint16](tab, "etype")); diff != "" {
 		t.Errorf("etype (-want +got):\n%s", diff)
 	}
 }
 
 // Of several elements for one column the first counts, where it is not zero; of one element named twice, the last.
 func TestPreference(t *testing.T) {
-	tab := newTable(columns("bytes", "packets", "out_bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes", "packets", "out_bytes"))
 	feedAll(newDecoder(tab, netflow.Options{}), msg9(1, 1, set(0, tmpl(256, 23, 4, 1, 4, 2, 4, 2, 4)), set(256, u32s(5, 7, 1, 2), u32s(5, 0, 1, 2))))
-	if diff := cmp.Diff([]uint64{7, 5}, column[uint64](tab, "bytes")); diff != "" {
+	if diff := cmp.Diff([]uint64{7, 5}, formatstest.Column[uint64](tab, "bytes")); diff != "" {
 		t.Errorf("bytes (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]uint64{2, 2}, column[uint64](tab, "packets")); diff != "" {
+	if diff := cmp.Diff([]uint64{2, 2}, formatstest.Column[uint64](tab, "packets")); diff != "" {
 		t.Errorf("packets (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]uint64{5, 5}, column[uint64](tab, "out_bytes")); diff != "" {
+	if diff := cmp.Diff([]uint64{5, 5}, formatstest.Column[uint64](tab, "out_bytes")); diff != "" {
 		t.Errorf("out_bytes (-want +got):\n%s", diff)
 	}
 }
@@ -202,10 +203,10 @@ func TestSampling(t *testing.T) {
 		{"zero in the record", u16s(34, 4), u32s(100), tmpl(256, 1, 4, 34, 4), u32s(1, 0), 100},
 		{"nobody told", u16s(36, 2), u16s(1), data, u32s(1), 1},
 	} {
-		tab := newTable(columns("sampling_rate"))
+		tab := formatstest.NewTable(formatstest.Columns("sampling_rate"))
 		d := newDecoder(tab, netflow.Options{})
 		feedAll(d, msg9(1, 1, set(0, c.data), set(1, u16s(300, 4, uint16(len(c.options)), 1, 0), c.options), set(300, c.values), set(256, c.record)))
-		if got := column[uint64](tab, "sampling_rate"); len(got) != 1 || got[0] != c.want {
+		if got := formatstest.Column[uint64](tab, "sampling_rate"); len(got) != 1 || got[0] != c.want {
 			t.Errorf("%s: %v, want %d", c.name, got, c.want)
 		}
 		if unknown := d.Tally.SamplingUnknown; (unknown == 1) != (c.want == 1) {
@@ -213,22 +214,22 @@ func TestSampling(t *testing.T) {
 		}
 	}
 	// The mode is in the top bits of a v5 header.
-	tab := newTable(columns("sampling_rate", "flow_start"))
+	tab := formatstest.NewTable(formatstest.Columns("sampling_rate", "flow_start"))
 	v5 := append(append(u16s(5, 1), u32s(1_000_000, exportedAt, 0, 7)...), append([]byte{0, 0}, append(u16s(0x4064), make([]byte, 48)...)...)...)
 	be.PutUint32(v5[24+24:], 990_000)
 	feedAll(newDecoder(tab, netflow.Options{}), v5)
-	if got := column[uint64](tab, "sampling_rate"); len(got) != 1 || got[0] != 100 {
+	if got := formatstest.Column[uint64](tab, "sampling_rate"); len(got) != 1 || got[0] != 100 {
 		t.Errorf("v5: %v, want 100", got)
 	}
-	if got := column[int64](tab, "flow_start"); len(got) != 1 || got[0] != (exportedAt-10)*1e9 {
+	if got := formatstest.Column[int64](tab, "flow_start"); len(got) != 1 || got[0] != (exportedAt-10)*1e9 {
 		t.Errorf("v5: first packet at %v, want 10 s before the export", got)
 	}
 }
 
 // Strings, label stacks and frames, of fixed and of variable length, between numbers whose place moves with them.
 func TestVariableLength(t *testing.T) {
-	out := columns("src_port", "dst_port", "application_name", "mpls_labels", "frame", "src_mac", "icmp_type", "icmp_code")
-	tab := newTable(out)
+	out := formatstest.Columns("src_port", "dst_port", "application_name", "mpls_labels", "frame", "src_mac", "icmp_type", "icmp_code")
+	tab := formatstest.NewTable(out)
 	d := newDecoder(tab, netflow.Options{})
 	label := func(v uint32, last bool) []byte {
 		v <<= 4
@@ -266,10 +267,9 @@ func TestVariableLength(t *testing.T) {
 	if rs[1].Rows != 300 || rs[1].Bad != netflow.None {
 		t.Fatalf("%+v", rs)
 	}
-	b := tab.open
-	b.Seal()
+	b := tab.Batches()[0]
 	got := want
-	got.src, got.dst, got.name, got.mac = column[uint16](tab, "src_port"), column[uint16](tab, "dst_port"), names(tab, "application_name"), column[uint64](tab, "src_mac")
+	got.src, got.dst, got.name, got.mac = formatstest.Column[uint16](tab, "src_port"), formatstest.Column[uint16](tab, "dst_port"), formatstest.Names(tab, "application_name"), formatstest.Column[uint64](tab, "src_mac")
 	got.frame, got.labels, got.icmp = nil, nil, nil
 	for i := range 300 {
 		got.frame = append(got.frame, string(b.Bytes(out.Index("frame"))[i]))
@@ -278,7 +278,7 @@ func TestVariableLength(t *testing.T) {
 			ls = append(ls, binary.LittleEndian.Uint32(v))
 		}
 		got.labels = append(got.labels, ls)
-		got.icmp = append(got.icmp, [2]uint8{column[uint8](tab, "icmp_type")[i], column[uint8](tab, "icmp_code")[i]})
+		got.icmp = append(got.icmp, [2]uint8{formatstest.Column[uint8](tab, "icmp_type")[i], formatstest.Column[uint8](tab, "icmp_code")[i]})
 	}
 	if diff := cmp.Diff(fmt.Sprintf("%+v", want), fmt.Sprintf("%+v", got)); diff != "" {
 		t.Errorf("(-want +got):\n%.3000s", diff)
@@ -287,14 +287,14 @@ func TestVariableLength(t *testing.T) {
 
 // Exporters without elements for ICMP's type and code put them into the destination port.
 func TestICMPInDestinationPort(t *testing.T) {
-	tab := newTable(columns("icmp_type", "icmp_code", "dst_port"))
+	tab := formatstest.NewTable(formatstest.Columns("icmp_type", "icmp_code", "dst_port"))
 	records := []byte{1, 8, 0, 6, 8, 1, 58, 129, 3}
 	feedAll(newDecoder(tab, netflow.Options{}), msg9(1, 1, set(0, tmpl(256, 4, 1, 11, 2)), set(256, records)))
 	feedAll(newDecoder(tab, netflow.Options{}), msg10(1, 1, set(2, tmpl(256, 96, 0xffff, 4, 1, 96, 0xffff, 11, 2)), set(256, []byte{1, 'a', 1, 0, 3, 4})))
-	if diff := cmp.Diff([]uint8{8, 0, 129, 3}, column[uint8](tab, "icmp_type")); diff != "" {
+	if diff := cmp.Diff([]uint8{8, 0, 129, 3}, formatstest.Column[uint8](tab, "icmp_type")); diff != "" {
 		t.Errorf("type (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]uint8{0, 0, 3, 4}, column[uint8](tab, "icmp_code")); diff != "" {
+	if diff := cmp.Diff([]uint8{0, 0, 3, 4}, formatstest.Column[uint8](tab, "icmp_code")); diff != "" {
 		t.Errorf("code (-want +got):\n%s", diff)
 	}
 }
@@ -337,12 +337,12 @@ func TestPlansAgreeWithPlainReading(t *testing.T) {
 			}
 		}
 		needed = append(needed, "dst_as", "application_name")
-		out := columns(needed...)
+		out := formatstest.Columns(needed...)
 		// Records, and what is in them.
 		want := make(map[string][]uint64)
 		var wantName []string
-		tab := newTable(out)
-		tab.size = []int{256, 1024, sdk.MaxRows}[r.IntN(3)]
+		tab := formatstest.NewTable(out)
+		tab.Size = []int{256, 1024, sdk.MaxRows}[r.IntN(3)]
 		d := newDecoder(tab, netflow.Options{})
 		feedAll(d, msg10(1, 0, set(2, tmpl(256, fs...))))
 		rows := 0
@@ -389,24 +389,24 @@ func TestPlansAgreeWithPlainReading(t *testing.T) {
 			}
 		}
 		d.Run()
-		if tab.rows() != rows {
-			t.Fatalf("round %d: %d rows of %d, template %v (%d variable)", round, tab.rows(), rows, fs, vars)
+		if tab.Rows() != rows {
+			t.Fatalf("round %d: %d rows of %d, template %v (%d variable)", round, tab.Rows(), rows, fs, vars)
 		}
 		for _, name := range needed {
 			var got []uint64
 			switch f := flow.Columns[flow.Index(name)]; f.Type.Width() {
 			case 1:
-				got = widen(column[uint8](tab, name))
+				got = widen(formatstest.Column[uint8](tab, name))
 			case 2:
-				got = widen(column[uint16](tab, name))
+				got = widen(formatstest.Column[uint16](tab, name))
 			case 4:
-				got = widen(column[uint32](tab, name))
+				got = widen(formatstest.Column[uint32](tab, name))
 			case 8:
-				got = column[uint64](tab, name)
+				got = formatstest.Column[uint64](tab, name)
 			}
 			switch name {
 			case "application_name":
-				if diff := cmp.Diff(wantName, names(tab, name)); diff != "" {
+				if diff := cmp.Diff(wantName, formatstest.Names(tab, name)); diff != "" {
 					t.Fatalf("round %d, template %v: names (-plain +plan):\n%s", round, fs, diff)
 				}
 			case "dst_as": // in no template

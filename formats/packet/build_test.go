@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -60,24 +59,6 @@ func cat(parts ...[]byte) (b []byte) {
 		b = append(b, p...)
 	}
 	return b
-}
-
-// testdata is the directory of shared test data; the test is skipped where there is none.
-func testdata(tb testing.TB, path string) string {
-	tb.Helper()
-	dir := os.Getenv("WEIR_TESTDATA")
-	for at, _ := os.Getwd(); dir == ""; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(at, "..", "shared", "testdata")
-		} else if at == filepath.Dir(at) {
-			tb.Fatal("no go.mod above the package")
-		}
-	}
-	dir = filepath.Join(dir, path)
-	if _, err := os.Stat(dir); err != nil {
-		tb.Skipf("no test data: %v", err)
-	}
-	return dir
 }
 
 // frames of a little-endian classic capture of Ethernet.

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/packet"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // short is what a frame comes to, on a line.
@@ -45,7 +46,7 @@ func show(a [16]byte) string {
 
 // Captured frames with encapsulations: the packet outside, and the one inside.
 func TestCapturedFrames(t *testing.T) {
-	dir := testdata(t, "flows/frames")
+	dir := sdktest.TestData(t, "flows/frames")
 	for _, c := range []struct{ name, outer, inner string }{
 		{"gre-v4-key", "0800 192.168.12.1>192.168.12.2 p47 0>0 len 128 ttl 255",
 			"0800 192.168.1.101>192.168.2.102 p1 0>0 len 100 ttl 254 icmp 8/0 in gre 192.168.12.1>192.168.12.2 1"},
@@ -137,7 +138,7 @@ func dissected(f *packet.Fields) map[string]string {
 
 // Each field of each packet is what tshark reads in the same bytes, in the packet outside and in the one inside.
 func TestAgreesWithTshark(t *testing.T) {
-	dir := testdata(t, "flows/frames")
+	dir := sdktest.TestData(t, "flows/frames")
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
 		t.Skip("tshark is not installed")

@@ -1,7 +1,6 @@
 package packet_test
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 
@@ -9,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/weirflow/weir/formats/packet"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // examples are frames of many kinds.
@@ -24,24 +24,16 @@ func examples(tb testing.TB) (fs [][]byte) {
 		cat(bytesOf(macs, "86dd"), ip6(43, cat(bytesOf("2902 0400 00000000 20010db8000000000000000000000003"), ip6(6, seg...))...)),
 		cat(bytesOf(macs, "8847 000120ff 000121ff 00000000", macs, "8100 0007 0800"), ip4(1, 8, 0, 0, 0)),
 	)
-	files, _ := filepath.Glob(filepath.Join(shared(tb), "flows/frames/*.pcap"))
+	dir, err := sdktest.FindTestData("flows/frames")
+	if err != nil {
+		tb.Logf("without captured frames: %v", err)
+		return fs
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "*.pcap"))
 	for _, f := range files {
 		fs = append(fs, frames(tb, f)...)
 	}
 	return fs
-}
-
-// shared is the folder of shared test data, empty where there is none.
-func shared(tb testing.TB) string {
-	dir := os.Getenv("WEIR_TESTDATA")
-	if dir == "" {
-		dir = "../../../shared/testdata" // beside the project's root
-	}
-	if _, err := os.Stat(dir); err != nil {
-		tb.Logf("without captured frames: %v", err)
-		return ""
-	}
-	return dir
 }
 
 // A frame cut anywhere says less, never something else: what is seen in it is what is seen in the whole.

@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 var (
@@ -115,30 +117,6 @@ func TestEthernet(t *testing.T) {
 	}
 }
 
-// testdata finds the shared test data, or skips.
-func testdata(t testing.TB) string {
-	dir := os.Getenv("WEIR_TESTDATA")
-	if dir == "" {
-		at, err := os.Getwd()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for ; ; at = filepath.Dir(at) {
-			if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-				break
-			}
-			if at == filepath.Dir(at) {
-				t.Skip("no go.mod above the package: the test data cannot be found")
-			}
-		}
-		dir = filepath.Join(at, "../shared/testdata")
-	}
-	if _, err := os.Stat(dir); err != nil {
-		t.Skip("the shared test data is not here: ", err)
-	}
-	return dir
-}
-
 // The files of the test data, and all of them joined into one pcapng, hold the same packets; tshark must see them as we do.
 func TestAgreesWithTshark(t *testing.T) {
 	for _, tool := range []string{"tshark", "mergecap"} {
@@ -146,7 +124,7 @@ func TestAgreesWithTshark(t *testing.T) {
 			t.Skip(tool, " is not installed")
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(testdata(t), "flows/*/*.pcap"))
+	files, err := filepath.Glob(filepath.Join(sdktest.TestData(t, "flows"), "*/*.pcap"))
 	if err != nil || len(files) == 0 {
 		t.Skip("no capture files in the test data")
 	}

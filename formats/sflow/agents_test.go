@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/sflow"
 )
 
@@ -33,8 +34,8 @@ func TestSequenceGaps(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			agents := sflow.NewAgents(10, time.Hour)
-			tab := newTable(columns("bytes"))
-			lanes := []*sflow.Decoder{sflow.NewDecoder(tab.out, sflow.Options{Agents: agents}, tab), sflow.NewDecoder(tab.out, sflow.Options{Agents: agents}, tab)}
+			tab := formatstest.NewTable(formatstest.Columns("bytes"))
+			lanes := []*sflow.Decoder{sflow.NewDecoder(tab.Out, sflow.Options{Agents: agents}, tab), sflow.NewDecoder(tab.Out, sflow.Options{Agents: agents}, tab)}
 			n := 0
 			for i, st := range c.steps {
 				for _, q := range st.sequences {
@@ -52,8 +53,8 @@ func TestSequenceGaps(t *testing.T) {
 // Strangers can make it follow no more sub-agents than its limit, and the silent ones go.
 func TestAgentsAreBounded(t *testing.T) {
 	agents := sflow.NewAgents(100, time.Hour)
-	tab := newTable(columns("bytes"))
-	d := sflow.NewDecoder(tab.out, sflow.Options{Agents: agents}, tab)
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
+	d := sflow.NewDecoder(tab.Out, sflow.Options{Agents: agents}, tab)
 	for i := range uint32(1000) {
 		feed(d, numbered(i, 1))
 	}

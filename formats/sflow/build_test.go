@@ -10,85 +10,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
-	"github.com/weirflow/weir/sdk/flow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 var be = binary.BigEndian
 
-// table collects the rows of a decoder as batches.
-type table struct {
-	pool  *sdk.Pool
-	names *flow.Names
-	out   *sdk.Schema
-	size  int
-	done  []*sdk.Batch
-	open  *sdk.Batch
-	keep  bool // the batches that are full; else they go back to the pool
-}
-
-func newTable(out *sdk.Schema) *table {
-	return &table{pool: sdk.NewPool(nil), names: flow.NewNames(out), out: out, size: sdk.MaxRows, keep: true}
-}
-
-func (t *table) Open() *sdk.Batch {
-	if t.open == nil {
-		t.open = t.pool.Get(t.out, t.size)
-		t.names.Open(t.open)
-	}
-	return t.open
-}
-
-func (t *table) Full(b *sdk.Batch) {
-	b.Seal()
-	t.open = nil
-	if t.keep {
-		t.done = append(t.done, b)
-		return
-	}
-	b.Done(sdk.Delivered)
-	b.Release()
-}
-
-func (t *table) batches() []*sdk.Batch {
-	if t.open != nil {
-		t.open.Seal()
-		return append(t.done, t.open)
-	}
-	return t.done
-}
-
-func (t *table) rows() (n int) {
-	for _, b := range t.batches() {
-		n += b.Rows()
-	}
-	return n
-}
-
-// columns is the schema of the named columns of the table of flow columns.
-func columns(names ...string) *sdk.Schema {
-	var fs []sdk.Field
-	for _, n := range names {
-		fs = append(fs, flow.Columns[flow.Index(n)].Field)
-	}
-	return sdk.NewSchema(fs...)
-}
-
-// column reads a column of all batches.
-func column[T sdk.Fixed](t *table, name string) (vs []T) {
-	for _, b := range t.batches() {
-		vs = append(vs, sdk.Values[T](b, t.out.Index(name))...)
-	}
-	return vs
-}
-
-// shown are all rows, each as its columns that are not zero.
-func (t *table) shown() (rows []map[string]string) {
-	for _, b := range t.batches() {
+// rowsShown are all rows, each as its columns that are not zero.
+func rowsShown(t *formatstest.Table) (rows []map[string]string) {
+	for _, b := range t.Batches() {
 		for j := range b.Rows() {
 			m := map[string]string{}
-			for i, f := range t.out.Fields() {
+			for i, f := range t.Out.Fields() {
 				if s := show(b, i, f, j); s != "" {
 					m[f.Name] = s
 				}
@@ -205,28 +140,10 @@ func feed(d *sflow.Decoder, payloads ...[]byte) (rs []sflow.Result) {
 	return rs
 }
 
-// testdata is the directory of shared test data; the test is skipped where there is none.
-func testdata(tb testing.TB, path string) string {
-	tb.Helper()
-	dir := os.Getenv("WEIR_TESTDATA")
-	for at, _ := os.Getwd(); dir == ""; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
-			dir = filepath.Join(at, "..", "shared", "testdata")
-		} else if at == filepath.Dir(at) {
-			tb.Fatal("no go.mod above the package")
-		}
-	}
-	dir = filepath.Join(dir, path)
-	if _, err := os.Stat(dir); err != nil {
-		tb.Skipf("no test data: %v", err)
-	}
-	return dir
-}
-
 // malformed reads the examples by name.
 func malformed(tb testing.TB) map[string][]byte {
 	tb.Helper()
-	files, err := filepath.Glob(filepath.Join(testdata(tb, "flows/malformed"), "sf-*.bin"))
+	files, err := filepath.Glob(filepath.Join(sdktest.TestData(tb, "flows/malformed"), "sf-*.bin"))
 	if err != nil || len(files) == 0 {
 		tb.Skip("no malformed examples")
 	}

@@ -8,28 +8,27 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-var base = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // What an emulated network of exporters put into its datagrams is what comes out, row by row in order, whatever the size of the
 // batches; and every byte is accounted for.
 func TestDecodesWhatExportersSent(t *testing.T) {
 	for _, size := range []int{1, 256, sdk.MaxRows} {
-		e, err := emulate.New(emulate.Options{Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}, Exporters: 20, Domains: 2, Sampling: 100, IPv6: 0.3, Base: base,
+		e, err := emulate.New(emulate.Options{Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}, Exporters: 20, Domains: 2, Sampling: 100, IPv6: 0.3, Base: formatstest.Base,
 			TemplateInterval: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		tab := newTable(flow.Schema)
-		tab.size = size
-		d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+		tab := formatstest.NewTable(flow.Schema)
+		tab.Size = size
+		d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 		var want []emulate.Flow
 		var datagrams []emulate.Datagram // of each flow
-		at, bytes := base.UnixNano(), uint64(0)
+		at, bytes := formatstest.Base.UnixNano(), uint64(0)
 		for range 300 {
 			b, dg := e.Append(nil, at, 0)
 			r := d.Decode(&sflow.Datagram{Payload: b, Addr: sender, Port: dg.Port, Received: dg.Sent})
@@ -75,7 +74,7 @@ func TestDecodesWhatExportersSent(t *testing.T) {
 		}
 		addr := func(name string) []netip.Addr {
 			var as []netip.Addr
-			for _, a := range column[[16]byte](tab, name) {
+			for _, a := range formatstest.Column[[16]byte](tab, name) {
 				as = append(as, netip.AddrFrom16(a))
 			}
 			return as
@@ -83,26 +82,26 @@ func TestDecodesWhatExportersSent(t *testing.T) {
 		srcs, dsts, hops, agents := addr("src_addr"), addr("dst_addr"), addr("next_hop"), addr("exporter_addr")
 		u16 := map[string][]uint16{}
 		for _, n := range []string{"src_port", "dst_port", "etype", "tcp_flags", "src_vlan", "dst_vlan", "exporter_port", "customer_vlan"} {
-			u16[n] = column[uint16](tab, n)
+			u16[n] = formatstest.Column[uint16](tab, n)
 		}
 		u8 := map[string][]uint8{}
 		for _, n := range []string{"protocol", "tos", "src_mask", "dst_mask", "ttl", "direction", "icmp_type", "forwarding_status"} {
-			u8[n] = column[uint8](tab, n)
+			u8[n] = formatstest.Column[uint8](tab, n)
 		}
 		u32 := map[string][]uint32{}
 		for _, n := range []string{"in_if", "out_if", "observation_domain", "sequence", "packet_length", "src_as"} {
-			u32[n] = column[uint32](tab, n)
+			u32[n] = formatstest.Column[uint32](tab, n)
 		}
 		u64 := map[string][]uint64{}
 		for _, n := range []string{"bytes", "packets", "sampling_rate", "src_mac", "dst_mac"} {
-			u64[n] = column[uint64](tab, n)
+			u64[n] = formatstest.Column[uint64](tab, n)
 		}
 		i64 := map[string][]int64{}
 		for _, n := range []string{"flow_start", "flow_end", "received", "exported"} {
-			i64[n] = column[int64](tab, n)
+			i64[n] = formatstest.Column[int64](tab, n)
 		}
 		var formats []string
-		for _, b := range tab.batches() {
+		for _, b := range tab.Batches() {
 			idx, dict := b.Names(flow.Index("format"))
 			for _, i := range idx {
 				formats = append(formats, dict.Values()[i])
@@ -126,35 +125,22 @@ func TestDecodesWhatExportersSent(t *testing.T) {
 
 // ring is datagrams built beforehand, fed to a decoder in batches as a source would.
 type ring struct {
-	*emulate.Ring
-	at int
-	g  sflow.Datagram
+	*formatstest.Ring
+	g sflow.Datagram
 }
 
 func newRing(tb testing.TB, o emulate.Options, n int) *ring {
 	tb.Helper()
-	o.Base, o.TemplateInterval = base, 24*time.Hour
 	o.Mix = emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}
-	e, err := emulate.New(o)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	r, err := e.Ring(n, base.UnixNano(), 10*time.Microsecond)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return &ring{Ring: r}
+	return &ring{Ring: formatstest.NewRing(tb, o, n)}
 }
 
 // feed decodes n datagrams and runs, as for one batch of a source.
 func (r *ring) feed(d *sflow.Decoder, n int) (records int) {
 	for range n {
-		dg := &r.Datagrams[r.at]
-		r.g = sflow.Datagram{Payload: r.Payloads[r.at], Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
+		payload, dg := r.Next()
+		r.g = sflow.Datagram{Payload: payload, Addr: dg.Exporter, Port: dg.Port, Received: dg.Sent}
 		records += d.Decode(&r.g).Rows
-		if r.at++; r.at == len(r.Payloads) {
-			r.at = 0
-		}
 	}
 	d.Run()
 	return records
@@ -162,10 +148,10 @@ func (r *ring) feed(d *sflow.Decoder, n int) (records int) {
 
 // What the benchmarks decode.
 var (
-	columns20 = columns("received", "flow_start", "flow_end", "sampling_rate", "exporter_addr", "observation_domain", "src_addr", "dst_addr", "src_port", "dst_port",
+	columns20 = formatstest.Columns("received", "flow_start", "flow_end", "sampling_rate", "exporter_addr", "observation_domain", "src_addr", "dst_addr", "src_port", "dst_port",
 		"protocol", "etype", "tcp_flags", "bytes", "packets", "in_if", "out_if", "src_mask", "dst_mask", "next_hop")
-	columns5   = columns("src_addr", "dst_addr", "protocol", "bytes", "packets")
-	columns3   = columns("exporter_addr", "in_if", "bytes") // nothing of the frame
+	columns5   = formatstest.Columns("src_addr", "dst_addr", "protocol", "bytes", "packets")
+	columns3   = formatstest.Columns("exporter_addr", "in_if", "bytes") // nothing of the frame
 	defaultSet = flow.Schema.Select(func(f sdk.Field) bool { return !f.Extra })
 )
 
@@ -184,8 +170,8 @@ func BenchmarkDecode(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			r := newRing(b, c.o, 4096)
-			tab := newTable(c.out)
-			tab.keep = false
+			tab := formatstest.NewTable(c.out)
+			tab.Keep = false
 			d := sflow.NewDecoder(c.out, sflow.Options{}, tab)
 			r.feed(d, len(r.Payloads))
 			b.ReportAllocs()
@@ -204,8 +190,8 @@ func BenchmarkDecode(b *testing.B) {
 func TestSteadyStreamAllocatesNothing(t *testing.T) {
 	r := newRing(t, emulate.Options{Exporters: 50, IPv6: 0.3}, 1024)
 	out := flow.Schema.Select(func(f sdk.Field) bool { return f.Name != "frame" }) // its bytes are the batch's own, and grow with it
-	tab := newTable(out)
-	tab.keep = false
+	tab := formatstest.NewTable(out)
+	tab.Keep = false
 	d := sflow.NewDecoder(out, sflow.Options{}, tab)
 	r.feed(d, 4*len(r.Payloads))
 	if n := testing.AllocsPerRun(50, func() { r.feed(d, 512) }); n > 0 {

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // verdict is what a datagram came to, short: rows, and the reasons for bytes that were not used.
@@ -39,11 +41,11 @@ func verdict(d *sflow.Decoder, r sflow.Result) string {
 // good is a datagram that must be decoded whatever came before.
 var good = datagram(sample(raw(1, 1022, frame())), sample(raw(1, 1022, frame())))
 
-func checkGood(t *testing.T, d *sflow.Decoder, tab *table) {
+func checkGood(t *testing.T, d *sflow.Decoder, tab *formatstest.Table) {
 	t.Helper()
-	before := tab.rows()
+	before := tab.Rows()
 	r := feed(d, good)[0]
-	if got := column[uint64](tab, "bytes"); (r != sflow.Result{Used: true, Rows: 2}) || tab.rows() != before+2 || got[len(got)-1] != 1022 {
+	if got := formatstest.Column[uint64](tab, "bytes"); (r != sflow.Result{Used: true, Rows: 2}) || tab.Rows() != before+2 || got[len(got)-1] != 1022 {
 		t.Errorf("a good datagram afterwards: %+v", r)
 	}
 }
@@ -90,14 +92,14 @@ func TestMalformed(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {
 		t.Run(name, func(t *testing.T) {
-			tab := newTable(flow.Schema)
-			d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+			tab := formatstest.NewTable(flow.Schema)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 			r := feed(d, cases[name])[0]
 			if got := verdict(d, r); got != want[name] {
 				t.Errorf("got  %s\nwant %s", got, want[name])
 			}
 			for column, v := range shown[name] {
-				if got := tab.shown()[0][column]; got != v {
+				if got := rowsShown(tab)[0][column]; got != v {
 					t.Errorf("%s is %q, want %q", column, got, v)
 				}
 			}
@@ -136,14 +138,14 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 		{"nothing", nil, "rows=0 refused{short_header}"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tab := newTable(flow.Schema)
-			d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+			tab := formatstest.NewTable(flow.Schema)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 			r := feed(d, c.payload)[0]
 			if got := verdict(d, r); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			if d.Tally.Bytes() != uint64(len(c.payload)) || tab.rows() != r.Rows {
-				t.Errorf("%d bytes accounted for of %d, %d rows", d.Tally.Bytes(), len(c.payload), tab.rows())
+			if d.Tally.Bytes() != uint64(len(c.payload)) || tab.Rows() != r.Rows {
+				t.Errorf("%d bytes accounted for of %d, %d rows", d.Tally.Bytes(), len(c.payload), tab.Rows())
 			}
 			checkGood(t, d, tab)
 		})
@@ -159,8 +161,8 @@ func TestManySmallThings(t *testing.T) {
 		"records": datagram(sized(1, u32s(1, 7, 100, 1000, 0, 7, 8, 0xffffffff), empty)),
 		"paths":   datagram(sample(raw(1, 1022, frame()), sized(1003, u32s(1, 1, 2, 3, 4, 0xffffffff), empty))),
 	} {
-		tab := newTable(flow.Schema)
-		d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+		tab := formatstest.NewTable(flow.Schema)
+		d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 		start := time.Now()
 		feed(d, p)
 		if took := time.Since(start); took > time.Second {
@@ -176,7 +178,10 @@ func TestManySmallThings(t *testing.T) {
 // FuzzDecode: any datagram accounts for every byte, makes no more records than it has room for, whatever columns are wanted, and
 // leaves the decoder as it was for the next.
 func FuzzDecode(f *testing.F) {
-	files, _ := filepath.Glob("../../../shared/testdata/flows/malformed/sf-*.bin") // beside the project's root; none: fewer seeds
+	var files []string // none: fewer seeds
+	if dir, err := sdktest.FindTestData("flows/malformed"); err == nil {
+		files, _ = filepath.Glob(filepath.Join(dir, "sf-*.bin"))
+	}
 	for _, file := range files {
 		if p, err := os.ReadFile(file); err == nil {
 			f.Add(p)
@@ -185,24 +190,24 @@ func FuzzDecode(f *testing.F) {
 	f.Add(good)
 	f.Add(datagram(sample(raw(1, 1022, frame()), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1006, u32s(1, 5, 1, 1<<12, 0)), sized(1007, u32s(1, 1, 1, 2)), sized(1012, u32s(2, 3, 4)))))
 	f.Add(datagram(sized(3, u32s(1, 0, 7, 100, 1000, 0, 0, 7, 0, 8, 2), raw(12, 90, make([]byte, 33)), sized(1002, u32s(2, 1, 2, 3, 4, 24, 16)))))
-	few := columns("in_if", "bytes")
+	few := formatstest.Columns("in_if", "bytes")
 	f.Fuzz(func(t *testing.T, p []byte) {
 		p = append(make([]byte, 0, len(p)), p...)
 		rows := 0
 		for i, out := range []*sdk.Schema{flow.Schema, few} {
-			tab := newTable(out)
+			tab := formatstest.NewTable(out)
 			d := sflow.NewDecoder(out, sflow.Options{Decapsulate: packet.All}, tab)
 			rs := feed(d, p, p)
 			if d.Tally.Bytes() != uint64(2*len(p)) {
 				t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), 2*len(p), d.Tally)
 			}
-			if n := tab.rows(); d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 {
+			if n := tab.Rows(); d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 {
 				t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, n, 2*len(p))
 			}
 			if i == 0 {
-				rows = tab.rows()
-			} else if rows != tab.rows() {
-				t.Errorf("%d rows of all columns, %d of few", rows, tab.rows())
+				rows = tab.Rows()
+			} else if rows != tab.Rows() {
+				t.Errorf("%d rows of all columns, %d of few", rows, tab.Rows())
 			}
 			checkGood(t, d, tab)
 		}

@@ -1,5 +1,7 @@
 package sflow
 
+import "github.com/weirflow/weir/formats/reason"
+
 // Reason says why bytes of a datagram were skipped or rejected, or a datagram was refused. The set of reasons is fixed: they
 // become metric labels.
 type Reason uint8
@@ -56,30 +58,16 @@ var reasonSentences = [reasons]string{
 	AgentAddress:   "the address of the sFlow agent is neither IPv4 nor IPv6",
 }
 
+var words = reason.Table[Reason]{Names: reasonNames[:], Sentences: reasonSentences[:]}
+
 // String is the constant of the reason, in snake_case.
-func (r Reason) String() string {
-	if r < reasons {
-		return reasonNames[r]
-	}
-	return "reason(?)"
-}
+func (r Reason) String() string { return words.Name(r) }
 
 // Sentence says what is wrong; empty for reasons that are no fault.
-func (r Reason) Sentence() string {
-	if r < reasons {
-		return reasonSentences[r]
-	}
-	return ""
-}
+func (r Reason) Sentence() string { return words.Sentence(r) }
 
 // Reasons lists all reasons but None.
-func Reasons() []Reason {
-	out := make([]Reason, 0, reasons-1)
-	for r := None + 1; r < reasons; r++ {
-		out = append(out, r)
-	}
-	return out
-}
+func Reasons() []Reason { return words.All() }
 
 // Tally counts where the bytes of datagrams went. Header, Decoded, and all of Skipped and Rejected sum to the datagrams'
 // lengths ([Tally.Bytes]). A record that no wanted column needs counts as decoded, though nobody looked into it.

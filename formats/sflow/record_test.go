@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk/flow"
@@ -82,15 +83,15 @@ func TestRecords(t *testing.T) {
 		{"others are stepped over", [][]byte{sized(1004, u32s(3, 5), []byte("alice")), sized(4300<<12|1, u32s(1, 2, 3)), shown, sized(1036, u32s(4))}, with(nil)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tab := newTable(flow.Schema)
-			d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+			tab := formatstest.NewTable(flow.Schema)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 			// The record before leaves nothing behind.
 			full := sample(shown, sized(1001, u32s(5, 0, 6, 0)), sized(1002, u32s(1, 1, 2, 3)), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1006, u32s(1, 5, 1, 1<<12, 0)),
 				sized(1007, u32s(1, 1, 1, 2)), sized(1020, u32s(3, 4)), sized(1012, u32s(1, 0x81000009)))
 			for range 33 {
 				feed(d, datagram(full))
 			}
-			tab.done, tab.open = nil, nil
+			tab.Clear()
 			p := datagram(sample(c.records...))
 			before := d.Tally.Bytes()
 			if r := feed(d, p)[0]; (r != sflow.Result{Used: true, Rows: 1}) {
@@ -99,7 +100,7 @@ func TestRecords(t *testing.T) {
 			if n := d.Tally.Bytes() - before; n != uint64(len(p)) {
 				t.Errorf("%d bytes accounted for of %d", n, len(p))
 			}
-			if diff := cmp.Diff([]map[string]string{c.want}, tab.shown()); diff != "" {
+			if diff := cmp.Diff([]map[string]string{c.want}, rowsShown(tab)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
@@ -139,8 +140,8 @@ func TestInterfaces(t *testing.T) {
 		{"rate 0 is the default", sized(1, u32s(1, 7, 0, 1000, 0, 7, 8, 1), raw(1, 1022, frame())), 7, 8, 0, 0, 512},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tab := newTable(columns("in_if", "out_if", "direction", "forwarding_status", "sampling_rate"))
-			d := sflow.NewDecoder(tab.out, sflow.Options{DefaultRate: 512}, tab)
+			tab := formatstest.NewTable(formatstest.Columns("in_if", "out_if", "direction", "forwarding_status", "sampling_rate"))
+			d := sflow.NewDecoder(tab.Out, sflow.Options{DefaultRate: 512}, tab)
 			if r := feed(d, datagram(c.sample))[0]; (r != sflow.Result{Used: true, Rows: 1}) {
 				t.Fatalf("%+v", r)
 			}
@@ -149,7 +150,7 @@ func TestInterfaces(t *testing.T) {
 				direction, fwd uint8
 				rate           uint64
 			}
-			got := row{column[uint32](tab, "in_if")[0], column[uint32](tab, "out_if")[0], column[uint8](tab, "direction")[0], column[uint8](tab, "forwarding_status")[0], column[uint64](tab, "sampling_rate")[0]}
+			got := row{formatstest.Column[uint32](tab, "in_if")[0], formatstest.Column[uint32](tab, "out_if")[0], formatstest.Column[uint8](tab, "direction")[0], formatstest.Column[uint8](tab, "forwarding_status")[0], formatstest.Column[uint64](tab, "sampling_rate")[0]}
 			if want := (row{c.in, c.out, c.direction, c.fwd, c.rate}); got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
@@ -164,20 +165,20 @@ func TestEachColumnAlone(t *testing.T) {
 		sample(raw(1, 70, cat(unhex("02aabbccddee 021122334455 8847 000120ff 000131ff"), frame()[18:])), sized(1012, u32s(2, 0x81000009, 0x8100000a))),
 		sample(sized(4, u32s(1000, 17), make([]byte, 32), u32s(1000, 53, 24, 40)), sized(1006, u32s(1, 5, 1, 1<<12, 0))),
 		sized(5, u32s(1, 0, 7, 0, 7, 8, 261, 1), raw(12, 90, unhex("60000000 0008 3a ff fe800000000000000000000000000001 fe800000000000000000000000000002 8700 0000 00000000"))))
-	all := newTable(flow.Schema)
-	feed(sflow.NewDecoder(all.out, sflow.Options{Decapsulate: packet.All}, all), payload)
+	all := formatstest.NewTable(flow.Schema)
+	feed(sflow.NewDecoder(all.Out, sflow.Options{Decapsulate: packet.All}, all), payload)
 	for _, c := range flow.Columns {
-		one := newTable(columns(c.Name))
-		d := sflow.NewDecoder(one.out, sflow.Options{Decapsulate: packet.All}, one)
+		one := formatstest.NewTable(formatstest.Columns(c.Name))
+		d := sflow.NewDecoder(one.Out, sflow.Options{Decapsulate: packet.All}, one)
 		feed(d, payload)
-		want := all.shown()
+		want := rowsShown(all)
 		for i := range want {
 			v, ok := want[i][c.Name]
 			if want[i] = map[string]string{}; ok {
 				want[i][c.Name] = v
 			}
 		}
-		if diff := cmp.Diff(want, one.shown()); diff != "" {
+		if diff := cmp.Diff(want, rowsShown(one)); diff != "" {
 			t.Errorf("%s (-with all +alone):\n%s", c.Name, diff)
 		}
 		if d.Tally.Bytes() != uint64(len(payload)) {
@@ -190,10 +191,10 @@ func TestEachColumnAlone(t *testing.T) {
 func TestDecapsulates(t *testing.T) {
 	inner := frame()[18:]
 	outer := cat(unhex("02aabbccddee 021122334455 0800 4500 0054 0000 4000 40 2f 0000 c0000201 c0000202 2000 0800 0000002a"), inner)
-	tab := newTable(flow.Schema)
-	feed(sflow.NewDecoder(tab.out, sflow.Options{Decapsulate: packet.Decap(packet.GRE)}, tab), datagram(sample(raw(1, 102, outer))))
+	tab := formatstest.NewTable(flow.Schema)
+	feed(sflow.NewDecoder(tab.Out, sflow.Options{Decapsulate: packet.Decap(packet.GRE)}, tab), datagram(sample(raw(1, 102, outer))))
 	want := with(map[string]string{"bytes": "102", "src_vlan": "", "tunnel_type": "gre", "tunnel_src_addr": "192.0.2.1", "tunnel_dst_addr": "192.0.2.2", "tunnel_id": "42", "frame": hex.EncodeToString(outer)})
-	if diff := cmp.Diff([]map[string]string{want}, tab.shown()); diff != "" {
+	if diff := cmp.Diff([]map[string]string{want}, rowsShown(tab)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -211,9 +212,9 @@ func TestAgents(t *testing.T) {
 		{cat(u32s(5, 0, 3, 9, 1000, 1), s), "192.0.2.1"},
 		{cat(u32s(5, 1, 0, 3, 9, 1000, 1), s), "192.0.2.1"},
 	} {
-		tab := newTable(columns("exporter_addr", "observation_domain", "sequence"))
-		feed(sflow.NewDecoder(tab.out, sflow.Options{}, tab), c.payload)
-		if diff := cmp.Diff([]map[string]string{{"exporter_addr": c.want, "observation_domain": "3", "sequence": "9"}}, tab.shown()); diff != "" {
+		tab := formatstest.NewTable(formatstest.Columns("exporter_addr", "observation_domain", "sequence"))
+		feed(sflow.NewDecoder(tab.Out, sflow.Options{}, tab), c.payload)
+		if diff := cmp.Diff([]map[string]string{{"exporter_addr": c.want, "observation_domain": "3", "sequence": "9"}}, rowsShown(tab)); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}

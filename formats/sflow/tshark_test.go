@@ -17,10 +17,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/pcap"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // datagrams of a capture.
@@ -155,7 +157,7 @@ func number(t *testing.T, m map[string][]string, names ...string) (digits string
 
 // Real exporters' captures: each value of each sample is what tshark reads in the same bytes.
 func TestAgreesWithTshark(t *testing.T) {
-	dir := testdata(t, "flows/sflow")
+	dir := sdktest.TestData(t, "flows/sflow")
 	tshark, err := exec.LookPath("tshark")
 	if err != nil {
 		t.Skip("tshark is not installed")
@@ -165,8 +167,8 @@ func TestAgreesWithTshark(t *testing.T) {
 	rows, values := 0, 0
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
-			tab := newTable(flow.Schema)
-			d := sflow.NewDecoder(tab.out, sflow.Options{}, tab)
+			tab := formatstest.NewTable(flow.Schema)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 			size := 0
 			for _, g := range datagrams(t, file) {
 				if r := d.Decode(&g); r.Why != sflow.None || r.Bad != sflow.None {
@@ -178,7 +180,7 @@ func TestAgreesWithTshark(t *testing.T) {
 			if d.Tally.Bytes() != uint64(size) || d.Tally.Skipped[sflow.Trailing] != d.Tally.Bytes()-d.Tally.Header-d.Tally.Decoded {
 				t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), size, d.Tally)
 			}
-			got, want := tab.shown(), []map[string]string{}
+			got, want := rowsShown(tab), []map[string]string{}
 			n := min(len(got), len(shown))
 			samples := shown[:n]
 			shown = shown[n:]

@@ -39,6 +39,7 @@ type decode struct {
 	dg     netflow.Datagram
 
 	records  uint64        // of the tallies, that the books have
+	noted    oddities      // of the tallies, that the books have
 	reported netflow.Tally // as of the last report
 	reportAt time.Time
 }
@@ -54,7 +55,11 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
 	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
-		return newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age}), nil
+		x := newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age})
+		if cfg.Templates.Save {
+			x.keeper = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log)
+		}
+		return x, nil
 	})
 	if err != nil {
 		return nil, err
@@ -63,7 +68,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.store = d.told.Store
 	d.outputs.init(d)
 	d.parked.init(d)
-	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{DefaultRate: uint64(cfg.DefaultSamplingRate), Window: cfg.TimeWindow}, &d.outputs)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Biflow: biflows[cfg.Biflow], Fields: cfg.sources()}, &d.outputs)
 	if err := d.sflow.init(d); err != nil {
 		return nil, errors.Join(err, hold.Close())
 	}
@@ -132,12 +137,33 @@ func (d *decode) end(limit int) (more bool) {
 	d.records += made
 	d.books.Produced.Add(made)
 	d.outputs.rows += int64(made)
+	d.note()
 	more = d.outputs.give(limit)
 	d.books.Open.Set(d.outputs.rows)
 	d.books.Held.Set(int64(d.parked.n))
 	d.parked.tell()
 	d.out = nil
 	return more
+}
+
+// oddities are what is noted beside the records.
+type oddities struct{ clamped, names, unknown, rejected uint64 }
+
+// note brings the books' notes up to date.
+func (d *decode) note() {
+	t := &d.netflow.Tally
+	now := oddities{t.Clamped, t.NamesFull, t.SamplingUnknown, 0}
+	for _, n := range t.Rejected {
+		now.rejected += n
+	}
+	if now == d.noted {
+		return
+	}
+	d.books.Note(noteClamped, now.clamped-d.noted.clamped)
+	d.books.Note(noteNames, now.names-d.noted.names)
+	d.books.Note(noteSampling, now.unknown-d.noted.unknown)
+	d.books.Note(noteRejected, now.rejected-d.noted.rejected)
+	d.noted = now
 }
 
 // run ends what the codecs have begun: afterwards no payload is looked into, and their rows are in the batches. A codec must run
@@ -173,7 +199,7 @@ func (d *decode) datagram(in *sdk.Batch) {
 	r := d.netflow.Decode(g)
 	switch {
 	case r.Why == netflow.UnknownVersion:
-		d.refuse(in, g.Received, g.Payload, r.Why.String(), "the datagram is not NetFlow v5, NetFlow v9, IPFIX or sFlow v5", false)
+		d.refuse(in, g.Received, g.Payload, r.Why.String(), "the datagram is not NetFlow v1, v5, v7 or v9, IPFIX or sFlow v5", false)
 	case r.Why != netflow.None:
 		d.refuse(in, g.Received, g.Payload, r.Why.String(), r.Why.Sentence(), false)
 	case len(r.Unknown) > 0:
@@ -193,8 +219,12 @@ func version(p []byte) uint16 {
 // protocolOf is the name of a version; empty if it is none that is decoded.
 func protocolOf(version uint16) string {
 	switch version {
+	case netflow.V1:
+		return "netflow1"
 	case netflow.V5:
 		return "netflow5"
+	case netflow.V7:
+		return "netflow7"
 	case netflow.V9:
 		return "netflow9"
 	case netflow.IPFIX:
@@ -223,6 +253,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	ns := now.UnixNano()
 	d.store.Expire(ns)
 	lost := d.store.Settle(ns)
+	d.books.Note(noteEvicted, d.store.Evicted())
 	d.books.Lost(lostFlows, lost.Flows)
 	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 	if now.Sub(d.reportAt) >= reportEvery {

@@ -25,6 +25,7 @@ type catch struct {
 	clock   *sdktest.Clock
 	proc    sdk.Processor
 	ports   []uint16 // src_port of each flow, in order
+	rates   []uint64 // sampling_rate
 	sizes   []int    // size class of each batch given out
 	ranges  []string
 	faults  []string
@@ -37,6 +38,9 @@ type catch struct {
 func (c *catch) Emit(_ int, b *sdk.Batch) {
 	if i := b.Schema().Index("src_port"); i >= 0 {
 		c.ports = append(c.ports, sdk.Values[uint16](b, i)...)
+	}
+	if i := b.Schema().Index("sampling_rate"); i >= 0 {
+		c.rates = append(c.rates, sdk.Values[uint64](b, i)...)
 	}
 	c.sizes = append(c.sizes, b.Size())
 	c.ranges = append(c.ranges, b.Range().String())
@@ -180,7 +184,16 @@ func data(id uint16, ports ...uint16) []byte {
 	return b
 }
 
-var ports = sdk.NewSchema(flow.Columns[flow.Index("src_port")].Field)
+var ports = columns("src_port")
+
+// columns is the schema of the named flow columns.
+func columns(names ...string) *sdk.Schema {
+	var fs []sdk.Field
+	for _, n := range names {
+		fs = append(fs, flow.Columns[flow.Index(n)].Field)
+	}
+	return sdk.NewSchema(fs...)
+}
 
 var none sdk.Range
 

@@ -15,6 +15,7 @@ import (
 // exporters is what lanes and generations share: the store of what exporters told, and who has sent data without a template.
 type exporters struct {
 	*netflow.Store
+	keeper *keeper // nil: nothing is kept over a restart
 
 	mu     sync.Mutex
 	misses map[[16]byte]*missing
@@ -40,6 +41,9 @@ type miss struct {
 func newExporters(l netflow.Limits) *exporters {
 	return &exporters{Store: netflow.NewStore(l), misses: map[[16]byte]*missing{}}
 }
+
+// Close writes what is not written yet.
+func (x *exporters) Close() error { return x.keeper.close() }
 
 // missOf names the first template that a datagram misses.
 func missOf(g *netflow.Datagram, r *netflow.Result) miss {

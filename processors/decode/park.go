@@ -17,8 +17,27 @@ type park struct {
 	bytes   int
 	version uint64 // of the store at the last try
 	stay    *stay  // of the input batch at hand
+	missing map[absent]since
 	misses  []miss // since the last call of tell
 }
+
+// absent names a template that data waits for, or has waited for in vain.
+type absent struct {
+	addr    [16]byte
+	session netflow.Session
+	version uint16
+	id      uint16
+	domain  uint32
+}
+
+// since is when data was first without the template, and what the exporter had told by then.
+type since struct {
+	at   int64
+	mark netflow.Mark
+}
+
+// maxAbsent bounds the templates of which it is known that they do not come: beyond, it is forgotten of all.
+const maxAbsent = 1 << 14
 
 // parked is one datagram that waits.
 type parked struct {
@@ -43,7 +62,31 @@ type stay struct {
 // overhead of a parked datagram in bytes, beside its payload.
 const overhead = 256
 
-func (k *park) init(d *decode) { k.d = d }
+func (k *park) init(d *decode) { k.d, k.missing = d, map[absent]since{} }
+
+// vain says whether it is of no use to wait for the templates of a datagram's sets: all of them have been missing for longer than
+// data is parked, and their exporter has told nothing new. Behind a source that commits, each wait would hold back a cut for as long
+// as data is parked, again and again.
+func (k *park) vain(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) bool {
+	if in.Range().Partition == nil {
+		return false
+	}
+	now, mark := k.d.netflow.Now, k.d.store.Mark(g)
+	vain := true
+	for _, s := range r.Unknown {
+		m := absent{g.Addr, g.Session, r.Version, binary.BigEndian.Uint16(g.Payload[s.From:]), r.Domain}
+		first, ok := k.missing[m]
+		if !ok || first.mark != mark {
+			if len(k.missing) >= maxAbsent {
+				clear(k.missing)
+			}
+			first = since{now, mark}
+			k.missing[m] = first
+		}
+		vain = vain && now-first.at >= int64(k.d.cfg.Park.Age)
+	}
+	return vain
+}
 
 // add parks what of a datagram has no template.
 func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
@@ -61,7 +104,7 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	} else if r.Bad != netflow.None {
 		p.bytes += len(g.Payload)
 	}
-	if k.bytes+p.bytes > int(d.cfg.Park.Bytes) {
+	if k.vain(in, g, r) || k.bytes+p.bytes > int(d.cfg.Park.Bytes) {
 		p.dg.Payload, p.whole = g.Payload, g.Payload
 		if k.lost(in, p) == sdk.Dropped {
 			d.worst = max(d.worst, sdk.Dropped)

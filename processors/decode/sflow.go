@@ -29,7 +29,7 @@ func (s *samples) init(d *decode) error {
 	}
 	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
-	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate), Agents: s.agents}
+	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents}
 	for _, name := range d.cfg.Decapsulate {
 		t, _ := packet.ParseTunnel(name) // Validate knows them all
 		opt.Decapsulate |= packet.Decap(t)

@@ -15,17 +15,19 @@ import (
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
-	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Config of the processor.
 type Config struct {
-	Protocols           []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow5, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
-	DefaultSamplingRate uint32        `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none: one packet in so many was looked at" example:"1000"`
-	Decapsulate         []string      `yaml:"decapsulate" doc:"tunnels in sampled packets whose inner packet is the flow, of gre, ipip, vxlan, geneve, gtpu, srv6 and eompls; the outer one goes to tunnel_type, tunnel_src_addr, tunnel_dst_addr and tunnel_id" example:"[gre, vxlan]"`
-	TimeWindow          time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
-	Park                Park          `yaml:"park" doc:"data that arrived before its template"`
-	Templates           Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
+	Protocols            []string      `yaml:"protocols" doc:"protocols that are decoded, of netflow1, netflow5, netflow7, netflow9, ipfix and sflow; datagrams of the others are dropped and counted. Empty: all" example:"[netflow9, ipfix]"`
+	Fields               []Field       `yaml:"fields" doc:"columns of further information elements: their names (weir inspect elements), or descriptions by pen, id, name and type" example:"[cisco.ingressAclId, {name: httpHost, type: text}]"`
+	Biflow               string        `yaml:"biflow" doc:"what becomes of records of both directions (RFC 5103, Cisco ASA): rows, a second row of the other direction where that has bytes or packets; columns, one row with out_bytes and out_packets" enum:"rows,columns"`
+	DefaultSamplingRate  Rates         `yaml:"default_sampling_rate" doc:"sampling rate of flows whose exporter told none, one packet in so many: a number, or numbers by the exporter's subnet, of which the narrowest counts" example:"{10.0.0.0/8: 1000, 10.1.0.0/16: 100}"`
+	OverrideSamplingRate Rates         `yaml:"override_sampling_rate" doc:"sampling rate that is believed whatever the exporter tells: a number, or numbers by the exporter's subnet" example:"{192.0.2.7: 512}"`
+	Decapsulate          []string      `yaml:"decapsulate" doc:"tunnels in sampled packets whose inner packet is the flow, of gre, ipip, vxlan, geneve, gtpu, srv6 and eompls; the outer one goes to tunnel_type, tunnel_src_addr, tunnel_dst_addr and tunnel_id" example:"[gre, vxlan]"`
+	TimeWindow           time.Duration `yaml:"time_window" doc:"times of flows further than this from the datagram's arrival are moved to the window's edge and counted, so that one silly clock does not scatter a table's partitions; 0: they are left" example:"24h"`
+	Park                 Park          `yaml:"park" doc:"data that arrived before its template"`
+	Templates            Templates     `yaml:"templates" doc:"limits of what exporters can make Weir remember; all lanes together"`
 }
 
 // Park bounds what waits for templates.
@@ -40,19 +42,29 @@ type Templates struct {
 	PerExporter int           `yaml:"per_exporter" doc:"most templates, and most samplers, of one exporter"`
 	Total       int           `yaml:"total" doc:"most templates of all exporters"`
 	Age         time.Duration `yaml:"age" doc:"a template that was neither sent nor used for so long is forgotten, and so is a silent exporter" example:"1h"`
+	Save        bool          `yaml:"save" doc:"keep what exporters have told in the state directory, for the next start"`
 }
 
-// Reasons for which datagrams are dropped, and for which records are lost before Weir.
+// Reasons for which datagrams are dropped, what is noted of them and of flows, and for which records are lost before Weir.
 const (
 	reasonNoTemplate  sdk.Reason = "no_template"  // its template did not come in time, or there was no room to wait
 	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
+
+	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
+	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
+	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
+	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
+	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
 
+// biflows are the values of the option.
+var biflows = map[string]netflow.Biflow{"": netflow.BiflowRows, "rows": netflow.BiflowRows, "columns": netflow.BiflowColumns}
+
 // protocols that can be named.
-var protocols = []string{"netflow5", "netflow9", "ipfix", "sflow"}
+var protocols = []string{"netflow1", "netflow5", "netflow7", "netflow9", "ipfix", "sflow"}
 
 // Validate finds what is wrong with the options.
 func (c *Config) Validate() error {
@@ -65,13 +77,18 @@ func (c *Config) Validate() error {
 			wrong(fmt.Sprintf("protocols[%d]", i), fmt.Sprintf("%q is not a protocol that is decoded", p), "write "+strings.Join(protocols, ", ")+"; or leave `protocols` out for all")
 		}
 	}
+	if _, ok := biflows[c.Biflow]; !ok {
+		wrong("biflow", fmt.Sprintf("%q is not known", c.Biflow), "write rows or columns")
+	}
+	_, wrongFields := c.fields()
+	ps = append(ps, wrongFields...)
+	_, wrongDefaults := c.DefaultSamplingRate.rates("default_sampling_rate")
+	_, wrongOverrides := c.OverrideSamplingRate.rates("override_sampling_rate")
+	ps = append(append(ps, wrongDefaults...), wrongOverrides...)
 	for i, name := range c.Decapsulate {
 		if _, err := packet.ParseTunnel(name); err != nil {
 			wrong(fmt.Sprintf("decapsulate[%d]", i), fmt.Sprintf("%q is not a tunnel that can be taken off", name), "write "+strings.Join(packet.TunnelNames(), ", "))
 		}
-	}
-	if c.DefaultSamplingRate < 1 {
-		wrong("default_sampling_rate", "a sampling rate is 1 or more", "1 means that every packet was looked at")
 	}
 	if c.TimeWindow < 0 {
 		wrong("time_window", fmt.Sprintf("%v is less than 0", c.TimeWindow), "0 leaves all times as they are")
@@ -109,24 +126,46 @@ var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
 		Kind: sdk.KindProcessor,
 		Type: "decode",
-		Doc:  "makes flows of datagrams: NetFlow v5, NetFlow v9, IPFIX, sFlow v5",
+		Doc:  "makes flows of datagrams: NetFlow v1, v5, v7 and v9, IPFIX, sFlow v5",
 		Long: `Reads datagrams and gives out flows, in the columns that somebody downstream needs and no others.
 
 Templates and sampler tables are kept for each exporter address and observation domain, shared by all lanes, and bounded in
 number and age; of sources with connections, for each connection (column session), and no longer than that. Data that arrives before its template waits for it a while; one set that cannot be decoded never costs the
-others of its datagram. Sampling rates are told by the record, by its sampler, or by the domain's options; bytes and packets
-are not multiplied. sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its
-counters are skipped. sFlow tells no time, so the times of its flows are that of arrival. A number that is too big for its column becomes the column's largest.`,
+others of its datagram. Bytes and packets are not multiplied by the sampling rate. A number that is too big for its column
+becomes the column's largest.
+
+sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its counters are skipped.
+sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: only one that tells 0 takes the default
+of ::/0.
+
+The sampling rate of a flow of the NetFlow family is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
+options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
+domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
+all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
+header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
+
+Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
+strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; templates_evicted,
+templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown.
+
+What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
+decodes at once. A file that is damaged is left out with a line in the log.
+
+` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
+it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,
 		Config: func() any {
 			l := netflow.DefaultLimits
 			return &Config{
-				DefaultSamplingRate: 1,
-				TimeWindow:          24 * time.Hour,
-				Park:                Park{Bytes: 1 << 20, Age: 2 * time.Second},
-				Templates:           Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age},
+				Biflow:     "rows",
+				TimeWindow: 24 * time.Hour,
+				Park:       Park{Bytes: 1 << 20, Age: 2 * time.Second},
+				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age, Save: true},
 			}
 		},
-		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{flow.Schema}, nil },
+		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
+			s, err := cfg.(*Config).schema()
+			return []*sdk.Schema{s}, err
+		},
 		Needs: func(_ any, in *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
 			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {

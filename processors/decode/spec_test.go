@@ -15,12 +15,12 @@ func TestValidate(t *testing.T) {
 	if err := Plugin.Spec.Config().(*Config).Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
-	c := &Config{Protocols: []string{"ipfix", "v9"}, TimeWindow: -1, Park: Park{Bytes: -1, Age: -1}, Templates: Templates{Exporters: 0, PerExporter: -1, Total: 1 << 40, Age: time.Millisecond}}
+	c := &Config{DefaultSamplingRate: Rates{everybody: 0, "10.0.0.0/33": 1}, OverrideSamplingRate: Rates{"10.0.0.1": 0}, Protocols: []string{"ipfix", "v9"}, TimeWindow: -1, Park: Park{Bytes: -1, Age: -1}, Templates: Templates{Exporters: 0, PerExporter: -1, Total: 1 << 40, Age: time.Millisecond}}
 	var paths []string
 	for _, p := range c.Validate().(sdk.Problems) {
 		paths = append(paths, p.Path)
 	}
-	want := []string{"protocols[1]", "default_sampling_rate", "time_window", "park.bytes", "park.age", "templates.exporters", "templates.per_exporter", "templates.total", "templates.age"}
+	want := []string{"protocols[1]", "default_sampling_rate", "default_sampling_rate[\"10.0.0.0/33\"]", "override_sampling_rate[\"10.0.0.1\"]", "time_window", "park.bytes", "park.age", "templates.exporters", "templates.per_exporter", "templates.total", "templates.age"}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("problems (-want +got):\n%s", diff)
 	}

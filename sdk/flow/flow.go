@@ -7,22 +7,28 @@ import "github.com/weirflow/weir/sdk"
 type Encoding uint8
 
 const (
-	Unsigned   Encoding = iota // unsigned integer, 1..8 bytes, reduced-size encoding allowed (RFC 7011, 6.2)
-	IPv4                       // 4 bytes
-	IPv6                       // 16 bytes
-	MACAddress                 // 6 bytes
-	Uptime                     // milliseconds of the exporter's uptime, 32 bits (RFC 3954); needs the header's times
-	Seconds                    // seconds since the Unix epoch (RFC 7011, 6.1.7)
-	Millis                     // milliseconds since the Unix epoch (6.1.8)
-	Micros                     // NTP format, fraction read to microseconds (6.1.9)
-	Nanos                      // NTP format (6.1.10)
-	DeltaMicro                 // microseconds before the export time (RFC 5102, 158 and 159)
-	String                     // UTF-8, of fixed or variable length, zero padding cut
-	Octets                     // bytes as they are
-	Label                      // 3 bytes of an MPLS label stack entry: label 20 bits, TC 3, S 1 (RFC 3032); one list item each
-	Frame                      // bytes of a frame, to be dissected (dataLinkFrameSection, RFC 7133)
-	ICMPType                   // 2 bytes, type * 256 + code: the type of them (elements 32 and 139)
-	ICMPCode                   // 2 bytes, type * 256 + code: the code of them
+	Unsigned             Encoding = iota // unsigned integer, 1..8 bytes, reduced-size encoding allowed (RFC 7011, 6.2)
+	IPv4                                 // 4 bytes
+	IPv6                                 // 16 bytes
+	MACAddress                           // 6 bytes
+	Uptime                               // milliseconds of the exporter's uptime, 32 bits (RFC 3954); needs the header's times
+	Seconds                              // seconds since the Unix epoch (RFC 7011, 6.1.7)
+	Millis                               // milliseconds since the Unix epoch (6.1.8)
+	Micros                               // NTP format, fraction read to microseconds (6.1.9)
+	Nanos                                // NTP format (6.1.10)
+	DeltaMicro                           // microseconds before the export time (RFC 5102, 158 and 159)
+	String                               // UTF-8, of fixed or variable length, zero padding cut
+	Octets                               // bytes as they are
+	Label                                // 3 bytes of an MPLS label stack entry: label 20 bits, TC 3, S 1 (RFC 3032); one list item each
+	Frame                                // bytes of a frame, to be dissected (dataLinkFrameSection, RFC 7133)
+	ICMPType                             // 2 bytes, type * 256 + code: the type of them (elements 32 and 139)
+	ICMPCode                             // 2 bytes, type * 256 + code: the code of them
+	Signed                               // two's complement, 1..8 bytes, reduced-size encoding allowed (RFC 7011, 6.1.2, 6.2)
+	Float                                // IEEE 754, 4 or 8 bytes (6.1.3, 6.2)
+	Boolean                              // 1 byte, 1 true and 2 false (6.1.5); 1 and 0 in a column
+	BasicList                            // values of one element (RFC 6313, 4.5.1), as JSON
+	SubTemplateList                      // records of one template (4.5.2), as JSON
+	SubTemplateMultiList                 // records of several templates (4.5.3), as JSON
 )
 
 // Element is an information element (RFC 7012): enterprise number, 0 for IANA's, and id. NetFlow v9 field types 1..127 are the
@@ -52,6 +58,10 @@ func enc(e Encoding, ids ...uint16) (es []Element) {
 
 // reversePEN is the enterprise under which RFC 5103 puts the elements of a biflow's reverse direction.
 const reversePEN = 29305
+
+// cisco is Cisco's enterprise. What its firewalls (ASA) send by NetFlow v9, which has no enterprises, has field types from 32768
+// on: 32768 more than the element's id.
+const cisco = 9
 
 func reverse(ids ...uint16) []Element {
 	es := u(ids...)
@@ -201,13 +211,13 @@ var Columns = []Column{
 	extra(col("out_vrf", sdk.Uint32, "", "VRF the packets left by", "vrf.egressVrf", u(235))),
 
 	// NAT, firewall.
-	extra(col("src_addr_nat", sdk.Addr, "", "source address after translation", "natXlateIPv4.xlateSrcAddr", addr(225, 281))),
-	extra(col("dst_addr_nat", sdk.Addr, "", "destination address after translation", "natXlateIPv4.xlateDstAddr", addr(226, 282))),
-	extra(col("src_port_nat", sdk.Uint16, "", "source port after translation", "natXlatePort.xlateSrcPort", u(227))),
-	extra(col("dst_port_nat", sdk.Uint16, "", "destination port after translation", "natXlatePort.xlateDstPort", u(228))),
+	extra(col("src_addr_nat", sdk.Addr, "", "source address after translation", "natXlateIPv4.xlateSrcAddr", addr(225, 281), []Element{{PEN: cisco, ID: 7233, Enc: IPv4}, {ID: 40001, Enc: IPv4}})),
+	extra(col("dst_addr_nat", sdk.Addr, "", "destination address after translation", "natXlateIPv4.xlateDstAddr", addr(226, 282), []Element{{PEN: cisco, ID: 7234, Enc: IPv4}, {ID: 40002, Enc: IPv4}})),
+	extra(col("src_port_nat", sdk.Uint16, "", "source port after translation", "natXlatePort.xlateSrcPort", u(227), []Element{{PEN: cisco, ID: 7235}, {ID: 40003}})),
+	extra(col("dst_port_nat", sdk.Uint16, "", "destination port after translation", "natXlatePort.xlateDstPort", u(228), []Element{{PEN: cisco, ID: 7236}, {ID: 40004}})),
 	extra(col("nat_event", sdk.Uint8, "", "NAT event (IANA natEvent)", "nelCommon.natEvent", u(230))),
-	extra(col("firewall_event", sdk.Uint8, "", "firewall event (IANA firewallEvent)", "nselCommon.fwEvent", u(233))),
-	extra(col("user_name", sdk.Name, "", "user of the connection", "nselUser.username", enc(String, 371))),
+	extra(col("firewall_event", sdk.Uint8, "", "firewall event (IANA firewallEvent)", "nselCommon.fwEvent", u(233), []Element{{PEN: cisco, ID: 7237}, {ID: 40005}})),
+	extra(col("user_name", sdk.Name, "", "user of the connection", "nselUser.username", enc(String, 371), []Element{{PEN: cisco, ID: 7232, Enc: String}, {ID: 40000, Enc: String}})),
 	extra(col("application_id", sdk.Uint64, "", "application, engine in the top byte (RFC 6759)", "nbarApp.id", u(95))),
 	extra(col("application_name", sdk.Name, "", "application name", "", enc(String, 96))),
 	extra(col("frame", sdk.Bytes, "", "the sampled bytes of the packet, from the link layer on", "inPayload", enc(Frame, 315, 104))),
@@ -220,6 +230,22 @@ func Index(name string) int {
 	}
 	return -1
 }
+
+// Carries is the name of the column that an information element fills; empty where none does.
+func Carries(pen uint32, id uint16) string { return byElement[Element{PEN: pen, ID: id}] }
+
+// byElement has elements without their encoding.
+var byElement = func() map[Element]string {
+	m := map[Element]string{}
+	for _, c := range Columns {
+		for _, e := range c.Elements {
+			if e.Enc = 0; m[e] == "" {
+				m[e] = c.Name
+			}
+		}
+	}
+	return m
+}()
 
 var byName = func() map[string]int {
 	m := make(map[string]int, len(Columns))

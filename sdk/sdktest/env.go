@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -102,6 +104,26 @@ func newWorld(t testing.TB, options ...Option) *world {
 		o(w)
 	}
 	return w
+}
+
+// left checks that a plugin that was closed has left nothing behind: no batches here (hint follows their number) or in the guest, no
+// shared objects, no goroutines.
+func (w *world) left(t testing.TB, plugin any, leaks goleak.Option, hint string) {
+	t.Helper()
+	if n := w.env.Pool.InUse(); n != 0 {
+		t.Errorf("%d batches were never released%s", n, hint)
+	}
+	if remote, ok := plugin.(interface{ end() int64 }); ok {
+		if n := remote.end(); n != 0 {
+			t.Errorf("%d batches were never released in the guest", n)
+		}
+	}
+	if err := w.shares.open(); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
+	if err := goleak.Find(leaks); err != nil {
+		t.Errorf("after Close: %v", err)
+	}
 }
 
 // State is small state kept in memory, by partition name: what one life puts, the next one gets.

@@ -296,18 +296,5 @@ func (l *sinkLife) end(w *writer) {
 		}
 	}
 	l.mu.Unlock()
-	if n := l.world.env.Pool.InUse(); n != 0 {
-		l.t.Errorf("%d batches were never released: a sink keeps none after done", n)
-	}
-	if remote, ok := l.sink.(*remoteSink); ok {
-		if n := remote.end(); n != 0 {
-			l.t.Errorf("%d batches were never released in the guest", n)
-		}
-	}
-	if err := l.world.shares.open(); err != nil {
-		l.t.Errorf("after Close: %v", err)
-	}
-	if err := goleak.Find(l.leaks); err != nil {
-		l.t.Errorf("after Close: %v", err)
-	}
+	l.world.left(l.t, l.sink, l.leaks, ": a sink keeps none after done")
 }

@@ -369,18 +369,5 @@ func (l *life) end() {
 	if got := books.Received.Load(); hand != 0 || got != right {
 		l.t.Errorf("the books do not balance at the end: received %d, but out + filtered + dropped = %d and in hand %d", got, right, hand)
 	}
-	if n := l.world.env.Pool.InUse(); n != 0 {
-		l.t.Errorf("%d batches were never released", n)
-	}
-	if remote, ok := l.source.(*remoteSource); ok {
-		if n := remote.end(); n != 0 {
-			l.t.Errorf("%d batches were never released in the guest", n)
-		}
-	}
-	if err := l.world.shares.open(); err != nil {
-		l.t.Errorf("after Close: %v", err)
-	}
-	if err := goleak.Find(l.leaks); err != nil {
-		l.t.Errorf("after Close: %v", err)
-	}
+	l.world.left(l.t, l.source, l.leaks, "")
 }

@@ -214,7 +214,7 @@ type wireBooks struct {
 	Serial                                                      uint64
 	Forwarded, Filtered, Consumed, Produced, Restored, Received uint64
 	Held, Open, InHand                                          int64
-	Dropped, Lost                                               map[sdk.Reason]uint64
+	Dropped, Lost, Noted                                        map[sdk.Reason]uint64
 }
 
 var readings atomic.Uint64
@@ -225,10 +225,11 @@ func readBooks(b *sdk.Books) wireBooks {
 		Forwarded: b.Forwarded.Load(), Filtered: b.Filtered.Load(), Consumed: b.Consumed.Load(), Produced: b.Produced.Load(),
 		Restored: b.Restored.Load(), Received: b.Received.Load(),
 		Held: b.Held.Load(), Open: b.Open.Load(), InHand: b.InHand.Load(),
-		Dropped: map[sdk.Reason]uint64{}, Lost: map[sdk.Reason]uint64{},
+		Dropped: map[sdk.Reason]uint64{}, Lost: map[sdk.Reason]uint64{}, Noted: map[sdk.Reason]uint64{},
 	}
 	b.Dropped(func(r sdk.Reason, n uint64) { w.Dropped[r] = n })
 	b.Losses(func(r sdk.Reason, n uint64) { w.Lost[r] = n })
+	b.Notes(func(r sdk.Reason, n uint64) { w.Noted[r] = n })
 	return w
 }
 
@@ -277,6 +278,7 @@ func (c *copyBooks) set(w wireBooks) {
 	}
 	reasons(w.Dropped, &s.Dropped, c.to.Drop)
 	reasons(w.Lost, &s.Lost, c.to.Lost)
+	reasons(w.Noted, &s.Noted, c.to.Note)
 }
 
 // copyConfig takes a configuration across as JSON. One that JSON does not give back whole crosses as it is: the real link sends

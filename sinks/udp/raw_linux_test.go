@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // keep opens a writer that keeps sources, or skips where the system does not allow it.
@@ -323,6 +324,28 @@ func TestKeepNeedsPermission(t *testing.T) {
 	}
 }
 
+// What holds for every sink holds for this one too.
+func TestKeepSuite(t *testing.T) {
+	keep(t, "127.0.0.1:9").Close(context.Background()) // skips where it is not allowed
+	to := func(t testing.TB) any {
+		return &Config{To: []string{listen(t, "127.0.0.1:0").LocalAddr().String()}, Source: SourceKeep}
+	}
+	input := func(r *rand.Rand, b *sdk.Batch) {
+		n := 1 + r.IntN(200)
+		b.SetRows(n)
+		for k := range n {
+			from := netip.AddrFrom4([4]byte{127, 1, byte(r.Uint32()), byte(r.Uint32())})
+			if r.IntN(4) == 0 {
+				from = netip.IPv6Unspecified() // refused
+			}
+			b.SetBytes(sdk.DatagramPayload, k, make([]byte, r.IntN(100)))
+			sdk.Claim[[16]byte](b, sdk.DatagramExporterAddr, k, 1)[0] = from.As16()
+			sdk.Claim[uint16](b, sdk.DatagramExporterPort, k, 1)[0] = uint16(r.Uint32())
+		}
+	}
+	sdktest.Sink(t, Plugin, sdktest.SinkCase{Name: "keep", In: sdk.Datagram, Config: to, Input: input, Refuses: true})
+}
+
 func TestKeepAllocations(t *testing.T) {
 	const most = 8 // as without keeping
 	conn := listen(t, "127.0.0.1:0")
@@ -333,14 +356,7 @@ func TestKeepAllocations(t *testing.T) {
 		rows[i] = got{"127.0.0.2:2055", strings.Repeat("x", 1400)}
 	}
 	b := sourced(rows...)
-	done := func(error) {}
-	if got := testing.AllocsPerRun(20, func() {
-		if err := w.Write(context.Background(), b, done); err != nil {
-			t.Fatal(err)
-		}
-	}); got > most {
-		t.Errorf("a block of %d datagrams allocates %v times", 4*burst, got)
-	}
+	allocations(t, w, b, most)
 }
 
 func BenchmarkWriteKeep(b *testing.B) {
@@ -352,11 +368,5 @@ func BenchmarkWriteKeep(b *testing.B) {
 		rows[i] = got{"127.0.0.2:2055", strings.Repeat("x", 1400)}
 	}
 	blk := sourced(rows...)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := w.Write(context.Background(), blk, func(error) {}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/sdk.MaxRows, "ns/record")
+	benchmark(b, w, blk)
 }

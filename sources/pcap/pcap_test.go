@@ -7,24 +7,23 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
-	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testEnv(t testing.TB) *sdk.Env {
-	return &sdk.Env{Pipeline: "test", Node: "pcap", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now, Pool: sdk.NewPool(nil), Books: &sdk.Books{}}
+	return sdktest.Env(t, sdktest.WithNode("test", "pcap", 0))
 }
 
 // capture writes a classic pcap file with nanoseconds.

@@ -12,12 +12,13 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // port is a listener and the places of its connections. It is shared by the generations of a node: a new one takes the
 // connections that come from then on, while the old one drains those it has.
 type port struct {
-	want listen
+	want endpoint.Address
 
 	mu     sync.Mutex
 	ln     *net.TCPListener // nil while nobody takes connections
@@ -39,7 +40,7 @@ var acceptors = func() *atomic.Uint32 {
 	return n
 }()
 
-func newPort(l listen) *port { return &port{want: l, acceptor: uint16(acceptors.Add(1))} }
+func newPort(l endpoint.Address) *port { return &port{want: l, acceptor: uint16(acceptors.Add(1))} }
 
 // Close has nothing to do: the listener went with its last taker.
 func (p *port) Close() error { return nil }
@@ -57,7 +58,7 @@ func (p *port) join(r *reader) error {
 	if p.ln == nil {
 		ln, err := p.open()
 		if err != nil {
-			return notReady(p.want.AddrPort, err)
+			return words.NotReady(p.want.AddrPort, err)
 		}
 		a := ln.Addr().(*net.TCPAddr).AddrPort()
 		p.ln, p.ended, p.bound = ln, make(chan struct{}), netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
@@ -72,11 +73,11 @@ func (p *port) open() (*net.TCPListener, error) {
 	switch {
 	case p.want.Addr().Is4():
 		network = "tcp4"
-	case !p.want.any && !p.want.Addr().IsUnspecified():
+	case !p.want.Any && !p.want.Addr().IsUnspecified():
 		network = "tcp6"
 	}
 	a := net.TCPAddrFromAddrPort(p.want.AddrPort)
-	if p.want.any {
+	if p.want.Any {
 		a.IP = nil
 	}
 	return net.ListenTCP(network, a)

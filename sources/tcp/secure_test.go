@@ -174,6 +174,7 @@ func TestStopOverTLS(t *testing.T) {
 	for i := range uint32(n) {
 		x.send(conn, message(i, 1000))
 	}
+	x.until("the connection is served", func() bool { return x.got() > 0 }) // one that is not accepted yet is refused by Stop
 	x.end()
 	if len(x.rows) != n {
 		t.Errorf("%d of %d messages came", len(x.rows), n)

@@ -7,13 +7,12 @@ package tcp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // Config of the source.
@@ -54,7 +53,7 @@ func (c *Config) Validate() error {
 	seen := map[netip.AddrPort]bool{}
 	for i, text := range c.Listen {
 		path := fmt.Sprintf("listen[%d]", i)
-		l, err := parseListen(text)
+		l, err := endpoint.Parse(text)
 		switch {
 		case err != nil:
 			wrong(path, `write an address and a port: "0.0.0.0:4739", "[::]:4739", ":4739"`, "%v", err)
@@ -100,31 +99,6 @@ func (t *TLS) problems() (ps sdk.Problems) {
 		wrong("min_version", fmt.Sprintf("%q is none of 1.2, 1.3", t.MinVersion), "")
 	}
 	return ps
-}
-
-// listen is an address to accept connections on.
-type listen struct {
-	netip.AddrPort
-	any bool // no address was written: IPv4 alone will do where there is no IPv6
-}
-
-func parseListen(s string) (listen, error) {
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an address and a port", s)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not a port", port)
-	}
-	if host == "" {
-		return listen{netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n)), true}, nil
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an IP address", host)
-	}
-	return listen{netip.AddrPortFrom(a.Unmap(), uint16(n)), false}, nil
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {

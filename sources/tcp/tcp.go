@@ -4,15 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // source hands out one reader for each address. The listeners are open when it has been made, so that a port in use is found
@@ -48,7 +47,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		s.tls = c
 	}
 	for _, text := range cfg.Listen {
-		l, err := parseListen(text)
+		l, err := endpoint.Parse(text)
 		if err == nil {
 			err = s.open(l)
 		}
@@ -59,7 +58,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	return s, nil
 }
 
-func (s *source) open(l listen) error {
+func (s *source) open(l endpoint.Address) error {
 	hold, err := s.env.Share("tcp/"+l.String(), func(context.Context) (io.Closer, error) { return newPort(l), nil })
 	if err != nil {
 		return err
@@ -193,26 +192,6 @@ func set[T any](to []T, v T) {
 	}
 }
 
-// notReady says in words what a failed listen means.
-func notReady(a netip.AddrPort, err error) error {
-	on := "all addresses"
-	if !a.Addr().IsUnspecified() {
-		on = a.Addr().String()
-	}
-	n := &sdk.NotReady{What: fmt.Sprintf("cannot accept connections on TCP port %d of %s", a.Port(), on), Err: err}
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		n.What, n.Err = fmt.Sprintf("TCP port %d of %s is in use", a.Port(), on), nil
-		n.Do = "stop the process that has it (`ss -tlpn` shows which) or choose another port"
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		n.What, n.Err = fmt.Sprintf("no permission to listen on TCP port %d", a.Port()), nil
-		n.Do = "choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine", a.Addr()), nil
-		n.Do = "listen on one of its addresses (`ip address` lists them) or on 0.0.0.0"
-	case errors.Is(err, syscall.EAFNOSUPPORT):
-		n.What, n.Err = fmt.Sprintf("this machine has no IPv6, and %s needs it", a), nil
-		n.Do = "listen on an IPv4 address or on 0.0.0.0"
-	}
-	return n
-}
+// words are for a port that cannot be listened on.
+var words = endpoint.Words{Protocol: "TCP", Cannot: "accept connections", Forbids: "listen",
+	InUse: "stop the process that has it (`ss -tlpn` shows which) or choose another port"}

@@ -3,7 +3,6 @@ package udp
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -13,66 +12,14 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// shares is Env.Share as the core does it: one object a key, closed when the last holder has closed what it got.
-type shares struct {
-	mu      sync.Mutex
-	objects map[string]*sharedObject
-}
-
-type sharedObject struct {
-	obj     io.Closer
-	holders int
-}
-
-type hold struct {
-	in  *shares
-	key string
-	obj io.Closer
-}
-
-func (s *shares) share(key string, open func(context.Context) (io.Closer, error)) (sdk.Shared, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	o := s.objects[key]
-	if o == nil {
-		c, err := open(context.Background())
-		if err != nil {
-			return nil, err
-		}
-		o = &sharedObject{obj: c}
-		s.objects[key] = o
-	}
-	o.holders++
-	return &hold{s, key, o.obj}, nil
-}
-
-func (h *hold) Object() io.Closer { return h.obj }
-
-func (h *hold) Close() error {
-	h.in.mu.Lock()
-	defer h.in.mu.Unlock()
-	o := h.in.objects[h.key]
-	if o.holders--; o.holders > 0 {
-		return nil
-	}
-	delete(h.in.objects, h.key)
-	return h.obj.Close()
-}
-
 // testEnv is an environment; what is still shared at the end fails the test.
 func testEnv(t testing.TB) *sdk.Env {
-	s := &shares{objects: map[string]*sharedObject{}}
-	t.Cleanup(func() {
-		if n := len(s.objects); n > 0 {
-			t.Errorf("%d shared objects are still held", n)
-		}
-	})
-	return &sdk.Env{Pipeline: "test", Node: "udp", Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
-		Pool: sdk.NewPool(nil), Books: &sdk.Books{}, Out: []*sdk.Schema{sdk.Datagram}, Share: s.share}
+	return sdktest.Env(t, sdktest.WithNode("test", "udp", 0), sdktest.WithOut(sdk.Datagram))
 }
 
 // open makes a source of cfg that the test stops and closes.

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // group is the sockets of one address: one SO_REUSEPORT group. It is shared by the generations of a node, so that a reload
@@ -80,17 +81,17 @@ func (s *source) worker(l listen, files []int, w int, cfg *Config) (*reader, err
 		return nil, errors.Join(&sdk.NotReady{What: fmt.Sprintf("fd:%s is read by %s", l.fd, g.owner), Do: "pass a socket for each source"}, shared.Close())
 	}
 	sock, err := shared.Object().(*group).hold(w, cfg, s.env.Log)
-	if errors.Is(err, unix.EAFNOSUPPORT) && l.any { // no IPv6 here
+	if errors.Is(err, unix.EAFNOSUPPORT) && l.Any { // no IPv6 here
 		if err := shared.Close(); err != nil {
 			return nil, err
 		}
-		return s.worker(listen{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port())}, files, w, cfg)
+		return s.worker(listen{Address: endpoint.Address{AddrPort: netip.AddrPortFrom(netip.IPv4Unspecified(), l.Port())}}, files, w, cfg)
 	}
 	if err != nil && files != nil {
 		return nil, errors.Join(fmt.Errorf("fd:%s: %w", l.fd, err), shared.Close())
 	}
 	if err != nil {
-		return nil, errors.Join(notReady(l.AddrPort, err), shared.Close())
+		return nil, errors.Join(words.NotReady(l.AddrPort, err), shared.Close())
 	}
 	r, err := newReader(s, sock, w, shared)
 	if err != nil {

@@ -46,7 +46,7 @@ func openPortable(s *source, l listen, cfg *Config) (*portable, error) {
 	}
 	conn, err := net.ListenUDP(network, net.UDPAddrFromAddrPort(l.AddrPort))
 	if err != nil {
-		return nil, notReady(l.AddrPort, err)
+		return nil, words.NotReady(l.AddrPort, err)
 	}
 	if err := conn.SetReadBuffer(int(cfg.ReceiveBuffer)); err != nil {
 		s.env.Log.Warn("the system refuses the receive buffer asked for; bursts may be lost", "listen", l.AddrPort, "asked", cfg.ReceiveBuffer, "error", err)

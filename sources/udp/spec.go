@@ -6,14 +6,13 @@ package udp
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // Config of the source.
@@ -60,7 +59,7 @@ func (c *Config) Validate() error {
 	for i, l := range c.Listen {
 		path := fmt.Sprintf("listen[%d]", i)
 		a, err := parseListen(l)
-		a.any = false // :2055 and [::]:2055 are one
+		a.Any = false // :2055 and [::]:2055 are one
 		switch {
 		case err != nil:
 			ps = append(ps, &sdk.Problem{Path: path, Message: err.Error(), Help: `write an address and a port: "0.0.0.0:2055", "[::]:2055", ":2055"; or a passed socket: "fd:0", "fd:netflow"`})
@@ -93,9 +92,8 @@ func (c *Config) Validate() error {
 
 // listen is an address to receive on.
 type listen struct {
-	netip.AddrPort
-	any bool   // no address was written: IPv4 alone will do where there is no IPv6
-	fd  string // name or number of sockets that a supervisor passed, instead of an address
+	endpoint.Address
+	fd string // name or number of sockets that a supervisor passed, instead of an address
 }
 
 func (l listen) String() string {
@@ -112,22 +110,8 @@ func parseListen(s string) (listen, error) {
 		}
 		return listen{fd: name}, nil
 	}
-	host, port, err := net.SplitHostPort(s)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an address and a port", s)
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not a port", port)
-	}
-	if host == "" {
-		return listen{AddrPort: netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(n)), any: true}, nil
-	}
-	a, err := netip.ParseAddr(host)
-	if err != nil {
-		return listen{}, fmt.Errorf("%q is not an IP address", host)
-	}
-	return listen{AddrPort: netip.AddrPortFrom(a.Unmap(), uint16(n))}, nil
+	a, err := endpoint.Parse(s)
+	return listen{Address: a}, err
 }
 
 const (

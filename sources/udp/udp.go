@@ -7,9 +7,9 @@ import (
 	"io"
 	"net/netip"
 	"sync"
-	"syscall"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // receiver is a reader that can be told to stop, by another goroutine.
@@ -41,11 +41,11 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	s := &source{env: env, cols: resolve(env), hold: hold, gate: newGate(hold.Object().(*exporters), cfg)}
 	for _, text := range cfg.Listen {
 		l, err := parseListen(text)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			var rs []receiver
+			rs, err = s.open(l, cfg)
+			s.readers = append(s.readers, rs...)
 		}
-		rs, err := s.open(l, cfg)
-		s.readers = append(s.readers, rs...)
 		if err != nil {
 			return nil, errors.Join(err, s.Close(context.Background()))
 		}
@@ -133,26 +133,6 @@ func resolve(env *sdk.Env) columns {
 	return columns{s, at(sdk.DatagramPayload), at(sdk.DatagramExporterAddr), at(sdk.DatagramExporterPort), at(sdk.DatagramReceived)}
 }
 
-// notReady says in words what a failed bind means.
-func notReady(a netip.AddrPort, err error) error {
-	on := "all addresses"
-	if !a.Addr().IsUnspecified() {
-		on = a.Addr().String()
-	}
-	n := &sdk.NotReady{What: fmt.Sprintf("cannot receive on UDP port %d of %s", a.Port(), on), Err: err}
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		n.What, n.Err = fmt.Sprintf("UDP port %d of %s is in use", a.Port(), on), nil
-		n.Do = "stop the process that has it (`ss -ulpn` shows which), choose another port, or say `share_port: true` if it is to be taken over"
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		n.What, n.Err = fmt.Sprintf("no permission to receive on UDP port %d", a.Port()), nil
-		n.Do = "choose a port above 1023, or give the process CAP_NET_BIND_SERVICE"
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine", a.Addr()), nil
-		n.Do = "listen on one of its addresses (`ip address` lists them) or on 0.0.0.0"
-	case errors.Is(err, syscall.EAFNOSUPPORT):
-		n.What, n.Err = fmt.Sprintf("this machine has no IPv6, and %s needs it", a), nil
-		n.Do = "listen on an IPv4 address or on 0.0.0.0"
-	}
-	return n
-}
+// words are for a port that cannot be bound.
+var words = endpoint.Words{Protocol: "UDP", Cannot: "receive", Forbids: "receive",
+	InUse: "stop the process that has it (`ss -ulpn` shows which), choose another port, or say `share_port: true` if it is to be taken over"}

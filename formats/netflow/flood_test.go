@@ -1,0 +1,71 @@
+package netflow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/weirflow/weir/formats/netflow"
+)
+
+// A million different templates, from very many addresses and from few, stay within the limits, end in bounded time, and cost those
+// who export flows nothing; one that comes while they do is served too.
+func TestMillionTemplates(t *testing.T) {
+	limits := netflow.Limits{Exporters: 2000, PerExporter: 200, Templates: 10_000, Age: time.Hour}
+	s := netflow.NewStore(limits)
+	tab := newTable(columns("bytes"))
+	tab.keep = false
+	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	address := func(kind byte, i int) (a [16]byte) {
+		a[0], a[1] = 0x20, kind
+		be.PutUint32(a[12:], uint32(i))
+		return a
+	}
+	give := func(addr [16]byte, p []byte) netflow.Result {
+		r := d.Decode(&netflow.Datagram{Payload: p, Addr: addr})
+		d.Run()
+		return r
+	}
+	const exporters = 100
+	data := msg9(1, 1, set(256, commonRecord))
+	define := msg9(1, 1, set(0, tmpl(256, common...)))
+	for i := range exporters {
+		give(address(1, i), define)
+		give(address(1, i), data)
+	}
+	lost, begin, most := 0, time.Now(), 0
+	n := 0
+	for i := range 125_000 {
+		var sets []byte
+		for k := range 8 {
+			n++
+			sets = append(sets, tmpl(uint16(300+k), 1, 4, uint16(1000+n%30000), uint16(1+n/30000), 2, 4)...)
+		}
+		from := address(2, i)
+		if i%8 == 0 {
+			from = address(3, i%5)
+		}
+		give(from, msg9(uint32(i), 1, set(0, sets)))
+		if i%1000 == 0 {
+			if r := give(address(1, i/1000%exporters), data); r.Rows != 1 {
+				lost++
+			}
+			newcomer := address(4, i)
+			give(newcomer, define)
+			if r := give(newcomer, data); r.Rows != 1 {
+				lost++
+			}
+			e, templates, different := s.Size()
+			if most = max(most, templates); e > limits.Exporters || templates > limits.Templates || different > templates {
+				t.Fatalf("%d exporters, %d templates, %d different", e, templates, different)
+			}
+		}
+	}
+	took := time.Since(begin)
+	t.Logf("%d templates in %v; at most %d kept, %d evicted", n, took, most, s.Evicted())
+	if lost > 0 {
+		t.Errorf("%d times the data of one who exports was not decoded", lost)
+	}
+	if n != 1_000_000 || took > 30*time.Second {
+		t.Errorf("%d templates took %v", n, took)
+	}
+}

@@ -1,0 +1,127 @@
+package netflow_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/weirflow/weir/formats/netflow"
+)
+
+// told makes a store that knows exporters of both protocols with templates, samplers and a start time, and its decoder.
+func told(t testing.TB, tab *table, now int64) (*netflow.Store, *netflow.Decoder) {
+	s := netflow.NewStore(netflow.DefaultLimits)
+	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d.Now = now
+	feedAll(d,
+		msg9(1, 1, set(0, tmpl(256, common...)), set(256, commonRecord)),
+		msg10(7, 1, set(2, tmpl(300, 22, 4, 1, 4, 82, 0xffff), tmpl(301, common...)), set(3, u16s(400, 2, 1, 302, 4, 305, 4), u16s(401, 2, 1, 149, 4, 160, 8)),
+			set(400, u32s(1, 100), u32s(2, 200)), set(401, u32s(7), u32s(0x199, 0x4b0c3000))))
+	return s, d
+}
+
+// A store that has read what another wrote decodes at once what that one could, with the same rates and times.
+func TestSaveAndLoad(t *testing.T) {
+	const now = exportedAt * int64(1e9)
+	tab := newTable(columns("bytes", "sampling_rate", "flow_start", "dst_port"))
+	s, d := told(t, tab, now)
+	text := s.Save(nil)
+	tab2 := newTable(tab.out)
+	s2 := netflow.NewStore(netflow.DefaultLimits)
+	if err := s2.Load(text, now+1e9); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s.Exporters(), s2.Exporters(), cmpopts.IgnoreUnexported(netflow.Template{})); diff != "" {
+		t.Errorf("known (-want +got):\n%s", diff)
+	}
+	if again := s2.Save(nil); !cmp.Equal(again, text) {
+		t.Errorf("saved again it is %d bytes, want the same %d", len(again), len(text))
+	}
+	d2 := netflow.NewDecoder(s2, tab2.out, netflow.Options{}, tab2)
+	data := [][]byte{msg9(1, 2, set(256, commonRecord)), msg10(7, 2, set(300, u32s(5000, 77), []byte{2, 'e', '0'}), set(301, commonRecord))}
+	before := tab.rows()
+	feedAll(d, data...)
+	feedAll(d2, data...)
+	for _, c := range []string{"bytes", "sampling_rate", "flow_start"} {
+		if diff := cmp.Diff(column[uint64](tab, c)[before:], column[uint64](tab2, c)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", c, diff)
+		}
+	}
+	if n := tab2.rows(); n != 3 {
+		t.Errorf("%d rows, want 3", n)
+	}
+}
+
+// What is too old is left out, what is from a clock ahead is as young as now, and limits hold.
+func TestLoadKeepsTheLimits(t *testing.T) {
+	const now = exportedAt * int64(1e9)
+	s, _ := told(t, newTable(columns("bytes")), now)
+	text := s.Save(nil)
+	load := func(l netflow.Limits, at int64) (exporters, templates int) {
+		x := netflow.NewStore(l)
+		if err := x.Load(text, at); err != nil {
+			t.Fatal(err)
+		}
+		x.Expire(at + int64(l.Age) + 1)
+		if e, n, _ := x.Size(); e+n > 0 {
+			t.Errorf("%d exporters and %d templates never grow old", e, n)
+		}
+		x = netflow.NewStore(l)
+		if err := x.Load(text, at); err != nil {
+			t.Fatal(err)
+		}
+		e, n, _ := x.Size()
+		return e, n
+	}
+	l := netflow.DefaultLimits
+	if e, n := load(l, now); e != 1 || n != 5 {
+		t.Errorf("%d exporters, %d templates, want 1, 5", e, n)
+	}
+	if e, n := load(l, now-int64(time.Hour)); e != 1 || n != 5 {
+		t.Errorf("after the clock was put back: %d exporters, %d templates, want 1, 5", e, n)
+	}
+	if e, n := load(l, now+int64(l.Age)+2e9); e != 0 || n != 0 {
+		t.Errorf("too old: %d exporters, %d templates, want none", e, n)
+	}
+	l.PerExporter = 2
+	if e, n := load(l, now); e != 1 || n != 2 {
+		t.Errorf("two each: %d exporters, %d templates, want 1, 2", e, n)
+	}
+}
+
+// Whatever is damaged, nothing of it is taken and nothing breaks.
+func FuzzLoad(f *testing.F) {
+	s, _ := told(f, newTable(columns("bytes")), exportedAt*int64(1e9))
+	good := s.Save(nil)
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for _, b := range [][]byte{b, netflow.Sealed(b)} {
+			x := netflow.NewStore(netflow.Limits{Exporters: 10, PerExporter: 20, Templates: 50, Age: time.Hour})
+			err := x.Load(b, exportedAt*int64(1e9))
+			e, n, different := x.Size()
+			if e > 10 || n > 50 || different > n || err != nil && e+n > 0 {
+				t.Errorf("%d exporters, %d templates, %d different, %v", e, n, different, err)
+			}
+		}
+	})
+}
+
+// Every single damaged byte is found.
+func TestLoadFindsDamage(t *testing.T) {
+	s, _ := told(t, newTable(columns("bytes")), 0)
+	good := s.Save(nil)
+	for i := range good {
+		bad := append([]byte(nil), good...)
+		bad[i] ^= 0x10
+		if err := netflow.NewStore(netflow.DefaultLimits).Load(bad, 0); err == nil {
+			t.Fatalf("byte %d of %d is damaged, and it is taken", i, len(good))
+		}
+		if err := netflow.NewStore(netflow.DefaultLimits).Load(good[:i], 0); err == nil {
+			t.Fatalf("cut at %d it is taken", i)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package decode
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
+)
+
+// life starts a processor on a state directory; it ends with the test, or before, by its Close.
+func life(t *testing.T, dir string, log *bytes.Buffer) *catch {
+	t.Helper()
+	return lifeOf(t, dir, log, Plugin.Spec.Config().(*Config))
+}
+
+func lifeOf(t *testing.T, dir string, log *bytes.Buffer, cfg *Config) *catch {
+	t.Helper()
+	c := &catch{t: t, clock: sdktest.NewClock(base)}
+	c.env = sdktest.Env(t, sdktest.WithIn(sdk.Datagram), sdktest.WithOut(ports), sdktest.WithClock(c.clock))
+	c.env.Dir = dir
+	if log != nil {
+		c.env.Log = slog.New(slog.NewTextHandler(log, nil))
+	}
+	p, err := Plugin.Processor(c.env, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.proc = p
+	return c
+}
+
+func (c *catch) close() {
+	c.t.Helper()
+	if err := c.proc.Close(); err != nil {
+		c.t.Error(err)
+	}
+}
+
+// Data decodes at once after a restart, without its template.
+func TestRestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state", "decode")
+	a := life(t, dir, nil)
+	a.give(none, v9(template(256)))
+	a.close()
+	b := life(t, dir, nil)
+	b.give(none, v9(data(256, 1, 2)))
+	b.tick(0)
+	b.want("flows", []uint16{1, 2}, b.ports)
+	b.close()
+}
+
+// So it does after a crash: the file is written while the node runs, whole at all times.
+func TestCrash(t *testing.T) {
+	dir := t.TempDir()
+	a := life(t, dir, nil)
+	a.give(none, v9(template(256)))
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		if _, err := os.Stat(filepath.Join(dir, stateFile)); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is written while the node runs")
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	b := life(t, dir, nil) // a is as good as dead: it has written nothing more
+	b.give(none, v9(data(256, 3)))
+	b.tick(0)
+	b.want("flows", []uint16{3}, b.ports)
+	b.close()
+	a.close()
+}
+
+// A damaged file is left out with one line; the node starts, and writes a whole one.
+func TestDamagedState(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, stateFile)
+	if err := os.WriteFile(file, []byte("weir exporters\n\x01 and then nothing good"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a := life(t, dir, &log)
+	a.give(none, v9(template(256)))
+	a.close()
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "left out") {
+		t.Errorf("the log has %d lines:\n%s", n, &log)
+	}
+	b := life(t, dir, nil)
+	b.give(none, v9(data(256, 4)))
+	b.tick(0)
+	b.want("flows", []uint16{4}, b.ports)
+	b.close()
+}
+
+// With save off nothing is written.
+func TestNothingIsKept(t *testing.T) {
+	dir := t.TempDir()
+	cfg := Plugin.Spec.Config().(*Config)
+	cfg.Templates.Save = false
+	c := lifeOf(t, dir, nil, cfg)
+	c.give(none, v9(template(256)))
+	c.close()
+	if es, err := os.ReadDir(dir); err != nil || len(es) > 0 {
+		t.Errorf("%d files are in the state directory, %v", len(es), err)
+	}
+}
