@@ -43,6 +43,7 @@ const (
 	CodeParks           = "E312" // a node that holds records back, away from the reader of the committing source
 	CodeManyKeyed       = "E313" // more sinks that store under keys than a saved position has room for
 	CodeReadTwice       = "E314" // one output named twice in `from`
+	CodeTooManyEdges    = "E315" // more connections between nodes than a pipeline may have
 	CodeUnknownColumn   = "E401" // an expression or option names a column that does not arrive
 	CodeFanInType       = "E402" // two inputs have one column with two types
 	CodeExpression      = "E403" // an expression does not parse or type-check

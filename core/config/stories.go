@@ -141,6 +141,9 @@ var Codes = []Code{
 		Wrong: "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out:\n    type: discard\n    from: [in, in.out]\n",
 		Mend:  "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nsinks:\n  out:\n    type: discard\n    from: in\n"},
 
+	{Code: CodeTooManyEdges, Severity: SeverityError, ByPlan: true, Title: "too many connections",
+		Story: "Where nothing says `from:`, the first processor reads every source, and without processors every sink does: a thousand sources and a thousand\nsinks would make a million connections, each with an account and perhaps a queue of its own. Say `from:`, or split the pipeline.",
+		Wrong: "weir validate everything-to-everything.yaml", Mend: "weir validate north.yaml south.yaml"},
 	{Code: CodeUnknownColumn, Severity: SeverityError, ByPlan: true, Title: "no such column",
 		Story: "An expression or an option names a column that does not arrive at this node. `weir inspect schema PIPELINE.NODE` lists those that do.",
 		Wrong: "sources:\n  in: { type: udp, with: { listen: \":2055\" } }\nprocessors:\n  - { id: decode, type: decode }\n  - id: dns\n    type: filter\n    with: { when: dest_port == 53 }\nsinks:\n  out: { type: stdout }\n",

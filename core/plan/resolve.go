@@ -65,12 +65,16 @@ func Resolve(p *config.Pipeline, opts Options) (*Plan, []config.Diagnostic) {
 	return r.plan, out.List
 }
 
+// maxEdges bounds what a short file can ask for: the default wiring makes as many connections as sources times sinks.
+const maxEdges = 20_000
+
 // resolver is one run of Resolve.
 type resolver struct {
 	plan    *Plan
 	opts    Options
 	diags   []config.Diagnostic
 	byID    map[string]*Node
+	edges   int            // made so far
 	ref     map[*Edge]int  // the entry of `from:` that made the edge; -1: the default wiring
 	wired   bool           // names and edges are sound
 	strange map[*Node]bool // its options are at fault

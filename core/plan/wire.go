@@ -105,6 +105,13 @@ func (r *resolver) inputs(n *Node, defaults []*Node) {
 }
 
 func (r *resolver) connect(from *Node, port int, to *Node, ref int) {
+	if r.edges++; r.edges > maxEdges {
+		if r.edges == maxEdges+1 {
+			r.report(to, "", config.CodeTooManyEdges, fmt.Sprintf("the pipeline has more than %d connections: sinks without `from:` read every source where there is no processor, and so on", maxEdges),
+				"say `from:`, or split the pipeline")
+		}
+		return
+	}
 	e := &Edge{From: from, Port: port, To: to}
 	r.ref[e] = ref
 	to.Inputs = append(to.Inputs, e)
