@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
@@ -17,13 +18,13 @@ type side struct {
 	Dir              uint8
 }
 
-var sides = columns("src_addr", "dst_addr", "src_port", "dst_port", "bytes", "out_bytes", "tcp_flags", "biflow_direction")
+var sides = formatstest.Columns("src_addr", "dst_addr", "src_port", "dst_port", "bytes", "out_bytes", "tcp_flags", "biflow_direction")
 
-func sidesOf(t *table) (rows []side) {
-	src, dst := column[[16]byte](t, "src_addr"), column[[16]byte](t, "dst_addr")
-	sp, dp := column[uint16](t, "src_port"), column[uint16](t, "dst_port")
-	bytes, out := column[uint64](t, "bytes"), column[uint64](t, "out_bytes")
-	flags, dir := column[uint16](t, "tcp_flags"), column[uint8](t, "biflow_direction")
+func sidesOf(t *formatstest.Table) (rows []side) {
+	src, dst := formatstest.Column[[16]byte](t, "src_addr"), formatstest.Column[[16]byte](t, "dst_addr")
+	sp, dp := formatstest.Column[uint16](t, "src_port"), formatstest.Column[uint16](t, "dst_port")
+	bytes, out := formatstest.Column[uint64](t, "bytes"), formatstest.Column[uint64](t, "out_bytes")
+	flags, dir := formatstest.Column[uint16](t, "tcp_flags"), formatstest.Column[uint8](t, "biflow_direction")
 	for i := range src {
 		rows = append(rows, side{src[i][15], dst[i][15], sp[i], dp[i], bytes[i], out[i], flags[i], dir[i]})
 	}
@@ -62,7 +63,7 @@ func TestBiflow(t *testing.T) {
 		{"nsel", nsel, netflow.BiflowRows, []side{{1, 2, 1, 2, 100, 0, 2, 1}, {1, 2, 1, 2, 50, 0, 2, 1}, {2, 1, 2, 1, 7, 0, 0, 2}}},
 		{"nsel, columns", nsel, netflow.BiflowColumns, []side{{1, 2, 1, 2, 100, 7, 2, 0}, {1, 2, 1, 2, 50, 0, 2, 0}}},
 	} {
-		tab := newTable(sides)
+		tab := formatstest.NewTable(sides)
 		d := newDecoder(tab, netflow.Options{Biflow: c.b})
 		feedAll(d, c.payload)
 		if diff := cmp.Diff(c.want, sidesOf(tab)); diff != "" {
@@ -76,8 +77,8 @@ func TestBiflow(t *testing.T) {
 
 // Reverse rows that fill batches to their edge are all there.
 func TestBiflowAcrossBatches(t *testing.T) {
-	tab := newTable(columns("src_port", "bytes"))
-	tab.size = 7
+	tab := formatstest.NewTable(formatstest.Columns("src_port", "bytes"))
+	tab.Size = 7
 	d := newDecoder(tab, netflow.Options{})
 	var records []byte
 	for i := range 40 {
@@ -85,8 +86,8 @@ func TestBiflowAcrossBatches(t *testing.T) {
 	}
 	feedAll(d, msg10(1, 1, set(2, tmplE(256, [3]uint32{7, 2, 0}, [3]uint32{11, 2, 0}, [3]uint32{1, 4, 0}, [3]uint32{1, 4, 29305})), set(256, records)))
 	got := map[uint16]uint64{}
-	for i, p := range column[uint16](tab, "src_port") {
-		got[p] += column[uint64](tab, "bytes")[i]
+	for i, p := range formatstest.Column[uint16](tab, "src_port") {
+		got[p] += formatstest.Column[uint64](tab, "bytes")[i]
 	}
 	want := map[uint16]uint64{}
 	for i := range uint16(40) {
@@ -113,7 +114,7 @@ func TestOldVersions(t *testing.T) {
 	v1 := append(append(head(1), one...), one...)
 	seven := record(0, 0x12, 17, 1, 0, 20, 0, 30, 24, 16, 0, 0, 9, 9, 9, 9)
 	v7 := append(append(head(7, 1, 0), seven...), seven...)
-	tab := newTable(columns("format", "bytes", "packets", "src_port", "dst_port", "protocol", "tos", "tcp_flags", "in_if", "out_if", "src_as", "src_mask", "flow_start", "etype"))
+	tab := formatstest.NewTable(formatstest.Columns("format", "bytes", "packets", "src_port", "dst_port", "protocol", "tos", "tcp_flags", "in_if", "out_if", "src_as", "src_mask", "flow_start", "etype"))
 	d := newDecoder(tab, netflow.Options{})
 	for _, r := range feedAll(d, v1, v7) {
 		if r.Why != netflow.None || r.Rows != 2 {
@@ -126,17 +127,17 @@ func TestOldVersions(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	check("format", []string{"netflow1", "netflow1", "netflow7", "netflow7"}, names(tab, "format"))
-	check("bytes", []uint64{700, 700, 700, 700}, column[uint64](tab, "bytes"))
-	check("packets", []uint64{6, 6, 6, 6}, column[uint64](tab, "packets"))
-	check("dst_port", []uint16{9, 9, 9, 9}, column[uint16](tab, "dst_port"))
-	check("protocol", []uint8{17, 17, 17, 17}, column[uint8](tab, "protocol"))
-	check("tos", []uint8{1, 1, 1, 1}, column[uint8](tab, "tos"))
-	check("tcp_flags", []uint16{0x12, 0x12, 0x12, 0x12}, column[uint16](tab, "tcp_flags"))
-	check("out_if", []uint32{5, 5, 5, 5}, column[uint32](tab, "out_if"))
-	check("src_as", []uint32{0, 0, 20, 20}, column[uint32](tab, "src_as"))
-	check("etype", []uint16{0x800, 0x800, 0x800, 0x800}, column[uint16](tab, "etype"))
-	check("flow_start", int64(exportedAt-2)*1e9, column[int64](tab, "flow_start")[0])
+	check("format", []string{"netflow1", "netflow1", "netflow7", "netflow7"}, formatstest.Names(tab, "format"))
+	check("bytes", []uint64{700, 700, 700, 700}, formatstest.Column[uint64](tab, "bytes"))
+	check("packets", []uint64{6, 6, 6, 6}, formatstest.Column[uint64](tab, "packets"))
+	check("dst_port", []uint16{9, 9, 9, 9}, formatstest.Column[uint16](tab, "dst_port"))
+	check("protocol", []uint8{17, 17, 17, 17}, formatstest.Column[uint8](tab, "protocol"))
+	check("tos", []uint8{1, 1, 1, 1}, formatstest.Column[uint8](tab, "tos"))
+	check("tcp_flags", []uint16{0x12, 0x12, 0x12, 0x12}, formatstest.Column[uint16](tab, "tcp_flags"))
+	check("out_if", []uint32{5, 5, 5, 5}, formatstest.Column[uint32](tab, "out_if"))
+	check("src_as", []uint32{0, 0, 20, 20}, formatstest.Column[uint32](tab, "src_as"))
+	check("etype", []uint16{0x800, 0x800, 0x800, 0x800}, formatstest.Column[uint16](tab, "etype"))
+	check("flow_start", int64(exportedAt-2)*1e9, formatstest.Column[int64](tab, "flow_start")[0])
 	if d.Tally.Bytes() != uint64(len(v1)+len(v7)) {
 		t.Errorf("%d bytes of %d", d.Tally.Bytes(), len(v1)+len(v7))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
@@ -28,9 +29,9 @@ func TestExporterClocksThatAreWrong(t *testing.T) {
 		{"1 h ahead, put back", []time.Duration{time.Hour, 0, 0}, []time.Duration{time.Hour - time.Second, -time.Second, -time.Second}, 0},
 		{"3 h ahead, put back 3 h too far", []time.Duration{3 * time.Hour, -3 * time.Hour}, []time.Duration{2 * time.Hour, -2 * time.Hour}, 4},
 	} {
-		tab := newTable(columns("flow_end"))
+		tab := formatstest.NewTable(formatstest.Columns("flow_end"))
 		s := netflow.NewStore(netflow.Limits{Exporters: 10, PerExporter: 10, Templates: 10, Age: time.Hour})
-		d := netflow.NewDecoder(s, tab.out, netflow.Options{Window: 2 * time.Hour}, tab)
+		d := netflow.NewDecoder(s, tab.Out, netflow.Options{Window: 2 * time.Hour}, tab)
 		d.Now = received
 		feedAll(d, at(c.offsets[0], 0, set(0, tmpl(256, 21, 4))))
 		clamped := d.Tally.Clamped
@@ -43,7 +44,7 @@ func TestExporterClocksThatAreWrong(t *testing.T) {
 			s.Expire(received + int64(i)*1e9)
 		}
 		var got []time.Duration
-		for _, v := range column[int64](tab, "flow_end") {
+		for _, v := range formatstest.Column[int64](tab, "flow_end") {
 			got = append(got, time.Duration(v-received))
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
@@ -66,9 +67,9 @@ func TestProtocolsTakeTurnsOnOnePort(t *testing.T) {
 		p := append(u16s(5, 1), u32s(uptimeMs, exportedAt, 0, sequence, 0)...)
 		return append(p, make([]byte, 48)...)
 	}
-	tab := newTable(columns("format", "bytes"))
+	tab := formatstest.NewTable(formatstest.Columns("format", "bytes"))
 	s := netflow.NewStore(netflow.DefaultLimits)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	rs := feedAll(d, v5(100), v5(101), msg9(0, 7, set(0, tmpl(256, common...)), set(256, commonRecord)), msg9(0, 8, set(256, commonRecord)),
 		v5(102), msg9(0, 9, set(256, commonRecord)), v5(103))
 	for i, r := range rs {
@@ -76,7 +77,7 @@ func TestProtocolsTakeTurnsOnOnePort(t *testing.T) {
 			t.Errorf("datagram %d: %+v", i, r)
 		}
 	}
-	if diff := cmp.Diff([]string{"netflow5", "netflow5", "netflow9", "netflow9", "netflow5", "netflow9", "netflow5"}, names(tab, "format")); diff != "" {
+	if diff := cmp.Diff([]string{"netflow5", "netflow5", "netflow9", "netflow9", "netflow5", "netflow9", "netflow5"}, formatstest.Names(tab, "format")); diff != "" {
 		t.Errorf("formats (-want +got):\n%s", diff)
 	}
 	s.Settle(1e9)

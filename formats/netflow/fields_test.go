@@ -7,14 +7,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-func texts(t *table, name string) (vs []string) {
-	for _, b := range t.batches() {
-		for _, v := range b.Bytes(t.out.Index(name)) {
+func texts(t *formatstest.Table, name string) (vs []string) {
+	for _, b := range t.Batches() {
+		for _, v := range b.Bytes(t.Out.Index(name)) {
 			vs = append(vs, string(v))
 		}
 	}
@@ -42,7 +43,7 @@ func TestDeclaredColumns(t *testing.T) {
 	fields := []netflow.Column{{Name: "acl", PEN: 9, ID: 232, V9: 33000, Enc: flow.Octets}, {Name: "who", PEN: 9, ID: 7232, V9: 40000, Enc: flow.String},
 		{Name: "url", PEN: 5951, ID: 129, Enc: flow.String}, {Name: "temperature", PEN: 4711, ID: 1, Enc: flow.Signed}, {Name: "load", PEN: 4711, ID: 2, Enc: flow.Float},
 		{Name: "on", PEN: 4711, ID: 3, Enc: flow.Boolean}, {Name: "peer", PEN: 4711, ID: 4, Enc: flow.IPv4}}
-	tab := newTable(out)
+	tab := formatstest.NewTable(out)
 	d := newDecoder(tab, netflow.Options{Fields: fields})
 	var load [8]byte
 	be.PutUint64(load[:], math.Float64bits(0.25))
@@ -58,14 +59,14 @@ func TestDeclaredColumns(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	check("bytes", []uint64{7, 8, 9}, column[uint64](tab, "bytes"))
+	check("bytes", []uint64{7, 8, 9}, formatstest.Column[uint64](tab, "bytes"))
 	check("acl", []string{"\x01\x02", "\x09\x08\x07", ""}, texts(tab, "acl"))
-	check("who", []string{"ann", "bob", ""}, names(tab, "who"))
+	check("who", []string{"ann", "bob", ""}, formatstest.Names(tab, "who"))
 	check("url", []string{"/a\uFFFDb", "", ""}, texts(tab, "url"))
-	check("temperature", []int64{-2, 0, 0}, column[int64](tab, "temperature"))
-	check("load", []float64{0.25, 0, 1.5}, column[float64](tab, "load"))
-	check("on", []uint8{1, 0, 0}, column[uint8](tab, "on"))
-	check("peer", [][16]byte{{10: 0xff, 11: 0xff, 12: 10, 15: 1}, {}, {}}, column[[16]byte](tab, "peer"))
+	check("temperature", []int64{-2, 0, 0}, formatstest.Column[int64](tab, "temperature"))
+	check("load", []float64{0.25, 0, 1.5}, formatstest.Column[float64](tab, "load"))
+	check("on", []uint8{1, 0, 0}, formatstest.Column[uint8](tab, "on"))
+	check("peer", [][16]byte{{10: 0xff, 11: 0xff, 12: 10, 15: 1}, {}, {}}, formatstest.Column[[16]byte](tab, "peer"))
 }
 
 // A declared column costs what a column of the table costs.
@@ -79,8 +80,8 @@ func BenchmarkDeclaredColumn(b *testing.B) {
 			if c.fields != nil {
 				fs = append(fs[:len(fs):len(fs)], sdk.Field{Name: "mine", Type: sdk.Uint32})
 			}
-			r, tab := newRing(b, emulate.Options{Exporters: 50}, 4096), newTable(sdk.NewSchema(fs...))
-			tab.keep = false
+			r, tab := newRing(b, emulate.Options{Exporters: 50}, 4096), formatstest.NewTable(sdk.NewSchema(fs...))
+			tab.Keep = false
 			d := newDecoder(tab, netflow.Options{Fields: c.fields})
 			r.feed(d, len(r.Payloads))
 			b.ReportAllocs()

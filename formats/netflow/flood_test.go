@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
@@ -12,9 +13,9 @@ import (
 func TestMillionTemplates(t *testing.T) {
 	limits := netflow.Limits{Exporters: 2000, PerExporter: 200, Templates: 10_000, Age: time.Hour}
 	s := netflow.NewStore(limits)
-	tab := newTable(columns("bytes"))
-	tab.keep = false
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
+	tab.Keep = false
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	address := func(kind byte, i int) (a [16]byte) {
 		a[0], a[1] = 0x20, kind
 		be.PutUint32(a[12:], uint32(i))

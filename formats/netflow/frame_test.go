@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
@@ -20,8 +21,8 @@ func frame(srcPort, dstPort uint16) []byte {
 // A packet's bytes fill the columns that the record lacks, and those alone: in IPFIX with a section of variable length, in NetFlow v9
 // with one of fixed length.
 func TestPacketSections(t *testing.T) {
-	out := columns("src_addr", "dst_addr", "src_port", "dst_port", "protocol", "etype", "bytes", "packets", "ttl", "tos", "src_vlan", "src_mac", "mpls_labels", "tunnel_type", "in_if")
-	tab := newTable(out)
+	out := formatstest.Columns("src_addr", "dst_addr", "src_port", "dst_port", "protocol", "etype", "bytes", "packets", "ttl", "tos", "src_vlan", "src_mac", "mpls_labels", "tunnel_type", "in_if")
+	tab := formatstest.NewTable(out)
 	d := newDecoder(tab, netflow.Options{})
 	var records []byte
 	for i := range uint16(70) { // more than are dissected at a time
@@ -37,7 +38,7 @@ func TestPacketSections(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	ports := column[uint16](tab, "src_port")
+	ports := formatstest.Column[uint16](tab, "src_port")
 	for i, p := range ports {
 		if want := uint16(i); i < 70 && p != want || i == 70 && p != 0x102 { // the last record tells its port itself
 			t.Errorf("row %d: src_port %d", i, p)
@@ -47,16 +48,16 @@ func TestPacketSections(t *testing.T) {
 		i := out.Index(name)
 		switch out.Field(i).Type {
 		case sdk.Uint8:
-			v := column[uint8](tab, name)
+			v := formatstest.Column[uint8](tab, name)
 			return []uint8{v[0], v[70]}
 		case sdk.Uint16:
-			v := column[uint16](tab, name)
+			v := formatstest.Column[uint16](tab, name)
 			return []uint16{v[0], v[70]}
 		case sdk.Uint32:
-			v := column[uint32](tab, name)
+			v := formatstest.Column[uint32](tab, name)
 			return []uint32{v[0], v[70]}
 		}
-		v := column[uint64](tab, name)
+		v := formatstest.Column[uint64](tab, name)
 		return []uint64{v[0], v[70]}
 	}
 	check("dst_port", []uint16{53, 6}, last("dst_port"))
@@ -69,8 +70,8 @@ func TestPacketSections(t *testing.T) {
 	check("src_vlan", []uint16{42, 42}, last("src_vlan"))
 	check("src_mac", []uint64{0x020000000001, 0x020000000001}, last("src_mac"))
 	check("in_if", []uint32{9, 0}, last("in_if"))
-	check("src_addr", [16]byte{10: 0xff, 11: 0xff, 12: 10, 15: 1}, column[[16]byte](tab, "src_addr")[70])
-	check("tunnel_type", "", names(tab, "tunnel_type")[0])
+	check("src_addr", [16]byte{10: 0xff, 11: 0xff, 12: 10, 15: 1}, formatstest.Column[[16]byte](tab, "src_addr")[70])
+	check("tunnel_type", "", formatstest.Names(tab, "tunnel_type")[0])
 	if d.Tally.Records != 71 {
 		t.Errorf("%d records", d.Tally.Records)
 	}
@@ -84,11 +85,11 @@ func FuzzPacketSection(f *testing.F) {
 		if len(b) > 1000 {
 			return
 		}
-		tab := newTable(flow.Schema)
+		tab := formatstest.NewTable(flow.Schema)
 		d := newDecoder(tab, netflow.Options{Decapsulate: 0xff})
 		p := msg10(1, 1, set(2, tmpl(256, 315, 0xffff)), set(256, append(append([]byte{255}, u16s(uint16(len(b)))...), b...)))
-		if feedAll(d, p); d.Tally.Bytes() != uint64(len(p)) || tab.rows() > 1 {
-			t.Errorf("%d rows, %d bytes of %d", tab.rows(), d.Tally.Bytes(), len(p))
+		if feedAll(d, p); d.Tally.Bytes() != uint64(len(p)) || tab.Rows() > 1 {
+			t.Errorf("%d rows, %d bytes of %d", tab.Rows(), d.Tally.Bytes(), len(p))
 		}
 	})
 }

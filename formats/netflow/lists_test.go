@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
@@ -33,7 +34,7 @@ func TestStructuredData(t *testing.T) {
 	multi := variable([]byte{255}, u16s(300, 12), []byte{10, 0, 0, 3}, u32s(7), u16s(999, 6), []byte{1, 2})
 	p := msg10(1, 1, set(2, tmpl(300, 8, 4, 1, 4), tmpl(256, 291, 0xffff, 292, 0xffff, 293, 0xffff, 1, 4)),
 		set(256, basic, sub, multi, u32s(11), names, variable([]byte{9}), variable(), u32s(12)))
-	tab := newTable(listColumns)
+	tab := formatstest.NewTable(listColumns)
 	d := newDecoder(tab, netflow.Options{Fields: listFields})
 	feedAll(d, p)
 	for name, want := range map[string][]string{
@@ -45,10 +46,10 @@ func TestStructuredData(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
-	plain := newTable(columns("bytes"))
+	plain := formatstest.NewTable(formatstest.Columns("bytes"))
 	feedAll(newDecoder(plain, netflow.Options{}), p)
-	for _, x := range []*table{tab, plain} {
-		if diff := cmp.Diff([]uint64{11, 12}, column[uint64](x, "bytes")); diff != "" {
+	for _, x := range []*formatstest.Table{tab, plain} {
+		if diff := cmp.Diff([]uint64{11, 12}, formatstest.Column[uint64](x, "bytes")); diff != "" {
 			t.Errorf("bytes (-want +got):\n%s", diff)
 		}
 	}
@@ -67,7 +68,7 @@ func FuzzStructuredData(f *testing.F) {
 		if len(b) > 20000 {
 			return
 		}
-		tab := newTable(listColumns)
+		tab := formatstest.NewTable(listColumns)
 		d := newDecoder(tab, netflow.Options{Fields: listFields})
 		feedAll(d, msg10(1, 1, set(2, tmpl(256, 291, 0xffff, 292, 0xffff, 293, 0xffff, 1, 4)), set(256, variable(b), variable(b), variable(b), u32s(1))))
 		for _, c := range []string{"basic_list", "sub_template_list", "sub_template_multi_list"} {

@@ -7,13 +7,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
 
 // told makes a store that knows exporters of both protocols with templates, samplers and a start time, and its decoder.
-func told(t testing.TB, tab *table, now int64) (*netflow.Store, *netflow.Decoder) {
+func told(t testing.TB, tab *formatstest.Table, now int64) (*netflow.Store, *netflow.Decoder) {
 	s := netflow.NewStore(netflow.DefaultLimits)
-	d := netflow.NewDecoder(s, tab.out, netflow.Options{}, tab)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	d.Now = now
 	feedAll(d,
 		msg9(1, 1, set(0, tmpl(256, common...)), set(256, commonRecord)),
@@ -25,10 +26,10 @@ func told(t testing.TB, tab *table, now int64) (*netflow.Store, *netflow.Decoder
 // A store that has read what another wrote decodes at once what that one could, with the same rates and times.
 func TestSaveAndLoad(t *testing.T) {
 	const now = exportedAt * int64(1e9)
-	tab := newTable(columns("bytes", "sampling_rate", "flow_start", "dst_port"))
+	tab := formatstest.NewTable(formatstest.Columns("bytes", "sampling_rate", "flow_start", "dst_port"))
 	s, d := told(t, tab, now)
 	text := s.Save(nil)
-	tab2 := newTable(tab.out)
+	tab2 := formatstest.NewTable(tab.Out)
 	s2 := netflow.NewStore(netflow.DefaultLimits)
 	if err := s2.Load(text, now+1e9); err != nil {
 		t.Fatal(err)
@@ -39,17 +40,17 @@ func TestSaveAndLoad(t *testing.T) {
 	if again := s2.Save(nil); !cmp.Equal(again, text) {
 		t.Errorf("saved again it is %d bytes, want the same %d", len(again), len(text))
 	}
-	d2 := netflow.NewDecoder(s2, tab2.out, netflow.Options{}, tab2)
+	d2 := netflow.NewDecoder(s2, tab2.Out, netflow.Options{}, tab2)
 	data := [][]byte{msg9(1, 2, set(256, commonRecord)), msg10(7, 2, set(300, u32s(5000, 77), []byte{2, 'e', '0'}), set(301, commonRecord))}
-	before := tab.rows()
+	before := tab.Rows()
 	feedAll(d, data...)
 	feedAll(d2, data...)
 	for _, c := range []string{"bytes", "sampling_rate", "flow_start"} {
-		if diff := cmp.Diff(column[uint64](tab, c)[before:], column[uint64](tab2, c)); diff != "" {
+		if diff := cmp.Diff(formatstest.Column[uint64](tab, c)[before:], formatstest.Column[uint64](tab2, c)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c, diff)
 		}
 	}
-	if n := tab2.rows(); n != 3 {
+	if n := tab2.Rows(); n != 3 {
 		t.Errorf("%d rows, want 3", n)
 	}
 }
@@ -57,7 +58,7 @@ func TestSaveAndLoad(t *testing.T) {
 // What is too old is left out, what is from a clock ahead is as young as now, and limits hold.
 func TestLoadKeepsTheLimits(t *testing.T) {
 	const now = exportedAt * int64(1e9)
-	s, _ := told(t, newTable(columns("bytes")), now)
+	s, _ := told(t, formatstest.NewTable(formatstest.Columns("bytes")), now)
 	text := s.Save(nil)
 	load := func(l netflow.Limits, at int64) (exporters, templates int) {
 		x := netflow.NewStore(l)
@@ -93,7 +94,7 @@ func TestLoadKeepsTheLimits(t *testing.T) {
 
 // Whatever is damaged, nothing of it is taken and nothing breaks.
 func FuzzLoad(f *testing.F) {
-	s, _ := told(f, newTable(columns("bytes")), exportedAt*int64(1e9))
+	s, _ := told(f, formatstest.NewTable(formatstest.Columns("bytes")), exportedAt*int64(1e9))
 	good := s.Save(nil)
 	f.Add(good)
 	f.Add(good[:len(good)/2])
@@ -112,7 +113,7 @@ func FuzzLoad(f *testing.F) {
 
 // Every single damaged byte is found.
 func TestLoadFindsDamage(t *testing.T) {
-	s, _ := told(t, newTable(columns("bytes")), 0)
+	s, _ := told(t, formatstest.NewTable(formatstest.Columns("bytes")), 0)
 	good := s.Save(nil)
 	for i := range good {
 		bad := append([]byte(nil), good...)
