@@ -43,7 +43,7 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 
 // Addrs are the addresses of the sockets, with the port the system chose where the configuration says 0.
 func (s *source) Addrs() (out []netip.AddrPort) {
-	for _, r := range s.readers {
+	for _, r := range s.Opened {
 		out = append(out, r.local())
 	}
 	return out
