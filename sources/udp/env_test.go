@@ -49,6 +49,19 @@ func (s *source) Addrs() (out []netip.AddrPort) {
 	return out
 }
 
+// accept takes n readers.
+func accept(t testing.TB, s sdk.Source, n int) (readers []sdk.Reader) {
+	t.Helper()
+	for range n {
+		r, err := s.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	return readers
+}
+
 // got is one row as tests compare it.
 type got struct {
 	Payload string
