@@ -4,6 +4,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -23,6 +24,8 @@ type Options struct {
 	Rate func(exporter [16]byte) (fallback, override uint64)
 	// Window bounds times: to received - Window .. received + Window. 0: they are left as they are.
 	Window time.Duration
+	// Decapsulate names the tunnels in sampled packets whose inner packet is the flow.
+	Decapsulate packet.Decapsulate
 	// Biflow says what becomes of records of both directions.
 	Biflow Biflow
 	// Fields are columns that the table of flow columns lacks.
@@ -74,7 +77,8 @@ type Decoder struct {
 	bytes  int        // payload they look into
 	batch  *sdk.Batch // where their rows go; nil: ask
 
-	span     span           // of the operation that runs
+	span     span // of the operation that runs
+	packets  []packet.Fields
 	scratch  unsafe.Pointer // rows of operations that fill
 	defs     []definition
 	changes  []change

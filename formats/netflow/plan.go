@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -40,9 +41,15 @@ type op struct {
 	off   uintptr
 	len   int // of the value in bytes; -1: of variable length, it ends where the segment begins
 
-	run    kernel // columns of fixed width
-	values values // columns of variable length, and names
-	parts  []part // of values made of several fields
+	run    kernel        // columns of fixed width
+	values values        // columns of variable length, and names
+	parts  []part        // of values made of several fields
+	enc    flow.Encoding // of lists
+
+	// Of packets that are dissected: what they begin with, the columns of fixed width, and those of labels and tunnels, -1: not wanted.
+	link           packet.Link
+	seen           []dissected
+	labels, tunnel int
 }
 
 // part is one field of several.
@@ -62,7 +69,7 @@ type place struct {
 // fits says whether the value there can be read so.
 func (p place) fits(e flow.Encoding) bool {
 	if p.len < 0 {
-		return e == flow.String || e == flow.Octets || e == flow.Frame
+		return e == flow.String || e == flow.Octets || e == flow.Frame || isList(e)
 	}
 	return fits(e, uint16(p.len))
 }
@@ -125,6 +132,7 @@ func (c *compiler) compile() {
 	for i, f := range c.out.Fields() {
 		c.column(i, f)
 	}
+	c.section()
 	c.segments()
 }
 
@@ -238,6 +246,11 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 			}
 		case flow.Octets, flow.Frame:
 			o.values, o.width = octetValues, 0
+		case flow.BasicList, flow.SubTemplateList, flow.SubTemplateMultiList:
+			if f.Type != sdk.Text {
+				continue
+			}
+			o.values, o.width, o.enc = listValues, 0, e.Enc
 		default:
 			if o.run = kernelOf(e.Enc, pl.len, o.width); o.run == nil {
 				continue

@@ -293,6 +293,7 @@ func (w *walk) rate() {
 	k, snap := &w.d.k, w.v.snap
 	dom := snap.domain(w.h.Domain)
 	k.n[constSampling] = snap.rate(dom)
+	k.snap = snap
 	k.samplers = nil
 	if dom != nil {
 		k.samplers = dom.samplers

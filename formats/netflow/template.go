@@ -47,8 +47,8 @@ type element struct {
 
 func elementKey(pen uint32, id uint16) uint64 { return uint64(pen)<<16 | uint64(id) }
 
-// elements by enterprise and id, from the table of columns.
-var elements = func() map[uint64]element {
+// known elements by enterprise and id, from the table of columns.
+var knownElements = func() map[uint64]element {
 	m := map[uint64]element{}
 	for _, c := range flow.Columns {
 		for _, e := range c.Elements {
@@ -201,7 +201,7 @@ func (d *definition) add(f Field, version uint16) {
 	if f.Scope && version == V9 {
 		return
 	}
-	if e, known := elements[elementKey(f.PEN, f.ID)]; known && !e.octets && !fits(e.enc, f.Len) && d.why == None {
+	if e, known := knownElements[elementKey(f.PEN, f.ID)]; known && !e.octets && !fits(e.enc, f.Len) && d.why == None {
 		d.why = FieldLength
 	}
 }

@@ -215,6 +215,16 @@ func TestAgreesWithTshark(t *testing.T) {
 			continue
 		}
 		total += len(got)
+		if captures[i] == "datalink-data" { // tshark leaves the frame as it is
+			want = []string{"src_addr=00000000000000000000ffff33333333 dst_addr=00000000000000000000ffff34343434", " src_port=d8cd dst_port=2e01 protocol=11",
+				" bytes=0000000000000060 packets=0000000000000001 in_if=00000246", " src_vlan=00e7 ", " src_mac=0000b402165592f4 "}
+			for _, w := range want {
+				if len(got) != 1 || !strings.Contains(got[0], w) {
+					t.Errorf("%s: %q is not in %q", captures[i], w, got)
+				}
+			}
+			continue
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-tshark +decoded):\n%s", captures[i], diff)
 		}

@@ -15,7 +15,8 @@ type consts struct {
 	n         [constants]uint64
 	addr      [16]byte
 	samplers  []Sampler
-	fallback  uint64 // sampling rate of records for which nobody told one, and of all records whatever they say; 0: not set
+	snap      *snapshot // what the exporter had told, for lists whose records have templates
+	fallback  uint64    // sampling rate of records for which nobody told one, and of all records whatever they say; 0: not set
 	override  uint64
 	clock     int64 // ns since the epoch by the exporter's clock: what uptimes count from
 	low       int64 // the window for times: low..low+span

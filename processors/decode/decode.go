@@ -68,7 +68,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d.store = d.told.Store
 	d.outputs.init(d)
 	d.parked.init(d)
-	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Biflow: biflows[cfg.Biflow], Fields: cfg.sources()}, &d.outputs)
+	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Biflow: biflows[cfg.Biflow], Decapsulate: cfg.decapsulate(), Fields: cfg.sources()}, &d.outputs)
 	if err := d.sflow.init(d); err != nil {
 		return nil, errors.Join(err, hold.Close())
 	}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"slices"
 
-	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 )
@@ -29,11 +28,7 @@ func (s *samples) init(d *decode) error {
 	}
 	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
-	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents}
-	for _, name := range d.cfg.Decapsulate {
-		t, _ := packet.ParseTunnel(name) // Validate knows them all
-		opt.Decapsulate |= packet.Decap(t)
-	}
+	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
 	s.dec = sflow.NewDecoder(d.env.Out[0], opt, &d.outputs)
 	return nil
 }

@@ -113,6 +113,15 @@ func (c *Config) Validate() error {
 	return ps.Err()
 }
 
+// decapsulate is the tunnels that are taken off.
+func (c *Config) decapsulate() (d packet.Decapsulate) {
+	for _, name := range c.Decapsulate {
+		t, _ := packet.ParseTunnel(name) // Validate knows them all
+		d |= packet.Decap(t)
+	}
+	return d
+}
+
 // session is the column that tells connections apart, of sources that have them: netflow.Session.
 const session = "session"
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
@@ -33,7 +34,8 @@ type conn struct {
 	from    netip.AddrPort
 	place   uint16
 	session netflow.Session
-	leaving time.Time // when it saw that the source stops
+	leaving time.Time   // when it saw that the source stops
+	shaking atomic.Bool // TLS begins
 }
 
 func newConn(r *reader, raw net.Conn, from netip.AddrPort) *conn {
@@ -41,6 +43,7 @@ func newConn(r *reader, raw net.Conn, from netip.AddrPort) *conn {
 	c.place, c.session = r.port.begin()
 	if t := r.src.tls; t != nil {
 		c.nc = tls.Server(raw, t)
+		c.shaking.Store(true)
 	}
 	return c
 }
@@ -57,10 +60,12 @@ func (c *conn) run() {
 	}()
 	if t, ok := c.nc.(*tls.Conn); ok {
 		c.raw.SetDeadline(time.Now().Add(handshake))
-		if err := t.HandshakeContext(context.Background()); err != nil {
+		err := t.HandshakeContext(context.Background())
+		c.shaking.Store(false)
+		if err != nil {
 			if !c.r.stopping.Load() {
-				c.r.src.env.Books.Lost(ReasonTLS, 1)
 				c.r.src.warn("an exporter's TLS failed", "exporter", c.from, "error", err)
+				c.r.src.env.Books.Lost(ReasonTLS, 1)
 			}
 			return
 		}
@@ -69,8 +74,14 @@ func (c *conn) run() {
 	c.read()
 }
 
-// wake lets the goroutine see at once that the source stops.
-func (c *conn) wake() { c.raw.SetReadDeadline(time.Now()) }
+// wake lets the goroutine see at once that the source stops; in the beginning of TLS, when messages may already be behind it, soon.
+func (c *conn) wake() {
+	now := time.Now()
+	if c.shaking.Load() {
+		now = now.Add(stuck)
+	}
+	c.raw.SetReadDeadline(now)
+}
 
 // read cuts the stream into messages until it ends.
 func (c *conn) read() {

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ type port struct {
 	want endpoint.Address
 
 	mu     sync.Mutex
-	ln     net.Listener // nil while nobody takes connections
+	ln     *net.TCPListener // nil while nobody takes connections
 	bound  netip.AddrPort
 	takers []*reader     // the last one gets what comes
 	ended  chan struct{} // closed when the loop of ln has ended
@@ -67,7 +68,7 @@ func (p *port) join(r *reader) error {
 	return nil
 }
 
-func (p *port) open() (net.Listener, error) {
+func (p *port) open() (*net.TCPListener, error) {
 	network := "tcp"
 	switch {
 	case p.want.Addr().Is4():
@@ -82,52 +83,48 @@ func (p *port) open() (net.Listener, error) {
 	return net.ListenTCP(network, a)
 }
 
-// leave takes r's connections no more. With the last reader the listener is closed, so that exporters are refused by the system.
+// leave gives r no more connections. With the last reader the listener is closed, so that exporters are refused by the system; those
+// that the system has connected by then are r's, for they may have sent something.
 func (p *port) leave(r *reader) {
 	p.mu.Lock()
-	p.takers = slices.DeleteFunc(p.takers, func(x *reader) bool { return x == r })
 	ln, ended := p.ln, p.ended
-	if len(p.takers) > 0 || ln == nil {
+	if len(p.takers) == 1 && p.takers[0] == r && ln != nil {
+		p.ln = nil
 		p.mu.Unlock()
-		return
+		ln.SetDeadline(time.Now().Add(grace))
+		<-ended
+		p.mu.Lock()
 	}
-	p.ln = nil
+	p.takers = slices.DeleteFunc(p.takers, func(x *reader) bool { return x == r })
 	p.mu.Unlock()
-	ln.Close()
-	<-ended
 }
 
 // shortage is how long the loop waits when the system has no room for another connection.
 const shortage = 100 * time.Millisecond
 
-func (p *port) accept(ln net.Listener, ended chan struct{}) {
+func (p *port) accept(ln *net.TCPListener, ended chan struct{}) {
 	defer close(ended)
+	defer ln.Close()
 	for {
 		c, err := ln.Accept()
-		if errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return
 		}
 		r := p.taker()
 		switch {
-		case err == nil && r != nil:
+		case err == nil:
 			r.take(c)
-		case err == nil: // the last reader is leaving
-			c.Close()
 		default:
-			if r != nil {
-				r.src.warn("the system has no room for another connection", "error", err)
-			}
+			r.src.warn("the system has no room for another connection", "error", err)
 			time.Sleep(shortage)
 		}
 	}
 }
 
+// taker is the newest reader. While the listener is open there is one.
 func (p *port) taker() *reader {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.takers) == 0 {
-		return nil
-	}
 	return p.takers[len(p.takers)-1]
 }
 
