@@ -4,12 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 var everything = Mix{{NetFlowV5, 1}, {NetFlowV9, 2}, {IPFIX, 3}, {SFlow, 1}}
@@ -357,28 +358,14 @@ func BenchmarkAppend(b *testing.B) {
 			b.Run(fmt.Sprintf("%v/ipv6=%v", p, share), func(b *testing.B) {
 				e := emulator(b, Options{Mix: Mix{{p, 1}}, IPv6: share})
 				buf, records, at := make([]byte, 0, 4096), 0, base.UnixNano()
-				before := mallocs()
+				before := sdktest.Mallocs()
 				for b.Loop() {
 					var d Datagram
 					buf, d = e.Append(buf[:0], at, 0)
 					records += d.Records
 				}
-				report(b, records, before)
+				sdktest.ReportRecords(b, records, before)
 			})
 		}
 	}
-}
-
-// report gives the cost of a record, from the allocations counted before the loop.
-func report(b *testing.B, records int, before uint64) {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
-	b.ReportMetric(float64(m.Mallocs-before)/float64(records), "allocs/record")
-}
-
-func mallocs() uint64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.Mallocs
 }

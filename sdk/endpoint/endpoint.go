@@ -1,5 +1,5 @@
-// Package endpoint is what sources that wait on a port have in common: the address as the configuration writes it, and a sentence for
-// a port that cannot be had.
+// Package endpoint is what sources that wait on a port have in common: the address as the configuration writes it, a sentence for
+// a port that cannot be had, and the handing out of readers that are opened before anything runs.
 package endpoint
 
 import (

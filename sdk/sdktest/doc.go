@@ -12,5 +12,6 @@
 // else as encoded messages, so that a plugin that passes also works in a process of its own.
 //
 // Tests of one plugin's own behaviour use the parts: [Env] (a pool full of dirty memory, a [Clock] moved by hand, shared objects
-// that must be closed), [Fill] and [Batch] (random rows of any schema), [RowsOf] (a batch as values that go-cmp compares).
+// that must be closed), [Fill] and [Batch] (random rows of any schema), [RowsOf] (a batch as values that go-cmp compares),
+// [TestData] (captures and malformed examples, where they are), [Mallocs] and [ReportRecords] (what a record costs in a benchmark).
 package sdktest

@@ -118,19 +118,29 @@ func TestReconnectsWithTemplates(t *testing.T) {
 	}
 }
 
+// pause makes the collector take nothing until the channel is closed.
+func (k *collector) pause() chan struct{} {
+	until := make(chan struct{})
+	k.mu.Lock()
+	k.paused = until
+	k.mu.Unlock()
+	return until
+}
+
+// tooMany are messages of 17 MB: more than the kernels keep.
+func tooMany() (rows []item) {
+	for i := range 12_000 {
+		rows = append(rows, item{0, message(1, uint32(i), set(300, make([]byte, 1400)))})
+	}
+	return rows
+}
+
 // A collector that takes nothing holds the writer back until the block's time is over; when it goes on, the block comes again and
 // every message has come once, none in two parts.
 func TestStalledCollector(t *testing.T) {
 	k := collect(t, "127.0.0.1:0")
 	w := open(t, defaults(k.addr()))
-	go_ := make(chan struct{})
-	k.mu.Lock()
-	k.paused = go_
-	k.mu.Unlock()
-	var rows []item
-	for i := range 12_000 { // 17 MB: more than the kernels keep
-		rows = append(rows, item{0, message(1, uint32(i), set(300, make([]byte, 1400)))})
-	}
+	go_, rows := k.pause(), tooMany()
 	b := block("k", rows...)
 	stalled := 0
 	for range 3 {
@@ -163,14 +173,7 @@ func TestStalledCollector(t *testing.T) {
 func TestGivenUpBlockEndsItsConnection(t *testing.T) {
 	k := collect(t, "127.0.0.1:0")
 	w := open(t, defaults(k.addr()))
-	go_ := make(chan struct{})
-	k.mu.Lock()
-	k.paused = go_
-	k.mu.Unlock()
-	var rows []item
-	for i := range 12_000 {
-		rows = append(rows, item{0, message(1, uint32(i), set(300, make([]byte, 1400)))})
-	}
+	go_, rows := k.pause(), tooMany()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if err := w.Write(ctx, block("given up", rows...), func(error) { t.Error("settled") }); sdk.CodeOf(err) != "stalled" {

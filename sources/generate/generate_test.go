@@ -9,7 +9,6 @@ import (
 	"io"
 	"reflect"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/weirflow/weir/formats/emulate"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 func config(change func(c *Config)) *Config {
@@ -450,7 +450,7 @@ func BenchmarkRead(b *testing.B) {
 			}
 			b.Run(name, func(b *testing.B) {
 				r := accept(b, start(b, environment(), config(func(c *Config) { c.Ring, c.Protocol = ring, mix(b, protocol) })))
-				ctx, made, before := context.Background(), r.(*reader).clock.sent, mallocs()
+				ctx, made, before := context.Background(), r.(*reader).clock.sent, sdktest.Mallocs()
 				for b.Loop() {
 					x, err := r.Read(ctx, 0)
 					if err != nil {
@@ -458,22 +458,8 @@ func BenchmarkRead(b *testing.B) {
 					}
 					settle(x)
 				}
-				report(b, int(r.(*reader).clock.sent-made), before)
+				sdktest.ReportRecords(b, int(r.(*reader).clock.sent-made), before)
 			})
 		}
 	}
-}
-
-// report gives the cost of a record, from the allocations counted before the loop.
-func report(b *testing.B, records int, before uint64) {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
-	b.ReportMetric(float64(m.Mallocs-before)/float64(records), "allocs/record")
-}
-
-func mallocs() uint64 {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.Mallocs
 }

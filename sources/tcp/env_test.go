@@ -102,10 +102,19 @@ func start(t testing.TB, cfg *Config, read bool) *rig {
 // read reads the next reader in a lane of its own.
 func (x *rig) read() {
 	x.Helper()
+	x.readBy(x.accept())
+}
+
+func (x *rig) accept() sdk.Reader {
+	x.Helper()
 	r, err := x.src.Accept(x.Context())
 	if err != nil {
 		x.Fatal(err)
 	}
+	return r
+}
+
+func (x *rig) readBy(r sdk.Reader) {
 	x.lane.Go(func() {
 		for {
 			b, err := r.Read(context.Background(), 50*time.Millisecond)
@@ -200,7 +209,7 @@ func (x *rig) lost() map[sdk.Reason]uint64 {
 // dial connects to the source.
 func (x *rig) dial() net.Conn {
 	x.Helper()
-	c, err := net.Dial("tcp", x.src.readers[0].port.local().String())
+	c, err := net.Dial("tcp", x.src.Opened[0].port.local().String())
 	if err != nil {
 		x.Fatal(err)
 	}

@@ -56,7 +56,7 @@ func feed(t testing.TB, env *sdk.Env, cfg *Config, c net.Conn, take func(*sdk.Ba
 	r.conns[x] = struct{}{}
 	go func() {
 		x.run()
-		r.stop()
+		r.Stop()
 	}()
 	for {
 		b, err := r.Read(t.Context(), time.Second)

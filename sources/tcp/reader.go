@@ -125,8 +125,8 @@ func (r *reader) gone(c *conn) {
 	}
 }
 
-// stop takes nothing new; what has arrived on the connections is read.
-func (r *reader) stop() {
+// Stop takes nothing new; what has arrived on the connections is read.
+func (r *reader) Stop() {
 	r.port.leave(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,7 +152,7 @@ func (r *reader) Close(context.Context) error {
 		return nil
 	}
 	close(r.quit)
-	r.stop()
+	r.Stop()
 	r.mu.Lock()
 	for c := range r.conns {
 		c.raw.Close()

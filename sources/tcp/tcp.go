@@ -17,17 +17,15 @@ import (
 // source hands out one reader for each address. The listeners are open when it has been made, so that a port in use is found
 // before anything runs.
 type source struct {
+	endpoint.Readers[*reader]
 	env   *sdk.Env
 	cfg   *Config
 	cols  columns
 	allow []netip.Prefix
 	tls   *tls.Config // nil: plain TCP
 
-	mu      sync.Mutex
-	readers []*reader
-	given   int
-	stopped bool
-	said    map[string]*said
+	mu   sync.Mutex // of what follows
+	said map[string]*said
 }
 
 func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
@@ -69,41 +67,9 @@ func (s *source) open(l endpoint.Address) error {
 	}
 	a := r.port.local()
 	r.part = &sdk.Partition{Source: s.env.Node, Name: a.String(), Life: uint64(s.env.Now().UnixNano())}
-	s.readers = append(s.readers, r)
+	s.Opened = append(s.Opened, r)
 	s.env.Log.Info("accepting connections", "listen", a, "tls", s.tls != nil, "max_connections", s.cfg.MaxConnections)
 	return nil
-}
-
-func (s *source) Accept(context.Context) (sdk.Reader, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped || s.given == len(s.readers) {
-		return nil, io.EOF
-	}
-	s.given++
-	return s.readers[s.given-1], nil
-}
-
-func (s *source) Stop(context.Context) error {
-	s.mu.Lock()
-	s.stopped = true
-	s.mu.Unlock()
-	for _, r := range s.readers {
-		r.stop()
-	}
-	return nil
-}
-
-// Close gives up the listeners of readers that nobody accepted; the others have been closed.
-func (s *source) Close(ctx context.Context) (err error) {
-	s.mu.Lock()
-	left := s.readers[s.given:]
-	s.given, s.stopped = len(s.readers), true
-	s.mu.Unlock()
-	for _, r := range left {
-		err = errors.Join(err, r.Close(ctx))
-	}
-	return err
 }
 
 // allowed says whether an exporter may connect.

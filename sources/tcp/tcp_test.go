@@ -32,7 +32,7 @@ func TestMessagesOfAllConnections(t *testing.T) {
 		if k == 0 {
 			host = "::1"
 		}
-		c, err := net.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(x.src.readers[0].port.local().Port())))
+		c, err := net.Dial("tcp", net.JoinHostPort(host, fmt.Sprint(x.src.Opened[0].port.local().Port())))
 		if err != nil && k == 0 {
 			t.Logf("no IPv6 on this machine, only IPv4 is tried: %v", err)
 			continue
@@ -176,9 +176,9 @@ func TestTooManyConnections(t *testing.T) {
 	}
 	open[0].Close()
 	x.until("there is room", func() bool {
-		x.src.readers[0].mu.Lock()
-		defer x.src.readers[0].mu.Unlock()
-		return len(x.src.readers[0].conns) == 2
+		x.src.Opened[0].mu.Lock()
+		defer x.src.Opened[0].mu.Unlock()
+		return len(x.src.Opened[0].conns) == 2
 	})
 	x.send(x.dial(), message(9, 20))
 	x.until("the fourth is served", func() bool { return x.got() == 4 })
@@ -277,12 +277,13 @@ func TestBackpressure(t *testing.T) {
 // What has arrived before Stop is handed out; connections are closed and new ones refused by the system.
 func TestStopHandsOutWhatIsHere(t *testing.T) {
 	x := start(t, defaults(), false)
+	r := x.accept()
 	const n = 500
 	c := x.dial()
 	for i := range n {
 		x.send(c, message(uint32(i), 1000))
 	}
-	address := x.src.readers[0].port.local().String()
+	address := x.src.Opened[0].port.local().String()
 	if err := x.src.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -293,10 +294,7 @@ func TestStopHandsOutWhatIsHere(t *testing.T) {
 	if _, err := x.src.Accept(t.Context()); err != io.EOF {
 		t.Errorf("Accept after Stop: %v", err)
 	}
-	x.src.mu.Lock()
-	x.src.stopped = false // the reader had been accepted before
-	x.src.mu.Unlock()
-	x.read()
+	x.readBy(r)
 	x.closed(c)
 	x.end()
 	if len(x.rows) != n {
@@ -319,7 +317,7 @@ func TestBrokenOff(t *testing.T) {
 		})
 	}
 	x.dial() // idle
-	x.until("the slabs are full", func() bool { return len(x.src.readers[0].room) == 0 })
+	x.until("the slabs are full", func() bool { return len(x.src.Opened[0].room) == 0 })
 	r, err := x.src.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -380,7 +378,7 @@ func TestGenerations(t *testing.T) {
 // What is wrong with the machine is one sentence that says what to do.
 func TestNotReady(t *testing.T) {
 	x := start(t, defaults(), true)
-	taken := x.src.readers[0].port.local().String()
+	taken := x.src.Opened[0].port.local().String()
 	for listen, want := range map[string]string{
 		taken:              "is in use: stop the process that has it",
 		"192.0.2.255:4739": "192.0.2.255 is not an address of this machine: listen on one of its addresses",

@@ -143,14 +143,7 @@ func TestBySourceAndDomain(t *testing.T) {
 					conn.Close()
 				}
 			}
-			var readers []sdk.Reader
-			for range 4 {
-				r, err := s.Accept(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				readers = append(readers, r)
-			}
+			readers := accept(t, s, 4)
 			s.Stop(t.Context())
 			workers, used := map[string]int{}, 0
 			for w, r := range readers {
@@ -218,14 +211,7 @@ func TestOneOfFourStandsStill(t *testing.T) {
 	programs(t)
 	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 4, Balance: BalancePacket, ReceiveBuffer: 512 << 10})
 	const sent = 20_000
-	var readers []sdk.Reader
-	for range 4 {
-		r, err := s.Accept(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		readers = append(readers, r)
-	}
+	readers := accept(t, s, 4)
 	const still = 2
 	var read [4]atomic.Int64
 	var wg sync.WaitGroup

@@ -43,10 +43,23 @@ func open(t testing.TB, env *sdk.Env, cfg *Config) *source {
 
 // Addrs are the addresses of the sockets, with the port the system chose where the configuration says 0.
 func (s *source) Addrs() (out []netip.AddrPort) {
-	for _, r := range s.readers {
+	for _, r := range s.Opened {
 		out = append(out, r.local())
 	}
 	return out
+}
+
+// accept takes n readers.
+func accept(t testing.TB, s sdk.Source, n int) (readers []sdk.Reader) {
+	t.Helper()
+	for range n {
+		r, err := s.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		readers = append(readers, r)
+	}
+	return readers
 }
 
 // got is one row as tests compare it.

@@ -206,7 +206,7 @@ func TestNextGenerationChangesTheBuffer(t *testing.T) {
 	env := testEnv(t)
 	old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, ReceiveBuffer: 64 << 10})
 	next := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, ReceiveBuffer: 128 << 10})
-	a, b := old.readers[0].(*reader).sock, next.readers[0].(*reader).sock
+	a, b := old.Opened[0].(*reader).sock, next.Opened[0].(*reader).sock
 	if a != b || receiveBuffer(b.fd) != 128<<10 {
 		t.Errorf("sockets %p and %p, %d bytes", a, b, receiveBuffer(b.fd))
 	}

@@ -61,7 +61,7 @@ func (p *portable) local() netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-func (p *portable) stop() {
+func (p *portable) Stop() {
 	p.stopped.Store(true)
 	p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)) // wakes a Read under way; a closed socket needs no waking
 }

@@ -45,7 +45,7 @@ type reader struct {
 	frame  *frame
 	home   chan *slab
 	polls  [2]unix.PollFd // the socket and wake
-	wakeMu sync.Mutex     // stop comes from another goroutine, perhaps after Close
+	wakeMu sync.Mutex     // Stop comes from another goroutine, perhaps after Close
 	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	mean   int            // moving average of datagrams a receive, times 8
 	short  bool           // the last receive did not fill the slab
@@ -80,7 +80,7 @@ func (r *reader) Partition() *sdk.Partition { return r.part }
 func (r *reader) Ready() <-chan struct{}    { return nil }
 func (r *reader) local() netip.AddrPort     { return r.addr }
 
-func (r *reader) stop() {
+func (r *reader) Stop() {
 	r.stopped.Store(true)
 	r.wakeMu.Lock()
 	defer r.wakeMu.Unlock()

@@ -21,7 +21,7 @@ type Socket struct {
 
 func (s *source) sockets() *Sockets {
 	out := &Sockets{Sockets: []Socket{}}
-	for _, r := range s.readers {
+	for _, r := range s.Opened {
 		out.Sockets = append(out.Sockets, r.socket())
 	}
 	return out

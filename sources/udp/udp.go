@@ -12,10 +12,9 @@ import (
 	"github.com/weirflow/weir/sdk/endpoint"
 )
 
-// receiver is a reader that can be told to stop, by another goroutine.
+// receiver is a reader of a socket.
 type receiver interface {
-	sdk.Reader
-	stop()
+	endpoint.Reader
 	local() netip.AddrPort
 	socket() Socket
 }
@@ -23,14 +22,12 @@ type receiver interface {
 // source hands out one reader for each socket. The sockets are open when it has been made, so that a port in use is found
 // before anything runs.
 type source struct {
-	env     *sdk.Env
-	cols    columns
-	gate    *gate
-	hold    sdk.Shared // of the gate's table
-	mu      sync.Mutex // of books and of what follows
-	readers []receiver
-	given   int
-	stopped bool
+	endpoint.Readers[receiver]
+	env  *sdk.Env
+	cols columns
+	gate *gate
+	hold sdk.Shared // of the gate's table
+	mu   sync.Mutex // of books
 }
 
 func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
@@ -44,7 +41,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		if err == nil {
 			var rs []receiver
 			rs, err = s.open(l, cfg)
-			s.readers = append(s.readers, rs...)
+			s.Opened = append(s.Opened, rs...)
 		}
 		if err != nil {
 			return nil, errors.Join(err, s.Close(context.Background()))
@@ -53,36 +50,9 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	return s, nil
 }
 
-func (s *source) Accept(context.Context) (sdk.Reader, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopped || s.given == len(s.readers) {
-		return nil, io.EOF
-	}
-	s.given++
-	return s.readers[s.given-1], nil
-}
-
-func (s *source) Stop(context.Context) error {
-	s.mu.Lock()
-	s.stopped = true
-	s.mu.Unlock()
-	for _, r := range s.readers {
-		r.stop()
-	}
-	return nil
-}
-
-// Close gives up the sockets of readers that nobody accepted; the others have been closed.
-func (s *source) Close(ctx context.Context) (err error) {
-	s.mu.Lock()
-	left := s.readers[s.given:]
-	s.given, s.stopped = len(s.readers), true
-	s.mu.Unlock()
-	for _, r := range left {
-		err = errors.Join(err, r.Close(ctx))
-	}
-	return errors.Join(err, s.hold.Close())
+// Close gives up the sockets of readers that nobody accepted, and the table of exporters.
+func (s *source) Close(ctx context.Context) error {
+	return errors.Join(s.Readers.Close(ctx), s.hold.Close())
 }
 
 // Inspect tells of exporters and sockets.

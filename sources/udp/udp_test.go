@@ -262,7 +262,7 @@ func TestPortable(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.readers = []receiver{p}
+		s.Opened = []receiver{p}
 		wait := collect(t, s)
 		conn := dial(t, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), p.local().Port()))
 		var want []got
