@@ -80,6 +80,7 @@ func TestWrongExamplesAreWrongAndMendsAreRight(t *testing.T) {
 		},
 	}
 	special[CodeManyKeyed] = func(string) *Diagnostics { return parse(minimal) } // its file would fill a page
+	special[CodeTooManyEdges] = special[CodeManyKeyed]
 	special[CodeBadSetting] = special[CodeUnknownSetting]
 	for _, c := range Codes {
 		read := special[c.Code]
