@@ -48,6 +48,20 @@ func usage(format string, args ...any) error {
 	return &exit{exitUsage, fmt.Errorf(format, args...)}
 }
 
+// wants checks that there is at least one argument, and at most most (0: any number), and says what they are.
+func wants(what string, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		name := strings.TrimPrefix(cmd.CommandPath(), "weir ")
+		switch {
+		case len(args) == 0:
+			return usage("%s: name %s", name, what)
+		case most > 0 && len(args) > most:
+			return usage("%s: name %s, not %d of them", name, what, len(args))
+		}
+		return nil
+	}
+}
+
 // execute runs one command line and returns the exit code.
 func execute(args []string, out, errs io.Writer) int {
 	a := &app{out: out, err: errs, plugins: builtIn()}

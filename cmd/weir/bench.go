@@ -36,7 +36,7 @@ func (a *app) benchCommand() *cobra.Command {
 			"Without --lanes the source and what follows it run fused, in one lane if the plan lets them. With --lanes the source feeds a queue,\n" +
 			"and so many lanes work behind it.",
 		Example: "  weir bench pipelines/collect.yaml\n  weir bench pipelines/collect.yaml --input generate:v9,ipfix=2,exporters=50,records=24 --for 10s\n  weir bench pipelines/collect.yaml --input flows.pcap --lanes 2 -o json",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("a pipeline's file", 1),
 	}
 	form := outputFlag(cmd, "text", "json")
 	flags.add(cmd)

@@ -16,7 +16,7 @@ func (a *app) inspectGraph() *cobra.Command {
 		Short: "Draw a pipeline",
 		Long: "Draws a pipeline. In text ==> is an edge with a queue, --> one within a stage; a ? in it means that nobody waits there. mermaid goes\n" +
 			"into Markdown, dot to Graphviz, svg into a browser.",
-		Args: cobra.ExactArgs(1),
+		Args: wants("a pipeline's file", 1),
 	}
 	form := outputFlag(cmd, append(append([]string{}, plan.GraphFormats...), "json")...)
 	var flags pipelineFlags

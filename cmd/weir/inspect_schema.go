@@ -20,7 +20,7 @@ func (a *app) inspectSchema() *cobra.Command {
 			"is. PIPELINE is a file, with or without its extension. Without a node it shows those of all nodes, in the forms clickhouse, proto\n" +
 			"and jsonschema those of the sinks.",
 		Example: "  weir inspect schema pipelines/collect.yaml\n  weir inspect schema pipelines/collect.decode -o clickhouse",
-		Args:    cobra.ExactArgs(1),
+		Args:    wants("a pipeline's file, or FILE.NODE", 1),
 	}
 	form := outputFlag(cmd, "text", "json", "clickhouse", "proto", "jsonschema")
 	full := cmd.Flags().Bool("full", false, "show the columns that nobody needs too")

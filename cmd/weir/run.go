@@ -23,7 +23,7 @@ func (a *app) runCommand() *cobra.Command {
 		Long: "Runs pipelines side by side until their sources end. SIGINT and SIGTERM drain them: sources stop, queues empty, sinks flush. A\n" +
 			"second signal stops at once. At the end the ledger is proved: every record that entered was delivered, dropped for a reason, or\n" +
 			"is accounted for otherwise; if not, the exit code is 1.",
-		Args: cobra.MinimumNArgs(1),
+		Args: wants("the pipelines' files, or directories of them", 0),
 	}
 	summary := choiceFlag(cmd, "summary", "", "how to account for every record at the end, on standard error", "table", "json", "none")
 	flags.add(cmd)

@@ -147,7 +147,7 @@ func TestAnyPipeline(t *testing.T) {
 		}
 	})
 	t.Logf("%d accepted, refused for %v", accepted, refused)
-	if accepted < 10 || len(refused) < 3 {
+	if !testing.Short() && (accepted < 10 || len(refused) < 3) { // a short run draws 20, too few to say
 		t.Errorf("%d accepted, refused for %v: the drawing tests little", accepted, refused)
 	}
 }

@@ -92,12 +92,18 @@ func (r *resolver) unfit(n *Node, err error) []config.Diagnostic {
 		switch {
 		case d.Path == n.Path(""):
 			d.Code = config.CodeMissingColumn
+		case words[name]:
+			// of the language of expressions
 		case name != "" && n.FullIn.Index(name) < 0 && !strings.HasPrefix(text[len(name):], "("):
 			d.Code = config.CodeUnknownColumn
 		}
 	}
 	return found
 }
+
+// words of the language of expressions are not columns.
+var words = map[string]bool{"and": true, "or": true, "not": true, "in": true, "matches": true, "contains": true, "startsWith": true, "endsWith": true,
+	"nil": true, "true": true, "false": true, "let": true}
 
 // unite resolves a node's input schema; false if it is not known.
 func (r *resolver) unite(n *Node) bool {
