@@ -116,7 +116,8 @@ sinks:
 		}
 		delay.Store(int64(150 * time.Millisecond))
 		time.Sleep(20 * time.Second)
-		if n, gone := lanes(); n >= most || gone == 0 {
+		// How many there are at this moment depends on which blocked lane was looked at last: one goes, the rest are blocked less.
+		if n, gone := lanes(); n > most || gone == 0 {
 			t.Errorf("after 20 s before a full queue there are %d lanes, %d were retired", n, gone)
 		}
 		delay.Store(0)
