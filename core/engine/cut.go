@@ -8,10 +8,10 @@ import (
 	"github.com/weirflow/weir/sdk"
 )
 
+// How marks, cuts and saves hang together is told in DESIGN 7; the numbers in comments are its rules.
+
 // mark travels behind the last record of a segment through every queue on its way to the sinks.
 type mark struct{ seg *segment }
-
-// How marks, cuts and saves hang together is told in DESIGN 7; the numbers in comments are its rules.
 
 // Partition lets a queue send the mark the way of its partition's batches.
 func (m *mark) Partition() *sdk.Partition { return m.seg.ps.part }
@@ -108,7 +108,7 @@ func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 	if !l.mayFlush(ps, seg, now, blocked) {
 		return
 	}
-	l.cut(ps, ps.pos-1, now)
+	l.cut(ps, ps.pos-1)
 }
 
 // mayFlush gives out what is held of the partition: true when nothing is held any more.
@@ -128,7 +128,7 @@ func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool
 }
 
 // cut closes the open segment at last and sends the mark. What is held of it has been flushed.
-func (l *lane) cut(ps *partState, last int64, now time.Time) {
+func (l *lane) cut(ps *partState, last int64) {
 	l.force(ps.part)
 	ps.cutAsked.Store(false)
 
@@ -324,7 +324,7 @@ func (l *lane) trySwap(now time.Time, blocked bool) {
 			empty := seg == nil || rd.ps.pos == seg.first
 			rd.ps.mu.Unlock()
 			if !empty {
-				l.cut(rd.ps, rd.ps.pos-1, now)
+				l.cut(rd.ps, rd.ps.pos-1)
 			}
 		}
 	}

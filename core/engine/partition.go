@@ -223,11 +223,9 @@ func (ps *partState) advance() {
 			}
 			break
 		}
-		if len(ps.segs) > 0 {
-			ps.next = s.last + 1
-			ps.news = max(ps.news, canWait)
-			ps.segs = ps.segs[1:]
-		}
+		ps.next = s.last + 1
+		ps.news = max(ps.news, canWait)
+		ps.segs = ps.segs[1:]
 	}
 }
 

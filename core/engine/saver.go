@@ -60,7 +60,7 @@ func (v *saver) run() {
 			if end {
 				return
 			}
-			v.sleepPlain(10 * time.Millisecond)
+			v.sleep(10*time.Millisecond, nil) // the run's context is over already
 			continue
 		}
 		if !now.Before(nextGrant) {
@@ -100,11 +100,12 @@ func (v *saver) run() {
 		if backoff > 0 {
 			wait, backoff = backoff, 0
 		}
-		v.sleep(wait)
+		v.sleep(wait, r.ctx.Done())
 	}
 }
 
-func (v *saver) sleep(d time.Duration) {
+// sleep waits until woken, until d is over, or until done is closed; nil is never closed.
+func (v *saver) sleep(d time.Duration, done <-chan struct{}) {
 	if d <= 0 {
 		return
 	}
@@ -112,16 +113,7 @@ func (v *saver) sleep(d time.Duration) {
 	select {
 	case <-v.waker:
 	case <-v.timer.C:
-	case <-v.src.run.ctx.Done():
-	}
-	v.timer.Stop()
-}
-
-func (v *saver) sleepPlain(d time.Duration) {
-	v.timer.Reset(d)
-	select {
-	case <-v.waker:
-	case <-v.timer.C:
+	case <-done:
 	}
 	v.timer.Stop()
 }

@@ -389,7 +389,7 @@ func (l *lane) plannedCut(ps *partState) {
 		}
 	}
 	l.chain.Load().flush(ps.part, true)
-	l.cut(ps, last, time.Now())
+	l.cut(ps, last)
 }
 
 // end handles the end of a reader: of its input, or of its assignment here.
@@ -428,7 +428,7 @@ func (l *lane) end(rd *reader, err error) {
 		if planned {
 			last = max(last, ps.planned[0].Last) // the rest of the planned segment does not exist any more
 		}
-		l.cut(ps, last, time.Now())
+		l.cut(ps, last)
 	}
 	ps.mu.Lock()
 	if s := ps.current(); s != nil {
