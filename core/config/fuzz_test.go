@@ -15,7 +15,7 @@ import (
 // checkParse is the property of every text: no panic; a pipeline that is usable, or an error; places within the file; bounded lists; and no
 // value that was put in is shown.
 func checkParse(t *testing.T, text []byte, set string) {
-	defer time.AfterFunc(5*time.Second, func() { panic(fmt.Sprintf("not done after 5 s: %q %q", text, set)) }).Stop()
+	defer time.AfterFunc(time.Minute, func() { panic(fmt.Sprintf("not done after a minute: %q %q", text, set)) }).Stop()
 	opts := testOptions()
 	if set != "" {
 		opts.Set = []string{set}

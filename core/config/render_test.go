@@ -138,3 +138,24 @@ func TestSortRemovesWhatFollows(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+// A place that a parser counted past the end of its line, or of its file, is moved to the end.
+func TestPlacesStayWithinTheirText(t *testing.T) {
+	d := &Diagnostics{}
+	d.text("f.yaml", []byte("ab\nçd"))
+	at := func(line, col int) Pos { return Pos{File: "f.yaml", Line: line, Col: col} }
+	for _, one := range []Diagnostic{
+		{Code: CodeSyntax, At: at(1, 9), End: at(1, 12)}, {Code: CodeSyntax, At: at(2, 2), End: at(2, 1)}, {Code: CodeSyntax, At: at(7, 1), Message: "far"}, {Code: CodeSyntax, At: Pos{File: "f.yaml"}},
+	} {
+		d.Add(one)
+	}
+	d.Sort()
+	var got [][2]Pos
+	for _, one := range d.List {
+		got = append(got, [2]Pos{one.At, one.End})
+	}
+	want := [][2]Pos{{{File: "f.yaml"}, {}}, {at(1, 3), at(1, 3)}, {at(2, 2), {}}, {at(2, 3), {}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -2,8 +2,10 @@ package config
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // MaxDiagnostics is how many diagnostics a list holds. A file with more faults than this has one fault that matters.
@@ -55,12 +57,47 @@ func (d *Diagnostics) Sort() {
 		}
 	}
 	d.List = slices.DeleteFunc(d.List, func(one Diagnostic) bool { return strings.HasPrefix(one.Code, "E4") && told[one.Path] })
+	d.clamp()
 	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {
 		return cmp.Or(strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col),
 			strings.Compare(string(a.Severity), string(b.Severity)), strings.Compare(a.Code, b.Code), strings.Compare(a.Path, b.Path),
 			strings.Compare(a.Message, b.Message))
 	})
 	d.List = slices.Compact(d.List)
+}
+
+// clamp keeps every place within its text: the YAML lexer sometimes counts past the end of a line, and an excerpt cannot show what is not
+// there.
+func (d *Diagnostics) clamp() {
+	lines := map[string][]string{}
+	for i := range d.List {
+		one := &d.List[i]
+		text, ok := d.Texts[one.At.File]
+		if !ok || one.At.Line < 1 {
+			continue
+		}
+		in, ok := lines[one.At.File]
+		if !ok {
+			in = strings.Split(string(text), "\n")
+			lines[one.At.File] = in
+		}
+		one.At = within(one.At, in)
+		if one.End.Line < 1 {
+			continue
+		}
+		if one.End = within(one.End, in); one.End.Line < one.At.Line || one.End.Line == one.At.Line && one.End.Col < one.At.Col {
+			one.End = Pos{}
+		}
+	}
+}
+
+// within is p, or the end of its line, or of the text.
+func within(p Pos, lines []string) Pos {
+	if p.Line > len(lines) {
+		p.Line, p.Col = len(lines), math.MaxInt
+	}
+	p.Col = min(max(p.Col, 1), utf8.RuneCountInString(lines[p.Line-1])+1)
+	return p
 }
 
 // Count is how many errors and warnings there are.
