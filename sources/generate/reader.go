@@ -28,7 +28,7 @@ type reader struct {
 	fresh     emulate.Datagram
 	wire      *wire // nil: datagrams keep their order
 	waited    int   // on the wire, as the books have it
-	burst     int   // datagrams to go of a burst that has begun
+	burst     int   // datagrams of flows to go of a burst that has begun
 	over      bool  // nothing new is made
 	made      made
 	columns   columns
@@ -250,7 +250,7 @@ func (r *reader) next(at int64, due int) (payload []byte, d *emulate.Datagram, o
 	}
 	r.clock.sent += uint64(d.Records)
 	r.made.add(d)
-	if r.burst > 0 && d.Templates == 0 {
+	if r.burst > 0 && d.Records > 0 {
 		r.burst--
 	}
 	if w := r.wire; w != nil {

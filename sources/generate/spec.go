@@ -29,7 +29,7 @@ type Config struct {
 	TemplateInterval time.Duration `yaml:"template_interval" doc:"how often templates and sampler tables (sFlow: counters) are repeated"`
 	Ring             int           `yaml:"ring" doc:"build so many datagrams for each reader first and repeat them, so that making them costs nothing; 0: always new ones" example:"4096"`
 	Start            string        `yaml:"start" doc:"let time begin here and advance with the records, so that every run gives the same bytes; empty: the real time" example:"2026-01-01T00:00:00Z"`
-	Burst            int           `yaml:"burst" doc:"datagrams that go out back to back each time, the rate being kept on average; 0: what 5 ms bring" example:"64"`
+	Burst            int           `yaml:"burst" doc:"datagrams of flows that go out back to back each time, the rate being kept on average; 0: what 5 ms bring" example:"64"`
 	Loss             float64       `yaml:"loss" doc:"share of the datagrams of flows, 0 to 0.9, that take a sequence number and are not sent" example:"0.01"`
 	Reorder          float64       `yaml:"reorder" doc:"share of the datagrams of flows, 0 to 1, that later ones overtake" example:"0.05"`
 	ReorderWindow    int           `yaml:"reorder_window" doc:"most datagrams that one is overtaken by; after 250 ms it goes in any case"`
