@@ -28,7 +28,10 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}
 //	hold udp|tcp PORT             somebody else has the port
 //	answers PORT [PIPELINE]       waits until the admin interface there is ready, and the pipeline has delivered something
 //	ledger A == B                 compares figures of the JSON summary that is the last line of standard error:
-//	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD; also !=, < and >
+//	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD, or of a field that counts by reason
+//	                              PIPELINE.NODE.FIELD.REASON; also !=, < and >
+//	keep NAME A                   puts such a figure into $NAME
+//	certificates NAME...          writes ca.crt and NAME.crt and NAME.key of each, for 127.0.0.1
 //	field NAME A                  the same of a JSON object on standard output: NAME > A
 //
 // Each script has free ports in $PORT1 to $PORT4, and no setting of the caller's environment.
@@ -50,6 +53,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "hold": hold, "answers": answers, "ledger": compareLedger, "field": compareField,
+			"keep": keepFigure, "certificates": makeCertificates,
 		},
 	})
 }
@@ -138,52 +142,73 @@ func compareLedger(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: ledger A ==|!=|<|> B")
 	}
+	check(ts, figure(ts, args[0]), args[1], figure(ts, args[2]), strings.Join(args, " "))
+}
+
+func keepFigure(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep NAME A")
+	}
+	ts.Setenv(args[0], strconv.FormatFloat(figure(ts, args[1]), 'f', -1, 64))
+}
+
+func makeCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: certificates NAME...")
+	}
+	ts.Check(certificates(ts.MkAbs("."), args...))
+}
+
+// figure is a number, or one of the JSON summary that is the last line of standard error.
+func figure(ts *testscript.TestScript, path string) float64 {
+	if v, err := strconv.ParseFloat(path, 64); err == nil {
+		return v
+	}
 	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stderr")), "\n")
 	var sum struct{ Pipelines []map[string]any }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
 		ts.Fatalf("the last line of standard error is no summary: %v", err)
 	}
-	value := func(path string) float64 {
-		if v, err := strconv.ParseFloat(path, 64); err == nil {
-			return v
+	steps := strings.Split(path, ".")
+	for _, p := range sum.Pipelines {
+		if p["name"] != steps[0] {
+			continue
 		}
-		steps := strings.Split(path, ".")
-		for _, p := range sum.Pipelines {
-			if p["name"] != steps[0] {
-				continue
-			}
-			if len(steps) == 3 {
-				for _, n := range p["nodes"].([]any) {
-					if n := n.(map[string]any); n["id"] == steps[1] {
-						v, _ := n[steps[2]].(float64) // left out: 0
-						return v
-					}
+		if len(steps) >= 3 {
+			for _, n := range p["nodes"].([]any) {
+				n := n.(map[string]any)
+				if n["id"] != steps[1] {
+					continue
 				}
-				break
-			}
-			if _, ok := p["lost"]; !ok && steps[1] == "lost" {
-				return 0 // left out
-			}
-			switch v := p[steps[1]].(type) {
-			case float64:
+				if reasons, ok := n[steps[2]].(map[string]any); ok && len(steps) == 4 {
+					n, steps = reasons, steps[1:]
+				}
+				v, _ := n[steps[2]].(float64) // left out: 0
 				return v
-			case bool:
-				if v {
-					return 1
-				}
-				return 0
-			case map[string]any: // counts by reason
-				n := 0.0
-				for _, x := range v {
-					n += x.(float64)
-				}
-				return n
 			}
+			break
 		}
-		ts.Fatalf("there is no %s in the summary", path)
-		return 0
+		if _, ok := p["lost"]; !ok && steps[1] == "lost" {
+			return 0 // left out
+		}
+		switch v := p[steps[1]].(type) {
+		case float64:
+			return v
+		case bool:
+			if v {
+				return 1
+			}
+			return 0
+		case map[string]any: // counts by reason
+			n := 0.0
+			for _, x := range v {
+				n += x.(float64)
+			}
+			return n
+		}
 	}
-	check(ts, value(args[0]), args[1], value(args[2]), strings.Join(args, " "))
+	ts.Fatalf("there is no %s in the summary", path)
+	return 0
 }
 
 func compareField(ts *testscript.TestScript, neg bool, args []string) {

@@ -85,8 +85,12 @@ func New(o Options) (*Emulator, error) {
 				if floods {
 					e.flood.from = append(e.flood.from, source{len(e.lines), len(l.streams)})
 				}
+				first := 1
+				if o.DistinctDomains {
+					first += exporter * o.Domains
+				}
 				for d := range o.Domains {
-					l.streams = append(l.streams, newStream(exporter, uint32(d+1), e.seed))
+					l.streams = append(l.streams, newStream(exporter, uint32(first+d), e.seed))
 				}
 			}
 			exporter++

@@ -138,6 +138,7 @@ func TestImpairmentsRefused(t *testing.T) {
 	}{
 		{emulate.Options{Loss: 0.95}, "emulate: Loss is 0.95 and must be from 0 to 0.9"},
 		{emulate.Options{Loss: math.NaN()}, "emulate: Loss is NaN and must be from 0 to 0.9"},
+		{emulate.Options{DistinctDomains: true, Exporters: 1000, Domains: 66, Mix: emulate.Mix{{Protocol: emulate.NetFlowV5, Weight: 1}}}, "emulate: Exporters x Domains of NetFlow v5 with DistinctDomains is 66000 and must be from 1 to 65535"},
 		{emulate.Options{Flood: -1}, "emulate: Flood is -1 and must be from 0 to 10000000"},
 		{emulate.Options{Flood: 1, FloodShare: 2}, "emulate: FloodShare is 2 and must be more than 0 and 1 at most"},
 		{emulate.Options{Flood: 1, Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}}, "emulate: Flood is 1, and the mix [sflow] has no protocol with templates"},

@@ -80,6 +80,29 @@ func TestLossIsWhatDecodersMiss(t *testing.T) {
 	}
 }
 
+// With domains of their own, exporters behind one address are told apart: no gap that is none, and none missed.
+func TestDistinctDomains(t *testing.T) {
+	e := network(t, func(o *emulate.Options) { o.Loss, o.DistinctDomains, o.Exporters = 0.05, true, 40 })
+	c := formatstest.NewCollector(netflow.DefaultLimits)
+	var want, got losses
+	written, at := 0, start.UnixNano()
+	domains := map[uint32][16]byte{}
+	for range 10_000 {
+		at += int64(200 * time.Microsecond)
+		p, d := e.Append(nil, at, 0)
+		if other, ok := domains[d.Domain]; ok && other != d.Exporter {
+			t.Fatalf("two exporters have domain %d", d.Domain)
+		}
+		domains[d.Domain] = d.Exporter
+		c.Take(p, [16]byte{}, 0, at)
+		want.add(&d)
+		written += d.Records
+	}
+	if got.Flows, got.Datagrams = c.Lost(at); got != want || len(domains) != 80 || c.Bad > 0 || c.Rows[[16]byte{}] != written {
+		t.Errorf("missed are %+v, not sent were %+v; %d domains; %d datagrams are bad; %d flows of %d", got, want, len(domains), c.Bad, c.Rows[[16]byte{}], written)
+	}
+}
+
 // Loss follows from the seed, and takes nothing from the flows: those of a seed are the same with it.
 func TestLossIsDeterministic(t *testing.T) {
 	type run struct {

@@ -79,8 +79,9 @@ func (m Mix) has(p Protocol) bool {
 // Limits of the options.
 const (
 	MaxExporters = 1 << 16
-	MaxDomains   = 255     // an engine id of NetFlow v5 has 8 bits
-	MaxSampling  = 1 << 28 // times MaxSamplers it fits 32 bits
+	MaxDomains   = 255       // an engine id of NetFlow v5 has 8 bits
+	MaxDomainsV5 = 1<<16 - 1 // with the engine type
+	MaxSampling  = 1 << 28   // times MaxSamplers it fits 32 bits
 	MaxSamplers  = 4
 	MinPayload   = 512
 	MaxPayload   = 65507 // of a UDP datagram over IPv4
@@ -103,6 +104,9 @@ type Options struct {
 	Base    time.Time // of the exporters' uptimes; default 2026-01-01. Datagrams are sent at it or later
 	IPv6    float64   // share of IPv6 flows, 0 to 1; NetFlow v5 has none
 	Domains int       // observation domains (v9 source ids, v5 engines, sFlow sub-agents) of each exporter, default 1
+	// DistinctDomains gives no two exporters a domain in common, so that a collector that hears all of them from one address still
+	// tells them apart. Else the domains of each are 1 to Domains. NetFlow v5 has room for 65,535 domains in all.
+	DistinctDomains bool
 	// TemplateInterval is the time after which templates and sampler tables (sFlow: counters) are sent again, default one
 	// minute. They open each domain's stream in any case.
 	TemplateInterval time.Duration
@@ -186,6 +190,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err == nil && !(o.FloodShare > 0 && o.FloodShare <= 1) {
 		err = fmt.Errorf("emulate: FloodShare is %v and must be more than 0 and 1 at most", o.FloodShare)
+	}
+	if err == nil && o.DistinctDomains && o.Mix.has(NetFlowV5) {
+		err = between("Exporters x Domains of NetFlow v5 with DistinctDomains", o.Exporters*o.Domains, 1, MaxDomainsV5)
 	}
 	if err == nil && o.Flood > 0 && !o.Mix.has(NetFlowV9) && !o.Mix.has(IPFIX) {
 		err = fmt.Errorf("emulate: Flood is %d, and the mix %v has no protocol with templates", o.Flood, o.Mix)

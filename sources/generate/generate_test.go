@@ -378,6 +378,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Protocol, c.Sampling = mix(t, "v5"), 20000 }, "sampling: 20000 does not fit NetFlow v5, whose header has room for 16383"},
 		{func(c *Config) { c.TemplateInterval = 0 }, "template_interval: 0s is not more than 0"},
 		{func(c *Config) { c.Ring = 10 }, "ring: 10 datagrams are too few for exporters that have 8 domains in all"},
+		{func(c *Config) { c.Protocol, c.DistinctDomains, c.Exporters = mix(t, "v5"), true, 65536 }, "distinct_domains: NetFlow v5 has room for 65535 domains, and the exporters have 65536 in all"},
 		{func(c *Config) { c.Burst = 8 }, "burst: bursts are what a rate is sent in, and there is none"},
 		{func(c *Config) { c.Burst, c.Rate = 70_000, 1 }, "burst: 70000 is outside 0 to 65536"},
 		{func(c *Config) { c.Loss = 0.91 }, "loss: 0.91 is not a share from 0 to 0.9"},
@@ -451,10 +452,10 @@ func TestAllocations(t *testing.T) {
 			}
 			settle(b)
 		}
-		for range 100 {
+		for range 25 {
 			read()
 		}
-		if n := testing.AllocsPerRun(100, read); n > 0 {
+		if n := testing.AllocsPerRun(25, read); n > 0 {
 			t.Errorf("ring %d: %v allocations a batch, want 0", ring, n)
 		}
 	}

@@ -25,6 +25,7 @@ type Config struct {
 	Seed             int           `yaml:"seed" doc:"chooses the hosts and flows: the same seed, the same traffic"`
 	IPv6             float64       `yaml:"ipv6" doc:"share of IPv6 flows, 0 to 1" example:"0.3"`
 	Domains          int           `yaml:"domains" doc:"observation domains of each exporter"`
+	DistinctDomains  bool          `yaml:"distinct_domains" doc:"give no two exporters a domain in common: a collector that hears all from one address, as behind a sink udp, then tells them apart"`
 	Sampling         int           `yaml:"sampling" doc:"packets that one sampled packet stands for, as the exporters announce it" example:"1000"`
 	TemplateInterval time.Duration `yaml:"template_interval" doc:"how often templates and sampler tables (sFlow: counters) are repeated"`
 	Ring             int           `yaml:"ring" doc:"build so many datagrams for each reader first and repeat them, so that making them costs nothing; 0: always new ones" example:"4096"`
@@ -98,12 +99,12 @@ func (c *Config) Validate() error {
 		wrong("ipv6", fmt.Sprintf("%v is not a share from 0 to 1", c.IPv6), "")
 	}
 	domains := between("domains", c.Domains, 1, emulate.MaxDomains)
-	if between("sampling", c.Sampling, 1, emulate.MaxSampling) && c.Sampling > emulate.MaxSamplingV5 {
-		for _, s := range c.Protocol {
-			if s.Protocol == emulate.NetFlowV5 {
-				wrong("sampling", fmt.Sprintf("%d does not fit NetFlow v5, whose header has room for %d", c.Sampling, emulate.MaxSamplingV5), "")
-			}
-		}
+	v5 := slices.ContainsFunc(c.Protocol, func(s emulate.Share) bool { return s.Protocol == emulate.NetFlowV5 })
+	if n := c.Exporters * c.Domains; exporters && domains && v5 && c.DistinctDomains && n > emulate.MaxDomainsV5 {
+		wrong("distinct_domains", fmt.Sprintf("NetFlow v5 has room for %d domains, and the exporters have %d in all", emulate.MaxDomainsV5, n), "")
+	}
+	if between("sampling", c.Sampling, 1, emulate.MaxSampling) && v5 && c.Sampling > emulate.MaxSamplingV5 {
+		wrong("sampling", fmt.Sprintf("%d does not fit NetFlow v5, whose header has room for %d", c.Sampling, emulate.MaxSamplingV5), "")
 	}
 	if c.TemplateInterval <= 0 {
 		wrong("template_interval", fmt.Sprintf("%v is not more than 0", c.TemplateInterval), "")
@@ -166,7 +167,7 @@ func (c *Config) start() (time.Time, error) {
 func (c *Config) options(reader int, base time.Time) emulate.Options {
 	return emulate.Options{
 		Mix: c.Protocol, Exporters: c.Exporters, Seed: uint64(c.Seed), Records: c.DatagramRecords, Payload: c.DatagramBytes, Base: base,
-		IPv6: c.IPv6, Domains: c.Domains, TemplateInterval: c.TemplateInterval, Sampling: c.Sampling,
+		IPv6: c.IPv6, Domains: c.Domains, DistinctDomains: c.DistinctDomains, TemplateInterval: c.TemplateInterval, Sampling: c.Sampling,
 		Loss: c.Loss, Flood: c.TemplateFlood, FloodShare: c.FloodExporters, Part: reader, Parts: c.Readers,
 	}
 }
