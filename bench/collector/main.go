@@ -66,22 +66,40 @@ func run() (err error) {
 	b.cores, b.deadline = []int{*core}, time.Now().Add(*limit)
 	t := &table{b: b, only: *only}
 	before, began := steal(), time.Now()
-	fmt.Printf("%s\nsender on core %d, collector on core %d; %v a rate, at most %d rates; v9 and v5 of %d exporters, each with an address of its own\n\n",
+	fmt.Printf("%s\nthis program's own sender on core %d, collector on core %d; %v a rate, at most %d rates; %d exporters, each with a socket and an address of its own\n\n",
 		lab.Machine(), b.sendCore, *core, b.step, b.steps, lab.Exporters)
-	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v5 x 30", first: 300_000, goals: goalsV5})
-	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v9 x 24", first: 150_000, goals: goalsV9})
-	t.add(line{s: weir(*bin, "decode, JSON lines to /dev/null", "20", "json.yaml", 1), traffic: "v9 x 24", first: 60_000, goals: goalsJSON})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v5 x 30", first: 400_000, goals: goalsV5})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v9 x 24", first: 300_000, goals: goalsV9})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "IPFIX", first: 250_000})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "sFlow", first: 150_000})
+	t.add(line{s: weir(*bin, "decode, JSON lines to /dev/null", "20", "json.yaml", 1), traffic: "v9 x 24", first: 80_000, goals: goalsJSON})
 	t.add(line{s: weir(*bin, "receive, four workers", "-", "receive.yaml", 4), traffic: "v9 x 24", first: 250_000, fixed: true, offload: "mmsg", goals: goalsFour})
-	t.add(line{s: nfcapd(), traffic: "v5 x 30", first: 120_000})
-	t.add(line{s: nfcapd(), traffic: "v9 x 24", first: 60_000})
-	t.add(line{s: nfacctd(), traffic: "v9 x 24", first: 30_000})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v5 x 30", first: 160_000})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v9 x 24", first: 80_000})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "IPFIX", first: 80_000})
+	t.add(line{s: nfcapd("sfcapd", "Debian: nfdump-sflow"), traffic: "sFlow", first: 60_000})
+	t.add(line{s: pmacct("nfacctd"), traffic: "v9 x 24", first: 40_000})
+	t.add(line{s: pmacct("sfacctd"), traffic: "sFlow", first: 20_000})
 	t.add(line{s: goflow2(*peer, "json"), traffic: "v9 x 24", first: 500})
-	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 6_000})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 4_000})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "sFlow", first: 5_000})
 	if t.err != nil {
 		return t.err
 	}
 	if err := lab.Table(os.Stdout, t.lines); err != nil {
 		return err
+	}
+	if *only == "" || *only == "flood" {
+		lines, goals, err := b.floods(weir(*bin, "decode, discard", "20", "discard.yaml", 1))
+		if err != nil {
+			t.notes = append(t.notes, fmt.Sprintf("flood of templates: not measured: %v", err))
+		} else {
+			fmt.Println()
+			if err := lab.Table(os.Stdout, lines); err != nil {
+				return err
+			}
+			t.goals = append(t.goals, goals...)
+		}
 	}
 	if *only == "" || *only == "lanes" {
 		g, err := b.twoLanes(*bin)
@@ -99,8 +117,8 @@ func run() (err error) {
 	for _, n := range t.notes {
 		fmt.Println(n)
 	}
-	_, err = fmt.Printf("\nCPU a flow: of all threads of the collector, user and kernel, from before the first datagram until half a second after the last was read. On loopback the\n"+
-		"sender's core carries a datagram as far as the collector's socket. %v in all; the host kept %v of processor time from the machine; load now: %s\n",
+	_, err = fmt.Printf("\nCPU a flow: of all threads of the collector, user and kernel, from before the first datagram until half a second after the last was read. Softirq: the\n"+
+		"core that carried datagrams to the collector's socket, by /proc/softirqs; on loopback it is the sender's. %v in all; the host kept %v of processor time from the machine; load now: %s\n",
 		time.Since(began).Round(time.Second), (steal() - before).Round(10*time.Millisecond), strings.TrimPrefix(lab.Machine()[strings.LastIndex(lab.Machine(), ", load")+1:], " load "))
 	return err
 }
@@ -127,7 +145,7 @@ type table struct {
 // add measures a line. The first error ends it all: a collector that does not run has no figures.
 func (t *table) add(l line) {
 	if t.lines == nil {
-		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload", "sender+collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
+		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload x datagrams a call", "sender", "softirq", "collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
 	}
 	name := strings.TrimSpace(l.s.name + " " + version(l.s))
 	if t.err != nil || !strings.Contains(name+" "+l.s.does+" "+l.traffic, t.only) {
@@ -168,7 +186,7 @@ func (b *bench) cells(f *found, buffer string) []string {
 	if st == nil {
 		st = f.next
 	}
-	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (%.0f %% of it) + %d", b.sendCore, 100*st.sent.core(), b.cores[0]), buffer}
+	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq, fmt.Sprintf("core %d", b.cores[0]), buffer}
 	if f.best == nil {
 		return append(cells, "none without loss", "", "", "", next(b, f))
 	}

@@ -23,6 +23,7 @@ type bench struct {
 	steps          int
 	offload        string
 	nice           int
+	flood          int // templates beside the traffic
 	deadline       time.Time
 	verbose        bool
 	countDatagrams bool // the collector counts datagrams, not records
@@ -36,6 +37,10 @@ type step struct {
 	drops   uint64
 	cpu     time.Duration // of the collector, while datagrams came and until they were read
 	took    time.Duration
+	// resident is the most memory of the collector's that was resident, in bytes; softirq the core that did the kernel's work of
+	// receiving, with its share of it.
+	resident int64
+	softirq  string
 }
 
 // want is what the collector must have counted.
@@ -95,8 +100,8 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload)
+	began, irqs := time.Now(), softirqs()
+	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload, "-flood", strconv.Itoa(b.flood))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := begin(cmd, []int{b.sendCore}, b.nice); err != nil {
@@ -119,7 +124,11 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 			break
 		}
 	}
+	st.softirq = busiest(irqs, softirqs())
 	time.Sleep(max(r.s.settle, 500*time.Millisecond))
+	if st.resident, err = resident(members); err != nil {
+		return nil, err
+	}
 	after, err := cpuOf(members)
 	st.cpu, st.took = after-before, time.Since(began)
 	return st, err

@@ -35,7 +35,7 @@ func NewWeir(ring *emulate.Ring, what string, columns []string) (*Contender, err
 		b.Seal()
 		w.batches = append(w.batches, b)
 	}
-	return &Contender{Name: "weir decode", What: what, Datagrams: weirDatagrams, Next: w.next, Close: p.Close}, nil
+	return &Contender{Name: "weir decode", What: what, Datagrams: weirDatagrams, Next: w.next, Close: p.Close, weir: w}, nil
 }
 
 func addRow(b *sdk.Batch, payload []byte, d *emulate.Datagram) {
@@ -52,8 +52,10 @@ type weir struct {
 	processor sdk.Processor
 	batches   []*sdk.Batch
 	at        int
-	made      int64 // rows given out
-	said      int64 // rows reported
+	made      int64        // rows given out
+	said      int64        // rows reported
+	flood     func() error // what else comes with each batch; nil: nothing
+	quiet     bool         // only that comes
 }
 
 func (w *weir) next() (int, error) {
@@ -61,7 +63,15 @@ func (w *weir) next() (int, error) {
 	if w.at++; w.at == len(w.batches) {
 		w.at = 0
 	}
-	if err := w.processor.Process(b, w); err != nil {
+	if w.flood != nil {
+		if err := w.flood(); err != nil {
+			return 0, err
+		}
+	}
+	if w.quiet {
+		b.Done(sdk.Delivered)
+		b.Release()
+	} else if err := w.processor.Process(b, w); err != nil {
 		return 0, err
 	}
 	total := w.made + w.env.Books.Open.Load()
