@@ -78,7 +78,7 @@ func (s *sender) flooded(since time.Duration) error {
 }
 
 // floods measures what a flood of templates costs those who export flows. Over UDP: the same traffic without it and with it, what is lost
-// and how much memory it takes. From memory, where no sender and no other process comes between: the CPU.
+// and how much memory it takes. From memory, where no sender comes between: the CPU time of decoding the flows.
 func (b *bench) floods(s *subject) (lines [][]string, goals []lab.Goal, err error) {
 	type load struct {
 		name  string
@@ -120,7 +120,7 @@ func (b *bench) floods(s *subject) (lines [][]string, goals []lab.Goal, err erro
 	alone, both := loads[0].best, loads[1].best
 	return lines, []lab.Goal{
 		{What: "a flood of 1 M templates: flows lost of those who export", Unit: "flows", Figure: float64(b.want(both) - min(both.counted, b.want(both)))},
-		{What: fmt.Sprintf("from memory: CPU a flow beside it, its own apart (%.1f ns; alone %.1f; a template %.0f)", f.Beside, f.Alone, f.Template), Bound: 1.05, Unit: "times", Figure: f.Beside / f.Alone},
+		{What: fmt.Sprintf("from memory: CPU a flow between its templates (%.1f ns; alone %.1f; a template %.0f)", f.Beside, f.Alone, f.Template), Bound: 1.1, Unit: "times", Figure: f.Beside / f.Alone},
 		{What: "memory that it takes", Bound: 128, Unit: "MiB", Figure: float64(both.resident-alone.resident) / (1 << 20)},
 	}, nil
 }

@@ -39,11 +39,11 @@ func run() (err error) {
 	bin := flag.String("weir", "bin/weir", "weir")
 	peer := flag.String("goflow2", "bin/bench-goflow2", "goflow2 as bench/peers builds it")
 	only := flag.String("only", "", "measure only collectors whose line has this text")
-	limit := flag.Duration("limit", 300*time.Second, "time for all of it; what does not fit is left out, and said")
+	limit := flag.Duration("limit", 320*time.Second, "time for all of it; what does not fit is left out, and said")
 	flag.IntVar(&b.sendCore, "send-core", 0, "core of the sender")
 	core := flag.Int("core", 1, "core of the collector")
-	flag.DurationVar(&b.step, "step", 2*time.Second, "how long a rate is sent")
-	flag.IntVar(&b.steps, "steps", 8, "most rates tried for a collector")
+	flag.DurationVar(&b.step, "step", 1500*time.Millisecond, "how long a rate is sent")
+	flag.IntVar(&b.steps, "steps", 7, "most rates tried for a collector; fewer for the peers that take long")
 	flag.StringVar(&b.offload, "offload", "auto", "gso, mmsg, or auto: gso where the kernel has it")
 	flag.IntVar(&b.nice, "nice", 0, "of sender and collector; less than 0 keeps others from disturbing them")
 	flag.BoolVar(&b.verbose, "v", false, "say what each step gave")
@@ -74,15 +74,15 @@ func run() (err error) {
 	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "sFlow", first: 150_000})
 	t.add(line{s: weir(*bin, "decode, JSON lines to /dev/null", "20", "json.yaml", 1), traffic: "v9 x 24", first: 80_000, goals: goalsJSON})
 	t.add(line{s: weir(*bin, "receive, four workers", "-", "receive.yaml", 4), traffic: "v9 x 24", first: 250_000, fixed: true, offload: "mmsg", goals: goalsFour})
-	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v5 x 30", first: 160_000})
-	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v9 x 24", first: 80_000})
-	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "IPFIX", first: 80_000})
-	t.add(line{s: nfcapd("sfcapd", "Debian: nfdump-sflow"), traffic: "sFlow", first: 60_000})
-	t.add(line{s: pmacct("nfacctd"), traffic: "v9 x 24", first: 40_000})
-	t.add(line{s: pmacct("sfacctd"), traffic: "sFlow", first: 20_000})
-	t.add(line{s: goflow2(*peer, "json"), traffic: "v9 x 24", first: 500})
-	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 4_000})
-	t.add(line{s: goflow2(*peer, "bin"), traffic: "sFlow", first: 5_000})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v5 x 30", first: 160_000, steps: 6})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v9 x 24", first: 80_000, steps: 6})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "IPFIX", first: 80_000, steps: 6})
+	t.add(line{s: nfcapd("sfcapd", "Debian: nfdump-sflow"), traffic: "sFlow", first: 60_000, steps: 6})
+	t.add(line{s: pmacct("nfacctd"), traffic: "v9 x 24", first: 40_000, steps: 4})
+	t.add(line{s: pmacct("sfacctd"), traffic: "sFlow", first: 20_000, steps: 4})
+	t.add(line{s: goflow2(*peer, "json"), traffic: "v9 x 24", first: 500, steps: 5})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 4_000, steps: 5})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "sFlow", first: 5_000, steps: 5})
 	if t.err != nil {
 		return t.err
 	}
@@ -129,6 +129,7 @@ type line struct {
 	traffic string
 	first   float64 // datagrams a second to begin with
 	fixed   bool    // try that rate only
+	steps   int     // most rates tried; 0: as all
 	offload string
 	goals   func(*bench, *found) []lab.Goal
 }
@@ -160,6 +161,9 @@ func (t *table) add(l line) {
 	b.countDatagrams = l.s.columns == "-"
 	if l.offload != "" {
 		b.offload = l.offload
+	}
+	if l.steps > 0 {
+		b.steps = min(b.steps, l.steps)
 	}
 	if l.fixed {
 		b.steps = 1

@@ -1,8 +1,13 @@
+//go:build linux
+
 package lab
 
 import (
 	"fmt"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/weirflow/weir/formats/emulate"
 	"github.com/weirflow/weir/sdk"
@@ -10,79 +15,73 @@ import (
 
 // Flood is what a flood of templates costs those who export flows.
 type Flood struct {
-	Alone, Beside float64 // CPU ns a flow: without the flood, and with it, the flood's own cost apart
-	Template      float64 // CPU ns a template
+	Alone, Beside float64 // CPU ns of the decoding thread for a flow: without a flood, and between its batches
+	Template      float64 // the same for a template
 	Templates     int     // different ones
 }
 
-// floodDatagrams come with each batch of flows, from so many exporters: with 12,288 flows about 1,000 templates.
 const (
+	// floodDatagrams come between two batches of flows: about 1,000 templates for 12,288 flows.
 	floodDatagrams = 14
 	flooders       = 128
+	floodRounds    = 15
 )
 
-// MeasureFlood decodes a ring without a flood of templates, with it, and the flood alone, by turns in one process, for n templates or
-// more. That every flow is decoded is checked as in [Compare].
+// MeasureFlood decodes a ring without a flood of templates and with one, by turns in one process, for n templates or more and
+// floodRounds rounds; figures are of the cheapest. That every flow is decoded is checked.
 func MeasureFlood(c Case, n int) (f Flood, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	ring, err := c.Ring(Base)
 	if err != nil {
 		return f, err
 	}
-	alone, err := NewWeir(ring, "alone", Columns20)
+	var cs [2]*Contender
+	for i := range cs {
+		if cs[i], err = NewWeir(ring, "", Columns20); err != nil {
+			return f, err
+		}
+	}
+	s, err := newStream(cs[1].weir)
 	if err != nil {
 		return f, err
 	}
-	cs := []*Contender{alone}
-	var streams []*stream
-	for _, quiet := range []bool{false, true} {
-		c, err := NewWeir(ring, "with a flood", Columns20)
-		if err != nil {
-			return f, err
-		}
-		s, err := newStream(c.weir)
-		if err != nil {
-			return f, err
-		}
-		c.weir.quiet = quiet
-		streams, cs = append(streams, s), append(cs, c)
-	}
-	// Rounds by hand: the one that floods alone makes no record, which Compare would call wrong.
-	costs := make([]float64, len(cs))
-	flows, templates := make([]int, len(cs)), make([]int, len(cs))
-	for round := 0; round < 3 || streams[0].templates < n; round++ {
+	for round := 0; round <= floodRounds || s.templates < n; round++ {
 		for i, c := range cs {
-			before, from := 0, time.Duration(0)
-			if i > 0 {
-				before = streams[i-1].templates
-			}
-			if from, err = CPU(); err != nil {
-				return f, err
-			}
-			made := 0
-			const chunks = 8 * Datagrams / weirDatagrams
-			for range chunks {
+			var flows, flood time.Duration
+			made, before := 0, s.templates
+			for range Datagrams / weirDatagrams {
+				t0 := threadTime()
 				k, err := c.Next()
 				if err != nil {
 					return f, err
 				}
 				made += k
+				t1 := threadTime()
+				flows += t1 - t0
+				if i == 1 {
+					if err := s.next(); err != nil {
+						return f, err
+					}
+					flood += threadTime() - t1
+				}
 			}
-			to, err := CPU()
-			if err != nil {
-				return f, err
+			if made != ring.Records {
+				return f, fmt.Errorf("%d of %d flows were decoded", made, ring.Records)
 			}
-			if want := 8 * ring.Records; made != want && i < 2 {
-				return f, fmt.Errorf("%d of %d flows were decoded", made, want)
-			}
-			cost := float64(to - from)
 			if round == 0 { // warm
 				continue
 			}
-			if costs[i] == 0 || cost < costs[i] {
-				costs[i], flows[i] = cost, made
-				if i > 0 {
-					templates[i] = streams[i-1].templates - before
+			least := func(v *float64, d time.Duration, n int) {
+				if x := float64(d) / float64(n); *v == 0 || x < *v {
+					*v = x
 				}
+			}
+			if i == 0 {
+				least(&f.Alone, flows, made)
+			} else {
+				least(&f.Beside, flows, made)
+				least(&f.Template, flood, s.templates-before)
 			}
 		}
 	}
@@ -91,11 +90,17 @@ func MeasureFlood(c Case, n int) (f Flood, err error) {
 			return f, err
 		}
 	}
-	f.Alone = costs[0] / float64(flows[0])
-	f.Beside = (costs[1] - costs[2]) / float64(flows[1])
-	f.Template = costs[2] / float64(templates[2])
-	f.Templates = streams[0].templates
+	f.Templates = s.templates
 	return f, nil
+}
+
+// threadTime is the processor time that this thread has had.
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
 }
 
 // stream is a flood that goes to a decoder.
@@ -113,7 +118,6 @@ func newStream(to *weir) (*stream, error) {
 		return nil, err
 	}
 	s := &stream{to: to, emulator: e, at: Base.UnixNano()}
-	to.flood = s.next
 	return s, nil
 }
 
