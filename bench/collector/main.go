@@ -190,7 +190,7 @@ func (b *bench) cells(f *found, buffer string) []string {
 	if st == nil {
 		st = f.next
 	}
-	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq, fmt.Sprintf("core %d", b.cores[0]), buffer}
+	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq, fmt.Sprintf("core %d (others %.0f %%)", b.cores[0], 100*st.others.Seconds()/st.took.Seconds()), buffer}
 	if f.best == nil {
 		return append(cells, "none without loss", "", "", "", next(b, f))
 	}

@@ -187,6 +187,31 @@ func begin(cmd *exec.Cmd, cores []int, nice int) error {
 	return nil
 }
 
+// busy is the time in which cores did something for anybody, the host too, in steps of 10 ms.
+func busy(cores []int) (t time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		core, err := strconv.Atoi(strings.TrimPrefix(f[0], "cpu"))
+		if err != nil || len(f) < 9 || !slices.Contains(cores, core) {
+			continue
+		}
+		for i, v := range f[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal
+			ticks, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/stat: %q: %w", line, err)
+			}
+			if i != 3 && i != 4 {
+				t += time.Duration(ticks) * 10 * time.Millisecond
+			}
+		}
+	}
+	return t, nil
+}
+
 // steal is the time that the machine's host has kept from it.
 func steal() time.Duration {
 	text, err := os.ReadFile("/proc/stat")
