@@ -154,7 +154,8 @@ func (t *table) add(l line) {
 	}
 	cells := []string{name, l.s.does, l.s.columns, l.traffic}
 	if why := l.s.missing(); why != "" {
-		t.lines = append(t.lines, append(cells, "missing: "+why))
+		t.lines = append(t.lines, append(cells, "missing"))
+		t.notes = append(t.notes, "missing: "+why)
 		return
 	}
 	b := *t.b
