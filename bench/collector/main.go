@@ -256,7 +256,7 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 	}
 	var best [2]float64
 	var had float64 // cores, of the fastest run of two
-	for range 3 {
+	for range 5 {   // short ones: on a shared machine one of them may have both cores
 		for i := range best {
 			cmd, err := weir(bin, "", "", "json.yaml", 1).command(1, dir)
 			if err != nil {
@@ -264,7 +264,7 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 			}
 			var out, problems bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &problems
-			cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", strconv.Itoa(i + 1), "--for", b.step.String(), "-o", "json"}
+			cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", strconv.Itoa(i + 1), "--for", (b.step / 2).String(), "-o", "json"}
 			if err := begin(cmd, cores, b.nice); err != nil {
 				return g, err
 			}
@@ -286,7 +286,8 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 			}
 		}
 	}
-	return lab.Lanes("JSON lines from memory, two lanes as fast as one", 1.7, best[0], best[1], had), nil
+	what := fmt.Sprintf("JSON lines from memory, two lanes beside one (%.3g M and %.3g M flows/s; two had %.2f cores)", best[1]/1e6, best[0]/1e6, had)
+	return lab.Lanes(what, 1.7, best[0], best[1], had), nil
 }
 
 // freePort is a UDP port that nobody has.
