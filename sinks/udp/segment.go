@@ -7,7 +7,7 @@ import (
 	"golang.org/x/net/ipv4"
 )
 
-// Datagrams of one size that follow each other go to the kernel as one piece with that size beside it (UDP GSO, Linux 4.18): it goes
+// With `gso` datagrams of one size that follow each other go to the kernel as one piece with that size beside it (UDP GSO, Linux 4.18): it goes
 // through the network stack once and is cut at its end. The order of rows stays, and so does what is on the wire.
 
 const (

@@ -15,8 +15,12 @@ var controlSize = unix.CmsgSpace(2)
 const mostControl = 32
 
 // canSegment says whether the kernel cuts pieces. One that does not would send them as they are.
-func canSegment(c *net.UDPConn) (can bool) {
-	raw, err := c.SyscallConn()
+func canSegment(c net.Conn) (can bool) {
+	u, ok := c.(*net.UDPConn)
+	if !ok {
+		return false
+	}
+	raw, err := u.SyscallConn()
 	if err != nil {
 		return false
 	}

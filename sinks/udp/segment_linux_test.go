@@ -33,7 +33,7 @@ func mixed(r *rand.Rand, n int) (rows []string) {
 func TestPieces(t *testing.T) {
 	for _, address := range []string{"127.0.0.1:0", "[::1]:0"} {
 		to := listen(t, address)
-		w, _ := open(t, to.LocalAddr().String())
+		w, _ := openWith(t, &Config{To: []string{to.LocalAddr().String()}, Source: SourceOwn, GSO: true})
 		if !w.dests[0].cuts {
 			t.Skip("this kernel has no UDP GSO")
 		}
@@ -67,7 +67,7 @@ func TestPieces(t *testing.T) {
 // Where the kernel does not cut what it is given, all of it goes one by one, once.
 func TestPiecesRefused(t *testing.T) {
 	to := listen(t, "127.0.0.1:0")
-	w, _ := open(t, to.LocalAddr().String())
+	w, _ := openWith(t, &Config{To: []string{to.LocalAddr().String()}, Source: SourceOwn, GSO: true})
 	defer w.Close(context.Background())
 	if !w.dests[0].cuts {
 		t.Skip("this kernel has no UDP GSO")
@@ -93,5 +93,17 @@ func TestPiecesRefused(t *testing.T) {
 	nothing(t, to)
 	if w.dests[0].cuts {
 		t.Error("pieces were not refused: the test shows nothing")
+	}
+}
+
+// Pieces are made only where they are asked for.
+func TestPiecesAreAskedFor(t *testing.T) {
+	w, _ := open(t, listen(t, "127.0.0.1:0").LocalAddr().String())
+	defer w.Close(context.Background())
+	if w.dests[0].cuts {
+		t.Error("pieces are made, and nobody asked for them")
+	}
+	if err := (&Config{To: []string{"127.0.0.1:9"}, Source: SourceKeep, GSO: true}).Validate(); err == nil {
+		t.Error("gso and source: keep are accepted together")
 	}
 }

@@ -7,7 +7,7 @@ import "net"
 const mostControl = 1
 
 // canSegment is false: only Linux cuts pieces.
-func canSegment(*net.UDPConn) bool { return false }
+func canSegment(net.Conn) bool { return false }
 
 // segmentControl is not called where nothing is cut.
 func segmentControl([]byte, int) []byte { return nil }

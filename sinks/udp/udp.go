@@ -59,6 +59,7 @@ func (s *sink) dial(ctx context.Context) (*writer, error) {
 			w.close()
 			return nil, err
 		}
+		d.cuts = s.cfg.GSO && canSegment(d.conn)
 		w.dests = append(w.dests, d)
 	}
 	return w, nil
@@ -73,7 +74,7 @@ func dial(ctx context.Context, to string) (*destination, error) {
 	conn := c.(*net.UDPConn)
 	// The kernel's send buffer is what a burst fills; more of it is better and its limit is the administrator's.
 	_ = conn.SetWriteBuffer(4 << 20)
-	d := &destination{to: to, conn: conn, batch: ipv4.NewPacketConn(conn), most: most4, cuts: canSegment(conn)}
+	d := &destination{to: to, conn: conn, batch: ipv4.NewPacketConn(conn), most: most4}
 	if conn.RemoteAddr().(*net.UDPAddr).IP.To4() == nil {
 		d.most = most6
 	}
