@@ -91,7 +91,10 @@ func TestTimes(t *testing.T) {
 		{"nanoseconds past 2036", 156, ntp(at("2040-01-01T00:00:00.000000001Z"), 0), at("2040-01-01T00:00:00.000000001Z")},
 		{"NTP zero", 156, make([]byte, 8), 0},
 		{"delta microseconds", 158, u32s(1_500_000), (exportedAt*1000 - 1500) * 1e6},
-		{"observation time", 323, be.AppendUint64(nil, 1_700_000_000_123), at("2023-11-14T22:13:20.123Z")},
+		{"observed, seconds", 322, u32s(1_700_000_000), at("2023-11-14T22:13:20Z")},
+		{"observed, milliseconds", 323, be.AppendUint64(nil, 1_700_000_000_123), at("2023-11-14T22:13:20.123Z")},
+		{"observed, microseconds", 324, ntp(at("2023-11-14T22:13:20.123457Z"), 0x7ff), at("2023-11-14T22:13:20.123457Z")},
+		{"observed, nanoseconds", 325, ntp(at("2023-11-14T22:13:20.123456789Z"), 0), at("2023-11-14T22:13:20.123456789Z")},
 		{"uptime without a start time", 22, u32s(5), 0},
 	} {
 		tab := one(t, formatstest.Columns("flow_start"), []uint16{c.id, uint16(len(c.record))}, c.record)
