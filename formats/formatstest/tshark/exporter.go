@@ -1,12 +1,19 @@
 package tshark
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // exporter is what one has told about itself in options.
 type exporter struct {
-	started map[uint64]time.Time // by observation domain: when its uptime began
-	domains map[uint64]*samplers
+	started  map[uint64]time.Time // by observation domain: when its uptime began
+	domains  map[uint64]*samplers
+	switched map[template][]string // the uptimes that records of a template have
 }
+
+// template is one of an exporter's.
+type template struct{ version, domain, id uint64 }
 
 // samplers of a domain.
 type samplers struct {
@@ -16,9 +23,42 @@ type samplers struct {
 
 func (r *reader) exporter(addr string) *exporter {
 	if r.exporters[addr] == nil {
-		r.exporters[addr] = &exporter{map[uint64]time.Time{}, map[uint64]*samplers{}}
+		r.exporters[addr] = &exporter{map[uint64]time.Time{}, map[uint64]*samplers{}, map[template][]string{}}
 	}
 	return r.exporters[addr]
+}
+
+// templates notes which templates of a set have elements for uptimes.
+func (x *exporter) templates(h *header, set *node) {
+	for i := range set.Kids {
+		def := &set.Kids[i]
+		id := def.look("cflow.template_id")
+		if def.Name != "" || id == nil || !strings.HasPrefix(def.Show, "Template ") {
+			continue
+		}
+		var names []string
+		def.walk(func(n *node) bool {
+			if n.Name == "cflow.template_field_type" || n.Name == "cflow.template_ipfix_field_type" {
+				switch n.Show {
+				case "22":
+					names = append(names, "cflow.timestart")
+				case "21":
+					names = append(names, "cflow.timeend")
+				}
+			}
+			return true
+		})
+		x.switched[template{h.version, h.domain, hexNumber(id.Value)}] = names
+	}
+}
+
+// unshown adds to a record the uptimes of 0, which tshark leaves out.
+func (x *exporter) unshown(h *header, id uint64, record *node) {
+	for _, name := range x.switched[template{h.version, h.domain, id}] {
+		if record.look(name) == nil {
+			record.Kids = append(record.Kids, node{Name: name, Value: "00000000"})
+		}
+	}
 }
 
 // optional says whether a record is of options: it tells of the exporter or its samplers, and not of a flow.

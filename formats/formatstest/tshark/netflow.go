@@ -53,11 +53,11 @@ const (
 var others = map[string]bool{
 	"timedelta": true, "padding": true, "ip_version": true, "icmp_type_code_ipv4": true, "mpls_label": true, "mpls_exp": true, "mpls_bos": true,
 	"forwarding_status": true, "forwarding_status_forward_code": true, "data_link_frame_section": true, "string_len_short": true, "string_len_long": true,
-	"template_frame": true,
+	"template_frame": true, "reserved": true,
 
 	"length_min": true, "length_max": true, "ipv6_exthdr": true, "ipv6_next_hdr": true, "multicast_replication_factor": true, "is_multicast": true,
 	"toplabeltype": true, "toplabeladdr": true, "post_dot1q_customer_vlan_id": true, "data_link_frame_size": true, "section_exported_octets": true,
-	"selection_sequence_id": true, "sampling_algorithm": true,
+	"selection_sequence_id": true, "sampling_algorithm": true, "enterprise_private_entry": true,
 }
 
 // known are the names of columns.
@@ -89,22 +89,26 @@ func (r *reader) netflow(d *Datagram, p *node, row Row) {
 		h.domain = hexNumber(p.find("cflow.od_id").Value)
 	}
 	row.number("observation_domain", h.domain)
-	if x := p.look("cflow.sequence_analysis.expected_sn"); x != nil {
-		d.Skipped = int(int32(uint32(row.get("sequence")) - uint32(decimal(x.Show))))
-	}
 	from := r.exporter(row["exporter_addr"])
-	p.walk(func(n *node) bool {
-		if n.Name != "" || !strings.HasPrefix(n.Show, "Flow ") && !strings.HasPrefix(n.Show, "pdu ") {
-			return strings.HasPrefix(n.Show, "Set ") || strings.HasPrefix(n.Show, "FlowSet ")
+	for i := range p.Kids {
+		set := &p.Kids[i]
+		if h.version < 9 && strings.HasPrefix(set.Show, "pdu ") {
+			d.Rows = append(d.Rows, r.record(&h, from, set, row)...)
+			continue
 		}
-		if optional(n) {
-			from.options(&h, r, n)
-			d.Options++
-			return false
+		from.templates(&h, set)
+		id := hexNumber(set.find("cflow.flowset_id").Value)
+		for j := range set.Kids {
+			switch n := &set.Kids[j]; {
+			case n.Name != "" || !strings.HasPrefix(n.Show, "Flow "):
+			case optional(n):
+				from.options(&h, r, n)
+			default:
+				from.unshown(&h, id, n)
+				d.Rows = append(d.Rows, r.record(&h, from, n, row)...)
+			}
 		}
-		d.Rows = append(d.Rows, r.record(&h, from, n, row)...)
-		return false
-	})
+	}
 }
 
 // header is what records take from their message's.

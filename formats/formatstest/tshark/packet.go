@@ -46,7 +46,7 @@ packet:
 				row.number("protocol", value("ip.proto"))
 				row.number("packet_length", value("ip.len"))
 				row.number("fragment_id", value("ip.id"))
-				row.number("fragment_offset", decimal(p.find("ip.frag_offset").Show)/8)
+				row.number("fragment_offset", value("ip.frag_offset"))
 			} else {
 				etype = 0x86dd
 				r.ipv6(row, p)

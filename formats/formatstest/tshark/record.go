@@ -63,6 +63,10 @@ func zero(digits string) bool {
 // when reads a time of a record.
 func (r *reader) when(h *header, from *exporter, row Row, column, name string, f, delta *node) {
 	const since1900 = 2208988800
+	if len(f.Value) == 32 { // pmacct's: seconds and microseconds in 8 bytes each, which tshark takes for one number
+		row.time(column, time.Unix(int64(hexNumber(f.Value[:16])), int64(hexNumber(f.Value[16:]))*1000))
+		return
+	}
 	v := hexNumber(f.Value)
 	switch {
 	case name == "timestart" || name == "timeend":

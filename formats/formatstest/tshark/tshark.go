@@ -21,10 +21,7 @@ type Row map[string]string
 
 // Datagram is what tshark reads in one datagram.
 type Datagram struct {
-	Rows    []Row
-	Options int // records of options
-	// Skipped is the flows that are missing before this datagram, by its sequence number: what tshark complains of.
-	Skipped int
+	Rows []Row
 }
 
 // node is a part of tshark's PDML: a packet, a protocol or a field.
