@@ -18,82 +18,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
-
-// relay stands between an exporter and a collector: it keeps what passes, and sends it on from an address of its own, so that
-// exporters on one machine are several.
-type relay struct {
-	name string
-	in   *net.UDPConn // where the exporter sends to
-	out  *net.UDPConn
-	wg   sync.WaitGroup
-	kept []kept
-}
-
-// kept is a datagram that passed.
-type kept struct {
-	at       time.Time
-	from, to netip.AddrPort
-	payload  []byte
-}
-
-// newRelay forwards from 127.0.0.N to the collector.
-func newRelay(t *testing.T, name string, n byte, to netip.AddrPort) *relay {
-	t.Helper()
-	in, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close() })
-	if err := in.SetReadBuffer(4 << 20); err != nil {
-		t.Fatal(err)
-	}
-	out, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, n)}, net.UDPAddrFromAddrPort(to))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { out.Close() })
-	r := &relay{name: name, in: in, out: out}
-	from := out.LocalAddr().(*net.UDPAddr).AddrPort()
-	r.wg.Go(func() {
-		buf := make([]byte, 1<<16)
-		for {
-			k, err := in.Read(buf)
-			if err != nil {
-				if !errors.Is(err, os.ErrDeadlineExceeded) {
-					t.Errorf("%s: %v", name, err)
-				}
-				return
-			}
-			r.kept = append(r.kept, kept{time.Now(), from, to, bytes.Clone(buf[:k])})
-			if _, err := out.Write(buf[:k]); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-	})
-	return r
-}
-
-// addr is the exporter's for the collector.
-func (r *relay) addr() string { return r.out.LocalAddr().(*net.UDPAddr).IP.String() }
-
-// port is where the exporter sends to.
-func (r *relay) port() int { return r.in.LocalAddr().(*net.UDPAddr).Port }
-
-// end waits until all that the exporter, which has gone, has sent is through: on loopback it is in the socket by then.
-func (r *relay) end(t *testing.T) {
-	t.Helper()
-	if err := r.in.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
-		t.Fatal(err)
-	}
-	r.wg.Wait()
-}
 
 // collector is a `weir run` of one pipeline, whose records go to standard output.
 type collector struct {
@@ -189,20 +119,38 @@ func (c *collector) end(t *testing.T) (rows []map[string]string, a account) {
 }
 
 // ready waits until the pipeline runs.
-func (c *collector) ready(t *testing.T, admin string) {
+func (c *collector) ready(t *testing.T, admin netip.AddrPort) {
 	t.Helper()
-	for end := time.Now().Add(15 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + admin + "/-/ready")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
+	c.until(t, admin, "/-/ready", func([]byte) bool { return true })
+}
+
+// got waits until the pipeline has received n datagrams or messages.
+func (c *collector) got(t *testing.T, admin netip.AddrPort, n int) {
+	t.Helper()
+	c.until(t, admin, "/api/v1/pipelines/collect", func(text []byte) bool {
+		var s struct{ Ledger account }
+		return json.Unmarshal(text, &s) == nil && s.Ledger.Received == uint64(n)
+	})
+}
+
+// until asks the admin interface until it gives the answer.
+func (c *collector) until(t *testing.T, admin netip.AddrPort, path string, good func([]byte) bool) {
+	t.Helper()
+	var last string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get("http://" + admin.String() + path)
+		if err != nil {
+			last = err.Error()
+			continue
 		}
-		if time.Now().After(end) {
-			t.Fatalf("weir does not get ready: %v: %s", err, &c.err)
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err == nil && resp.StatusCode == http.StatusOK && good(text) {
+			return
 		}
+		last = string(text)
 	}
+	t.Fatalf("%s does not come to what is expected: %s: %s", path, last, &c.err)
 }
 
 // sorted orders rows by what is in them: lanes and groups of sets give them out in another order than they came.
@@ -253,4 +201,11 @@ func freeAddr(t *testing.T) netip.AddrPort {
 	}
 	t.Fatal("no port is free for both UDP and TCP")
 	return netip.AddrPort{}
+}
+
+func write(t *testing.T, file string, b []byte) {
+	t.Helper()
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package main_test
 
 import (
@@ -65,7 +67,7 @@ func TestRealExporterOverTCP(t *testing.T) {
 	defer cancel()
 	ipfix, admin := freeAddr(t), freeAddr(t)
 	live := weir(ctx, t, fmt.Sprintf(`{ type: tcp, with: { listen: ["%s"] } }`, ipfix), "--admin", admin.String())
-	live.ready(t, admin.String())
+	live.ready(t, admin)
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -81,6 +83,7 @@ func TestRealExporterOverTCP(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	live.got(t, admin, len(messages))
 	if err := live.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
