@@ -252,10 +252,8 @@ func (d *decode) refuse(of *sdk.Batch, received int64, payload []byte, code, mes
 func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err error) {
 	ns := now.UnixNano()
 	d.store.Expire(ns)
-	lost := d.store.Settle(ns)
+	d.settle(ns)
 	d.books.Note(noteEvicted, d.store.Evicted())
-	d.books.Lost(lostFlows, lost.Flows)
-	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 	if now.Sub(d.reportAt) >= reportEvery {
 		d.reportAt = now
 		d.report()
@@ -269,6 +267,13 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	d.run()
 	d.outputs.finish(nil, false)
 	return d.end(most), nil
+}
+
+// settle counts as lost what has been missing in exporters' sequences for a period.
+func (d *decode) settle(ns int64) {
+	lost := d.store.Settle(ns)
+	d.books.Lost(lostFlows, lost.Flows)
+	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 }
 
 const reportEvery = time.Minute
@@ -311,13 +316,19 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 }
 
 // Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.
-func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) {
+func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err error) {
 	d.begin(out)
 	d.parked.retry()
 	d.parked.drop(nil, why != sdk.Stopping)
 	d.report()
 	d.run()
 	d.outputs.finish(nil, true)
+	if last && (why == sdk.InputEnded || why == sdk.Stopping) {
+		// Nothing will come that could be late: what is missing is lost, as it will have been when two periods are over.
+		ns := d.env.Now().UnixNano()
+		d.settle(ns + 2*int64(time.Second))
+		d.settle(ns + 4*int64(time.Second))
+	}
 	return d.end(most), nil
 }
 
