@@ -19,6 +19,7 @@ type feedConfig struct {
 	Every   time.Duration `yaml:"every" doc:"pause before each batch"`
 	Readers int           `yaml:"readers" doc:"readers"`
 	Work    int           `yaml:"work" doc:"rounds of arithmetic before each batch"`
+	Gaps    bool          `yaml:"gaps" doc:"between two batches, say that there is none"`
 }
 
 func feedPlugin(columns int) sdk.Plugin {
@@ -56,20 +57,27 @@ func (s *feedSource) Close(context.Context) error { return nil }
 type feedReader struct {
 	s    *feedSource
 	left int
+	gap  bool // nothing was there when last asked
 	x    uint64
 }
 
 func (r *feedReader) Partition() *sdk.Partition   { return nil }
 func (r *feedReader) Ready() <-chan struct{}      { return nil }
 func (r *feedReader) Close(context.Context) error { return nil }
-func (r *feedReader) Read(context.Context, time.Duration) (*sdk.Batch, error) {
+func (r *feedReader) Read(_ context.Context, wait time.Duration) (*sdk.Batch, error) {
 	if r.left == 0 {
 		return nil, io.EOF
 	}
-	r.left--
 	if r.s.c.Every > 0 {
+		if wait < r.s.c.Every {
+			return nil, nil
+		}
 		time.Sleep(r.s.c.Every)
 	}
+	if r.gap = r.s.c.Gaps && !r.gap; r.gap {
+		return nil, nil
+	}
+	r.left--
 	for range r.s.c.Work {
 		r.x = r.x*6364136223846793005 + 1442695040888963407
 	}
@@ -136,38 +144,6 @@ sinks:
 	} {
 		b.Run(name, func(b *testing.B) { measure(b, 20, text) })
 	}
-}
-
-// What handing a batch over to another goroutine costs: under load, and when the consumer has to be woken for each batch.
-func BenchmarkHandOver(b *testing.B) {
-	b.Run("under load", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, work: 20000}}
-sinks:
-  out: {type: queued, batch: {rows: 8192}}`)
-	})
-	b.Run("woken each time", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, every: 200us}}
-sinks:
-  out: {type: queued, batch: {rows: 8192}}`)
-	})
-	b.Run("the same without a queue", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, every: 200us}}
-sinks:
-  out: {type: fused}`)
-	})
-	b.Run("load without a queue", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, work: 20000}}
-sinks:
-  out: {type: fused}`)
-	})
 }
 
 // A steady stream costs the engine no allocation.

@@ -43,8 +43,7 @@ type lane struct {
 	id    int
 	chain atomic.Pointer[chain] // swapped by a reload, at a cut
 	swap  atomic.Pointer[swap]  // asked for and not yet done
-	waker queue.Waker
-	timer *time.Timer
+	alarm                       // its waker is how others wake the lane
 
 	pending  []pending // sent and not yet in a queue
 	touched  bool      // something was pushed since the last kick
@@ -72,11 +71,9 @@ func (l *lane) run() *Run { return l.st.run }
 // addLane makes a lane with its chain.
 func (s *stage) addLane() (*lane, error) {
 	s.mu.Lock()
-	l := &lane{st: s, id: s.next, waker: queue.NewWaker()}
+	l := &lane{st: s, id: s.next, alarm: newAlarm()}
 	s.next++
 	s.mu.Unlock()
-	l.timer = time.NewTimer(time.Hour)
-	l.timer.Stop()
 	c, err := newChain(l, nil)
 	if err != nil {
 		return nil, err
@@ -203,7 +200,7 @@ func (l *lane) waitRoom() bool {
 	return !l.run().aborted()
 }
 
-// wait sleeps until woken or d is over.
+// wait sleeps until woken, as an abort does, or until d is over.
 func (l *lane) wait(d time.Duration) {
 	if d <= 0 {
 		return
@@ -212,13 +209,7 @@ func (l *lane) wait(d time.Duration) {
 	if l.shift != nil {
 		from = time.Since(epoch)
 	}
-	l.timer.Reset(d)
-	select {
-	case <-l.waker:
-	case <-l.timer.C:
-	case <-l.run().ctx.Done():
-	}
-	l.timer.Stop()
+	l.sleep(d)
 	if l.shift != nil {
 		l.shift.waited.Add(int64(time.Since(epoch) - from))
 	}

@@ -318,24 +318,19 @@ func (l *lane) more(s *sourceRun) bool {
 	}
 	s.free.Add(1)
 	defer s.free.Add(-1)
-	for {
-		l.timer.Reset(max(time.Millisecond, time.Until(l.nextTick)))
-		select {
-		case rd, ok := <-s.offered:
-			l.timer.Stop()
-			if !ok {
-				return false
-			}
-			l.readers = append(l.readers, rd)
-			return true
-		case <-l.timer.C:
-			if l.retire.Load() {
-				return false
-			}
-			return true // tick, then ask again
-		case <-l.run().ctx.Done():
+	t := time.NewTimer(max(time.Millisecond, time.Until(l.nextTick)))
+	defer t.Stop()
+	select {
+	case rd, ok := <-s.offered:
+		if !ok {
 			return false
 		}
+		l.readers = append(l.readers, rd)
+		return true
+	case <-t.C:
+		return !l.retire.Load() // tick, then ask again
+	case <-l.run().ctx.Done():
+		return false
 	}
 }
 
