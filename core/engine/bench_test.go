@@ -16,10 +16,9 @@ import (
 type feedConfig struct {
 	Batches int           `yaml:"batches" doc:"batches of each reader"`
 	Rows    int           `yaml:"rows" doc:"rows of a batch"`
-	Every   time.Duration `yaml:"every" doc:"pause before each batch"`
+	Every   time.Duration `yaml:"every" doc:"pause before each batch; asked not to wait, there is none"`
 	Readers int           `yaml:"readers" doc:"readers"`
 	Work    int           `yaml:"work" doc:"rounds of arithmetic before each batch"`
-	Gaps    bool          `yaml:"gaps" doc:"between two batches, say that there is none"`
 }
 
 func feedPlugin(columns int) sdk.Plugin {
@@ -57,7 +56,6 @@ func (s *feedSource) Close(context.Context) error { return nil }
 type feedReader struct {
 	s    *feedSource
 	left int
-	gap  bool // nothing was there when last asked
 	x    uint64
 }
 
@@ -73,9 +71,6 @@ func (r *feedReader) Read(_ context.Context, wait time.Duration) (*sdk.Batch, er
 			return nil, nil
 		}
 		time.Sleep(r.s.c.Every)
-	}
-	if r.gap = r.s.c.Gaps && !r.gap; r.gap {
-		return nil, nil
 	}
 	r.left--
 	for range r.s.c.Work {
