@@ -144,6 +144,7 @@ func (l *lane) push() {
 		switch {
 		case l.overdue(p.b):
 			p.t.st.q.Force(it)
+			p.t.st.q.Leave(l.waker)
 		case p.t.st.q.Push(it, l.waker):
 		case l.waitRoom():
 			if l.cutDue() {
@@ -151,6 +152,7 @@ func (l *lane) push() {
 			}
 			continue
 		default:
+			p.t.st.q.Leave(l.waker)
 			l.run().queued[it.Edge].Add(-int64(it.Batch.Rows()))
 			l.dropStopped(p.t.edge, it.Batch)
 		}
@@ -166,6 +168,7 @@ func (l *lane) force(part *sdk.Partition) {
 			return false
 		}
 		p.t.st.q.Force(queue.Item{Batch: p.b, Edge: p.t.edge.Index})
+		p.t.st.q.Leave(l.waker)
 		l.touched = true
 		return true
 	})

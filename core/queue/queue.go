@@ -63,7 +63,7 @@ type Queue struct {
 	rings     []ring // one shared by all lanes, or one a lane
 	lanes     map[*sdk.Partition]int
 	parked    []Waker // by lane: the consumer that waits
-	room      []Waker // producers that wait
+	room      []Waker // producers that wait, longest first
 	bytes     int64
 	most      int64
 	forced    int64 // most bytes above the limit that controls and flushes needed
@@ -73,7 +73,7 @@ type Queue struct {
 	producers int
 	closed    bool
 
-	full atomic.Bool // a producer waits
+	full atomic.Bool // a producer waits, and has not been woken
 }
 
 // New makes a queue.
@@ -127,9 +127,27 @@ func (q *Queue) Push(it Item, w Waker) bool {
 		}
 	}
 	q.add(it, n)
+	q.leave(w)
 	q.mu.Unlock()
 	q.drop(dropped)
 	return true
+}
+
+// Leave gives up a producer's place among those that wait: what it waited with goes another way.
+func (q *Queue) Leave(w Waker) {
+	q.mu.Lock()
+	q.leave(w)
+	q.mu.Unlock()
+}
+
+func (q *Queue) leave(w Waker) {
+	if len(q.room) == 0 {
+		return
+	}
+	if i := slices.Index(q.room, w); i >= 0 {
+		q.room = slices.Delete(q.room, i, i+1)
+		q.full.Store(q.full.Load() && len(q.room) > 0)
+	}
 }
 
 func (q *Queue) drop(items []Item) {
@@ -324,17 +342,14 @@ func (c charge) Uncharge(n int) {
 	q.mu.Unlock()
 }
 
-// wakeRoom wakes the producers that wait: all of them, for the one woken may not fit.
+// wakeRoom wakes the producers that wait: all of them, for the one woken may not fit. They keep their places until they have pushed, and
+// the one that has waited longest is woken last: on one thread the scheduler runs that one first, and woken in another order, the
+// same one came first each time while another waited for 20 s.
 func (q *Queue) wakeRoom() {
-	if len(q.room) == 0 {
-		return
+	for i := len(q.room) - 1; i >= 0; i-- {
+		q.room[i].Wake()
 	}
-	for _, w := range q.room {
-		w.Wake()
-	}
-	clear(q.room)
-	q.room = q.room[:0]
-	q.full.Store(false)
+	q.full.Store(false) // until one of them has tried in vain
 }
 
 // Full says whether a producer waits for room: a sink then closes its open block.

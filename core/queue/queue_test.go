@@ -3,8 +3,10 @@ package queue
 import (
 	"fmt"
 	"math/rand"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,6 +299,54 @@ func TestNoWakeIsLost(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Of many producers before a full queue none waits for ever, also where one thread runs them all.
+func TestNoProducerStarves(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		const producers, items = 5, 500
+		pool := sdk.NewPool(nil)
+		q := New(Options{Bytes: 1 << 20, Batches: 2, Lanes: 1, Producers: producers})
+		pushed := make([]int, producers)
+		var stop atomic.Bool
+		var work sync.WaitGroup
+		for p := range producers {
+			work.Go(func() {
+				w := NewWaker()
+				for !stop.Load() {
+					it := Item{Batch: numbered(pool, nil, 0)}
+					for !q.Push(it, w) {
+						<-w
+					}
+					pushed[p]++
+					time.Sleep(20 * time.Millisecond) // for the next
+				}
+				q.CloseProducer()
+			})
+		}
+		w := NewWaker()
+		for n := 0; ; {
+			it, ok, end := q.Pop(0, w)
+			switch {
+			case end:
+				work.Wait()
+				for p, n := range pushed {
+					if n < items/producers/2 {
+						t.Errorf("producer %d pushed %d of %d items: %v", p, n, items, pushed)
+					}
+				}
+				return
+			case !ok:
+				<-w
+			default:
+				time.Sleep(150 * time.Millisecond)
+				settle(it)
+				n++
+				stop.Store(n >= items)
+			}
+		}
+	})
 }
 
 // The limit of batches is of those that wait: a pop makes room though nothing was released.
