@@ -253,8 +253,27 @@ func (b *Batch) Dict(col int) *Dict { return b.cols[col].dict }
 // Views says whether values look into memory that is lent for the call only.
 func (b *Batch) Views() bool { return b.views }
 
-// Lend says that values look into memory of held bytes, and who is told when the batch has been released.
+// Lend says that values look into memory of held bytes, and who (nil: nobody) is told when the batch has been released, or has copied
+// them (Own). Until then nobody else writes there, also after the reader's Close: a queue may hold the batch as it is.
 func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
+
+// Lent says how much of the memory that was lent, to this batch or to the one whose columns it shares, its values use, and how much that
+// is, in bytes; 0, 0 if nothing was lent. Core asks it before a queue.
+func (b *Batch) Lent() (used, held int) {
+	for x := b; x != nil; x = x.base {
+		held += x.extra
+	}
+	if held == 0 {
+		return 0, 0
+	}
+	for i := range b.cols {
+		c := &b.cols[i]
+		for _, v := range c.vals[:min(c.watermark, len(c.vals))] {
+			used += len(v)
+		}
+	}
+	return used, held
+}
 
 // IsShared says whether the batch's columns are another's (Share).
 func (b *Batch) IsShared() bool { return b.base != nil }

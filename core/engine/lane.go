@@ -99,7 +99,7 @@ func (l *lane) send(t *target, b *sdk.Batch) {
 		l.dropStopped(t.edge, b)
 		return
 	}
-	if b.Views() {
+	if b.Views() && !(t.lasting && dense(b)) {
 		b = l.own(b)
 	}
 	if t.keyed >= 0 {
@@ -111,6 +111,13 @@ func (l *lane) send(t *target, b *sdk.Batch) {
 	}
 	l.run().queued[t.edge.Index].Add(int64(n))
 	l.pending = append(l.pending, pending{t, b})
+}
+
+// dense says whether a batch uses at least half of the memory that was lent to it, so that a queue, which is charged with all of it,
+// may hold the memory instead of a copy. A receive buffer that holds one small datagram is worth the copy.
+func dense(b *sdk.Batch) bool {
+	used, held := b.Lent()
+	return held > 0 && 2*used >= held
 }
 
 // own makes a batch that may be kept past the call: what it looks into is copied once.
