@@ -297,8 +297,8 @@ func (q *Queue) Pop(lane int, w Waker) (it Item, ok, end bool) {
 		q.batches--
 		q.rows -= int64(it.Batch.Rows())
 		q.waiting -= it.held
-		if q.batches == q.o.Batches-1 && q.bytes < q.o.Bytes {
-			q.wakeRoom() // the limit of batches was what held producers up, and the consumer may keep this one for long
+		if (r.n == 0 || q.batches == q.o.Batches/2) && q.bytes < q.o.Bytes {
+			q.wakeRoom() // the limit of batches may be what holds producers up, and the consumer may keep this one for long
 		}
 	}
 	return it, true, false
@@ -338,18 +338,32 @@ func (c charge) Uncharge(n int) {
 		q.mu.Unlock()
 		panic(fmt.Sprintf("queue: %d bytes held", q.bytes))
 	}
-	q.wakeRoom()
+	q.full.Store(false) // until a producer tries in vain again
+	if 2*q.bytes <= q.o.Bytes || q.idles() {
+		q.wakeRoom()
+	}
 	q.mu.Unlock()
 }
 
-// wakeRoom wakes the producers that wait: all of them, for the one woken may not fit. They keep their places until they have pushed, and
-// the one that has waited longest is woken last: on one thread the scheduler runs that one first, and woken in another order, the
-// same one came first each time while another waited for 20 s.
+// idles says whether some lane has nothing to take.
+func (q *Queue) idles() bool {
+	for i := range q.rings {
+		if q.rings[i].n == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// wakeRoom wakes the producers that wait, when the queue has become half empty or a lane has nothing to take: woken at each release they
+// push once and wait again, which costs a hand-over a batch. It wakes all of them, for the one woken may not fit. They keep their places
+// until they have pushed, and the one that has waited longest is woken last: on one thread the scheduler runs that one first, and
+// woken in another order, the same one came first each time while another waited for 20 s.
 func (q *Queue) wakeRoom() {
 	for i := len(q.room) - 1; i >= 0; i-- {
 		q.room[i].Wake()
 	}
-	q.full.Store(false) // until one of them has tried in vain
+	q.full.Store(false)
 }
 
 // Full says whether a producer waits for room: a sink then closes its open block.
