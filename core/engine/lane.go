@@ -45,10 +45,11 @@ type lane struct {
 	swap  atomic.Pointer[swap]  // asked for and not yet done
 	alarm                       // its waker is how others wake the lane
 
-	pending  []pending // sent and not yet in a queue
-	touched  bool      // something was pushed since the last kick
-	nextTick time.Time
-	blocked  bool // there was no room since the last batch end
+	pending   []pending // sent and not yet in a queue
+	touched   bool      // something was pushed since the last kick
+	nextTick  time.Time
+	blocked   bool      // there was no room since the last batch end
+	overSince time.Time // since when the run has been over its budget of memory; zero: it is not
 
 	readers   []*reader // of a source's stage
 	dealt     int       // partitions dealt to it; under st.mu
@@ -82,6 +83,7 @@ func (s *stage) addLane() (*lane, error) {
 	s.mu.Lock()
 	s.lanes = append(s.lanes, l)
 	s.reading++
+	s.run.budget.Add(laneBudget(s.plan))
 	s.mu.Unlock()
 	return l, nil
 }

@@ -22,7 +22,7 @@ import (
 type Options struct {
 	Log    *slog.Logger
 	Dir    string    // state directory; nodes get DIR/pipeline/node
-	Pool   *sdk.Pool // nil: one of its own
+	Pool   *sdk.Pool // of this run alone: what it has handed out is the run's memory; nil: one of its own
 	Share  *Shared   // nil: one of its own
 	BootID string    // in the keys of blocks without segments; of this start of the process
 	CPUs   int       // lanes of a committing source; 0: 1
@@ -57,6 +57,7 @@ type Run struct {
 	opt    Options
 	log    *slog.Logger
 	pool   *sdk.Pool
+	budget atomic.Int64 // bytes; of what is there now
 	ledger *ledger.Ledger
 
 	ctx      context.Context // ends when the run is aborted
@@ -163,6 +164,7 @@ func (r *Run) wire() {
 		}
 		st.q = queue.New(queue.Options{Bytes: q.Bytes, Batches: q.Batches, WhenFull: q.WhenFull, Lanes: max(1, st.plan.Lanes),
 			ByPartition: st.plan.ByPartition && st.plan.Lanes > 1, Producers: len(feeders[i]), OnDrop: r.overflow, OnFull: st.full})
+		r.budget.Add(q.Bytes)
 	}
 	for _, e := range r.plan.Edges {
 		var queued func() int64

@@ -180,6 +180,7 @@ func (s *sourceRun) deal(rd *reader) {
 	rd.ps.lane = least
 	s.run.partsMu.Lock()
 	s.run.parts[rd.ps.part] = rd.ps
+	s.run.budget.Add(s.partitionBudget())
 	s.run.partsMu.Unlock()
 	s.saver.add(rd.ps)
 	least.inbox = append(least.inbox, rd)
@@ -236,8 +237,8 @@ func (l *lane) runSource() {
 	idle := false // the last round read nothing and everything was kicked
 	for !l.run().aborted() {
 		l.takeInbox()
-		progress := false
-		for i := 0; i < len(l.readers); i++ {
+		progress, over := false, l.overBudget()
+		for i := 0; i < len(l.readers) && !over; i++ {
 			rd := l.readers[i]
 			wait := time.Duration(0)
 			if idle && len(l.readers) == 1 && !l.sharesReaders() {
@@ -275,6 +276,12 @@ func (l *lane) runSource() {
 			continue
 		}
 		l.kick()
+		if over {
+			l.blocked = true // a cut may help
+			l.wait(min(overPause, time.Until(l.nextTick)))
+			l.blockedNs.Add(int64(time.Since(now)))
+			continue
+		}
 		if !idle {
 			idle = true
 			continue
