@@ -19,7 +19,8 @@ type Item struct {
 	Control any // nil for a batch
 	Edge    int // index in the plan of the edge it came over
 
-	held int64 // by the batch, as counted at the push
+	held int64  // by the batch, as counted at the push
+	at   uint64 // number of the push
 }
 
 // Waker wakes one goroutine: a channel of capacity 1.
@@ -70,6 +71,7 @@ type Queue struct {
 	waiting   int64 // bytes of what is in the rings
 	batches   int   // in the rings
 	rows      int64
+	pushes    uint64
 	producers int
 	closed    bool
 
@@ -179,6 +181,8 @@ func (q *Queue) fits(n int64) bool {
 
 func (q *Queue) add(it Item, n int64) {
 	lane := 0
+	q.pushes++
+	it.at = q.pushes
 	if it.Batch != nil {
 		it.held = n
 		it.Batch.Charge(charge{q}, int(n))
@@ -228,15 +232,20 @@ func (q *Queue) Forget(p *sdk.Partition) {
 }
 
 func (q *Queue) takeOldest() (Item, bool) {
+	oldest, where := uint64(0), -1
 	for i := range q.rings {
-		if it, ok := q.rings[i].takeBatch(); ok {
-			q.batches--
-			q.rows -= int64(it.Batch.Rows())
-			q.waiting -= it.held
-			return it, true
+		if at, ok := q.rings[i].oldest(); ok && (where < 0 || at < oldest) {
+			oldest, where = at, i
 		}
 	}
-	return Item{}, false
+	if where < 0 {
+		return Item{}, false
+	}
+	it, _ := q.rings[where].takeBatch()
+	q.batches--
+	q.rows -= int64(it.Batch.Rows())
+	q.waiting -= it.held
+	return it, true
 }
 
 func (q *Queue) wake(lane int) {
@@ -420,6 +429,16 @@ func (r *ring) pop() Item {
 	r.head = (r.head + 1) % len(r.items)
 	r.n--
 	return it
+}
+
+// oldest is the number of the oldest batch's push.
+func (r *ring) oldest() (at uint64, ok bool) {
+	for i := range r.n {
+		if it := &r.items[(r.head+i)%len(r.items)]; it.Batch != nil {
+			return it.at, true
+		}
+	}
+	return 0, false
 }
 
 // takeBatch takes the oldest batch out, leaving controls in their order.

@@ -301,6 +301,36 @@ func TestNoWakeIsLost(t *testing.T) {
 	}
 }
 
+// What a full queue drops is the oldest batch there is, whichever lane it waits for.
+func TestTheOldestIsDropped(t *testing.T) {
+	const lanes, pushes, room = 3, 100, 10
+	pool := sdk.NewPool(nil)
+	var dropped []uint64
+	q := New(Options{Bytes: 1 << 30, Batches: room, Lanes: lanes, ByPartition: true, Producers: 1, WhenFull: config.DropOldest,
+		OnDrop: func(it Item) { dropped = append(dropped, numberOf(it)); settle(it) }})
+	parts := make([]*sdk.Partition, lanes)
+	for i := range parts {
+		parts[i] = &sdk.Partition{Name: fmt.Sprint(i)}
+	}
+	rng := rand.New(rand.NewSource(1))
+	var want []uint64
+	for n := range uint64(pushes) {
+		p := parts[rng.Intn(lanes)]
+		q.Push(Item{Batch: numbered(pool, p, n)}, nil)
+		q.Force(Item{Control: control{p, n}}) // a control is never dropped, and stands before batches
+		if n >= room {
+			want = append(want, n-room)
+		}
+	}
+	if !slices.Equal(dropped, want) {
+		t.Errorf("dropped %d, want %d", dropped, want)
+	}
+	q.CloseProducer()
+	for lane := range lanes {
+		q.Empty(lane, NewWaker(), time.Second, settle)
+	}
+}
+
 // Of many producers before a full queue none waits for ever, also where one thread runs them all.
 func TestNoProducerStarves(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
