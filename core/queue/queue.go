@@ -53,8 +53,12 @@ type Options struct {
 	OnFull func()
 }
 
-// wakeAt is how many batches wait before a parked consumer is woken: waking at each push costs 12 us, at every fourth 3.
-const wakeAt = 4
+// wakeAt is how many batches wait before a parked consumer is woken, for a wake costs 12 us (docs/adr/0008); fewer, wakeHalf, are enough when
+// they fill half of the queue, so that the producer does not run into its end while the consumer wakes.
+const (
+	wakeAt   = 8
+	wakeHalf = 4
+)
 
 // Queue is safe for any number of producers; each lane has one consumer.
 type Queue struct {
@@ -198,7 +202,7 @@ func (q *Queue) add(it Item, n int64) {
 		lane = q.laneOf(c.Partition())
 	}
 	q.rings[lane].push(it)
-	if q.rings[lane].n >= wakeAt {
+	if n := q.rings[lane].n; n >= wakeAt || n >= wakeHalf && (2*q.waiting >= q.o.Bytes || 2*q.batches >= q.o.Batches) {
 		q.wake(lane)
 	}
 }
