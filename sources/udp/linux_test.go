@@ -94,8 +94,8 @@ func TestLentSlabsAreNotWritten(t *testing.T) {
 	}
 }
 
-// sender sends numbered datagrams from several ports, at a rate that no buffer overflows at, until it is told to stop.
-func sender(t *testing.T, to netip.AddrPort) (stop func() (sent int)) {
+// stream sends numbered datagrams from several ports, at a rate that no buffer overflows at, until it is told to stop.
+func stream(t *testing.T, to netip.AddrPort) (stop func() (sent int)) {
 	var conns []*net.UDPConn
 	for range 16 {
 		conns = append(conns, dial(t, to))
@@ -154,7 +154,7 @@ func TestTakeOverLosesNothing(t *testing.T) {
 			old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.before, Balance: c.balance})
 			at := old.Addrs()[0]
 			oldWait := collect(t, old)
-			stop := sender(t, at)
+			stop := stream(t, at)
 			time.Sleep(30 * time.Millisecond)
 			env2 := testEnv(t)
 			cfg := &Config{Listen: []string{at.String()}, Workers: c.then, SharePort: true, Balance: c.next}

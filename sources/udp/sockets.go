@@ -16,7 +16,8 @@ type Socket struct {
 	BalanceAsked Balance `json:"balance_asked,omitempty"`  // empty: there is nothing to balance
 	Balance      string  `json:"balance"`                  // in force
 	Why          string  `json:"balance_reason,omitempty"` // why it is not the one asked for
-	Drops        uint64  `json:"kernel_drops"`             // since this process opened or took over the socket
+	GRO          bool    `json:"gro"`                      // the kernel hands over datagrams in trains where they came so
+	Drops        uint64  `json:"kernel_drops"`             // since this process opened or took over the socket; with gro of trains, at the least so many datagrams
 }
 
 func (s *source) sockets() *Sockets {
