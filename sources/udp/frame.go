@@ -31,7 +31,7 @@ type frame struct {
 
 	senders [slots]sender // of the messages of the last receive
 	got     []datagram    // by it
-	charge  int           // bytes of the socket's buffer that it gave back, about
+	bytes   int           // of payload, in it
 	kept    []uint16      // those of them that passed
 }
 
@@ -65,10 +65,6 @@ const (
 	// mostJoined is above what the kernel joins: 64 (net/ipv4/udp_offload.c: UDP_GRO_CNT_MAX), and 128 of a local sender
 	// (include/linux/udp.h: UDP_MAX_SEGMENTS).
 	mostJoined = sdk.MaxRows / slots
-
-	// overhead is what the kernel charges a receive buffer for a message, beside its bytes, about: 832 bytes in all for one of up to
-	// 64, 1280 up to 512, 2304 for 1000 to 1472.
-	overhead = 900
 
 	// A receive is wide when there have been widen datagrams a message lately, and narrow again below narrow. Between a train that is
 	// copied out of overflow and a small datagram that has a cold page for itself there is little to choose.
@@ -157,13 +153,13 @@ func (f *frame) long(i int) []byte { return f.overflow[i*overflowBytes : (i+1)*o
 
 // split finds the datagrams in the n messages of a receive.
 func (f *frame) split(n int) {
-	f.got, f.charge = f.got[:0], n*overhead
+	f.got, f.bytes = f.got[:0], 0
 	room := slabBytes / f.room()
 	for i := range n {
 		s, size := &f.senders[i], int(f.hdrs[i].n)
 		s.addr, s.port = f.from(i)
 		s.bytes, s.from = size, len(f.got)
-		f.charge += size
+		f.bytes += size
 		joined := f.control(i)
 		d := datagram{at: uint32(i * room), size: uint32(size), message: uint8(i)}
 		if size > room {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,8 @@ type socket struct {
 	closed bool
 	drops  uint32 // the kernel's count when it was last read
 	lost   uint64 // of it, since the socket is ours
+
+	trains atomic.Bool // datagrams have come in some
 }
 
 // open takes hold of a socket of the address for each worker.
@@ -302,7 +305,7 @@ func (s *socket) waiting() int {
 func (r *reader) socket() Socket {
 	g, s := r.sock.group, r.sock
 	g.mu.Lock()
-	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why, GRO: s.gro}
+	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why, GRO: s.gro, DropsAtLeast: s.trains.Load()}
 	g.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -54,6 +54,7 @@ type reader struct {
 	wakeMu sync.Mutex     // Stop comes from another goroutine, perhaps after Close
 	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	looked time.Time      // at the drops and the buffer
+	charge int            // bytes of it for a message, lately
 	buffer int            // bytes that the kernel may charge for what waits
 	naps
 
@@ -239,8 +240,12 @@ func (r *reader) batch(n int) (b *sdk.Batch) {
 	}
 	r.read(len(f.got), n < f.room())
 	r.src.received(&p)
+	if len(f.got) > n && !r.sock.trains.Load() {
+		r.sock.trains.Store(true)
+	}
+	r.charge = bpf.Charge(n, f.bytes) / n
 	if r.depth != nil {
-		r.depth.Took(n)
+		r.depth.Took(r.charge * n)
 	}
 	return b
 }
@@ -250,6 +255,6 @@ func (r *reader) drops() {
 	n := r.sock.newDrops()
 	r.src.lost(n)
 	if r.depth != nil {
-		r.depth.Took(int(n))
+		r.depth.Took(int(n) * r.charge)
 	}
 }

@@ -17,7 +17,8 @@ type Socket struct {
 	Balance      string  `json:"balance"`                  // in force
 	Why          string  `json:"balance_reason,omitempty"` // why it is not the one asked for
 	GRO          bool    `json:"gro"`                      // the kernel hands over datagrams in trains where they came so
-	Drops        uint64  `json:"kernel_drops"`             // since this process opened or took over the socket; with gro of trains, at the least so many datagrams
+	Drops        uint64  `json:"kernel_drops"`             // since this process opened or took over the socket
+	DropsAtLeast bool    `json:"kernel_drops_at_least"`    // datagrams come in trains, of which the kernel counts one when it drops them
 }
 
 func (s *source) sockets() *Sockets {
