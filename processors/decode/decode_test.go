@@ -67,8 +67,13 @@ func (c *catch) Settled(r sdk.Range, o sdk.Outcome) {
 // lane makes a processor with a clock of its own.
 func lane(t testing.TB, change func(*Config), out *sdk.Schema) *catch {
 	t.Helper()
+	return laneOf(t, change, sdk.Datagram, out)
+}
+
+func laneOf(t testing.TB, change func(*Config), in, out *sdk.Schema) *catch {
+	t.Helper()
 	c := &catch{t: t, clock: sdktest.NewClock(base)}
-	c.env = sdktest.Env(t, sdktest.WithIn(sdk.Datagram), sdktest.WithOut(out), sdktest.WithClock(c.clock))
+	c.env = sdktest.Env(t, sdktest.WithIn(in), sdktest.WithOut(out), sdktest.WithClock(c.clock))
 	cfg := Plugin.Spec.Config().(*Config)
 	if change != nil {
 		change(cfg)

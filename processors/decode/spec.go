@@ -183,6 +183,9 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			if in.Index(session) >= 0 {
 				needs = append(needs, session)
 			}
+			if in.Index(thinning) >= 0 {
+				needs = append(needs, thinning)
+			}
 			return needs
 		},
 		Input: func(_ any, in *sdk.Schema) error {
@@ -194,6 +197,10 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			}
 			if i := in.Index(session); i >= 0 && in.Field(i).Type != sdk.Uint64 {
 				return &sdk.Problem{Message: fmt.Sprintf("the column session of the input is %s, and the number of a connection is uint64", in.Field(i).Type),
+					Help: "give that column another name"}
+			}
+			if i := in.Index(thinning); i >= 0 && in.Field(i).Type != sdk.Uint32 {
+				return &sdk.Problem{Message: fmt.Sprintf("the column thinning of the input is %s, and what a datagram stands for is uint32", in.Field(i).Type),
 					Help: "give that column another name"}
 			}
 			return nil

@@ -33,6 +33,7 @@ type frame struct {
 	got     []datagram    // by it
 	bytes   int           // of payload, in it
 	kept    []uint16      // those of them that passed
+	weights []uint32      // what they stand for; empty: for themselves
 }
 
 // sender is where a message came from, and when.
@@ -222,7 +223,7 @@ func (f *frame) control(i int) (joined int) {
 func (f *frame) judge(g *gate, n int, now int64) (p passed) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	f.kept = f.kept[:0]
+	f.kept, f.weights = f.kept[:0], f.weights[:0]
 	for i := 0; i < n; {
 		first, end, bytes := &f.senders[i], i+1, f.senders[i].bytes
 		for ; end < n && f.senders[end].addr == first.addr; end++ {
@@ -236,9 +237,19 @@ func (f *frame) judge(g *gate, n int, now int64) (p passed) {
 		if at == 0 {
 			at = now
 		}
-		pass := g.take(&p, first.addr, to-first.from, bytes, at)
-		for k := range pass {
+		take := g.take(&p, first.addr, to-first.from, bytes, at)
+		if p.thinned > 0 && len(f.weights) == 0 { // the first in this receive
+			for range f.kept {
+				f.weights = append(f.weights, 1)
+			}
+		}
+		for k := range take.pass {
 			f.kept = append(f.kept, uint16(first.from+k))
+		}
+		if p.thinned > 0 {
+			for k := range take.pass {
+				f.weights = append(f.weights, take.weight(k))
+			}
 		}
 		i = end
 	}
@@ -277,6 +288,9 @@ func (f *frame) fill(b *sdk.Batch, c *columns, now int64) {
 				times[row] = now
 			}
 		}
+	}
+	if c.thinning >= 0 && len(f.weights) > 0 { // else it is the zero that costs nothing
+		copy(sdk.Claim[uint32](b, c.thinning, 0, n), f.weights)
 	}
 	b.SetRows(n)
 	b.Seal()

@@ -23,7 +23,7 @@ type Config struct {
 	ReceiveBuffer sdk.Size `yaml:"receive_buffer" doc:"memory of the kernel for datagrams not yet read, for each socket; more than net.core.rmem_max needs CAP_NET_ADMIN" example:"64MiB"`
 	GRO           bool     `yaml:"gro" doc:"let the kernel hand over datagrams of one exporter in trains where they came so (UDP_GRO), for a fraction of the cost; Linux 5.0. Of a train that it drops the kernel counts one, so kernel_drops says \"at least\". From true to false it changes when the process starts anew"`
 	Allow         []Prefix `yaml:"allow" doc:"networks and addresses whose datagrams are taken; those of others are dropped as not_allowed. Empty: all" example:"[192.0.2.0/24, 2001:db8::/32]"`
-	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited. 0: no limit" example:"20000"`
+	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited, and what passes stands for it. 0: no limit" example:"20000"`
 	SharePort     bool     `yaml:"share_port" doc:"start although another process of the same user receives on the port too: for a successor that takes over while its predecessor drains"`
 }
 
@@ -124,6 +124,15 @@ const (
 	ReasonRateLimited sdk.Reason = "rate_limited"
 )
 
+// noteThinned: datagrams that passed and stand for others that a limit dropped.
+const noteThinned sdk.Reason = "thinned"
+
+// thinned is the schema behind a limit.
+var thinned = sdk.NewSchema(append(slices.Clone(sdk.Datagram.Fields()), sdk.Field{Name: thinning, Type: sdk.Uint32, Extra: true,
+	Doc: "how many datagrams of the exporter it stands for, itself and those that a limit dropped; 0 is 1"})...)
+
+const thinning = "thinning"
+
 // Plugin is the source `udp`.
 var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
@@ -148,18 +157,23 @@ The source keeps account of every sender: "weir inspect exporters --live" shows 
 whom "allow" keeps out. 65,536 exporters and 4,096 strangers are told apart at most, those silent for a day forgotten; what comes
 from more is counted together, and shares one "rate_limit".
 
-A "rate_limit" drops datagrams, and flows with them, so sums over an exporter that is limited are too low. The columns of a datagram
-have no place for a factor to put that right, and none would hold: what a dropped datagram carried is not known, and the next ones
-may have come before the loss is seen. What is dropped shows as gaps in the exporter's sequence numbers, which decode counts for
-each exporter as lost before Weir; "weir inspect exporters" has both numbers side by side, and sums can be corrected by them
-afterwards. The limit protects the others from one that floods; an exporter that really sends too much is better sampled
-by itself.
+A "rate_limit" drops datagrams, and flows with them. So that sums over an exporter that is limited stay right, each datagram that passes
+stands for those dropped since the one before it: the column thinning says how many it is, and decode multiplies the sampling
+rate of its flows by that. Their sum is exactly what came. It is right for sums of many flows, as sampling is; what one dropped
+datagram carried is not known. thinned notes how many datagrams stand for more than themselves, and "weir inspect exporters" one in how many passes lately.
+What is dropped still shows as gaps in the exporter's sequence numbers. The limit protects the others from one that floods; an
+exporter that really sends too much is better sampled by itself.
 
 What the kernel has to drop because its buffer is full stands beside the ledger as lost{kernel_drops}; losses before the socket
 (network card, backlog of the CPU) do not show there. When the pipeline stops, the sockets leave their group first, so that
 another process that listens on the port takes over, and what they already hold is read to the end.`,
 		Config: func() any { return &Config{Balance: BalanceDomain, ReceiveBuffer: 16 << 20, GRO: true} },
-		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{sdk.Datagram}, nil },
+		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
+			if cfg.(*Config).RateLimit > 0 {
+				return []*sdk.Schema{thinned}, nil
+			}
+			return []*sdk.Schema{sdk.Datagram}, nil
+		},
 		Lanes: func(cfg any) (int, bool) {
 			c := cfg.(*Config)
 			return len(c.Listen) * c.workers(), true
