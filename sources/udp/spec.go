@@ -164,6 +164,14 @@ datagram carried is not known. thinned notes how many datagrams stand for more t
 What is dropped still shows as gaps in the exporter's sequence numbers. The limit protects the others from one that floods; an
 exporter that really sends too much is better sampled by itself.
 
+Where datagrams of one exporter come together, and are of one size but for the last, the kernel hands them over in a train (gro): a
+network card's driver joins what it finds at one look, so there are trains where it is busy and exporters send in bursts, and none
+where datagrams come singly, which costs nothing either. All of a train have one time stamp and go to one worker. When the kernel
+drops a train it counts one: kernel_drops is then a bound from below, and "weir inspect sockets" says so; sequence numbers tell the rest.
+
+"balance: packet" passes over a worker that has fallen behind. The others do not: what they are for is that an exporter's datagrams stay
+in order on one worker, so a worker that stalls loses what is its own once its buffer is full.
+
 What the kernel has to drop because its buffer is full stands beside the ledger as lost{kernel_drops}; losses before the socket
 (network card, backlog of the CPU) do not show there. When the pipeline stops, the sockets leave their group first, so that
 another process that listens on the port takes over, and what they already hold is read to the end.`,
