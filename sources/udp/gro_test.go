@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -282,11 +283,11 @@ func TestTrainsAreBalanced(t *testing.T) {
 	wait := collect(t, s)
 	const each = 30
 	sent := 0
-	for range 2000 { // ten times the buffer of the one that stalls
+	for i := range 2000 { // forty times the buffer of the one that stalls
 		send(make([]byte, each*1400), 1400)
 		sent += each
-		if sent%1500 == 0 {
-			time.Sleep(time.Millisecond)
+		for i%10 == 9 && slices.ContainsFunc(s.Opened, func(r receiver) bool { return r != stalled && r.(*reader).sock.waiting() > 0 }) {
+			time.Sleep(100 * time.Microsecond)
 		}
 	}
 	s.Stop(t.Context())
