@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -539,7 +540,7 @@ func FuzzProcess(f *testing.F) {
 		if n := len(c.settled); n != 3 {
 			t.Errorf("%d of 3 inputs settled", n)
 		}
-		if len(c.ports) == 0 || c.ports[len(c.ports)-1] != 77 {
+		if !slices.Contains(c.ports, 77) { // perhaps not as the last: what waited for a template comes when there is one
 			t.Error("a good datagram was not decoded afterwards")
 		}
 	})
