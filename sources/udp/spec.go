@@ -127,8 +127,8 @@ const (
 // noteThinned: datagrams that passed and stand for others that a limit dropped.
 const noteThinned sdk.Reason = "thinned"
 
-// thinned is the schema behind a limit.
-var thinned = sdk.NewSchema(append(slices.Clone(sdk.Datagram.Fields()), sdk.Field{Name: thinning, Type: sdk.Uint32, Extra: true,
+// Thinned is the schema of what the source hands out behind a limit.
+var Thinned = sdk.NewSchema(append(slices.Clone(sdk.Datagram.Fields()), sdk.Field{Name: thinning, Type: sdk.Uint32, Extra: true,
 	Doc: "how many datagrams of the exporter it stands for, itself and those that a limit dropped; 0 is 1"})...)
 
 const thinning = "thinning"
@@ -178,7 +178,7 @@ another process that listens on the port takes over, and what they already hold 
 		Config: func() any { return &Config{Balance: BalanceDomain, ReceiveBuffer: 16 << 20, GRO: true} },
 		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
 			if cfg.(*Config).RateLimit > 0 {
-				return []*sdk.Schema{thinned}, nil
+				return []*sdk.Schema{Thinned}, nil
 			}
 			return []*sdk.Schema{sdk.Datagram}, nil
 		},
