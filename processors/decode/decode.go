@@ -30,7 +30,7 @@ type decode struct {
 	outputs outputs
 	parked  park
 
-	payload, addr, port, received, session int // columns of the input, -1: not there
+	payload, addr, port, received, session, thinning int // columns of the input, -1: not there
 
 	// What the call at hand works on.
 	parent *sdk.Batch // what the rows being made come of
@@ -51,6 +51,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d := &decode{env: env, cfg: cfg, books: env.Books}
 	col := func(name string) int { return env.In.Index(name) }
 	d.payload, d.addr, d.port, d.received, d.session = col("payload"), col("exporter_addr"), col("exporter_port"), col("received"), col(session)
+	d.thinning = col(thinning)
 	if d.payload < 0 || d.addr < 0 || d.received < 0 {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
@@ -94,6 +95,10 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	if d.session >= 0 {
 		sessions = sdk.Values[netflow.Session](b, d.session)
 	}
+	var weights []uint32
+	if d.thinning >= 0 {
+		weights = sdk.Values[uint32](b, d.thinning)
+	}
 	g, rest := &d.dg, false
 	for i, p := range payloads {
 		if sflow.Is(p) { // the two codecs would wait for each other at each change: one after the other
@@ -107,13 +112,17 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		if sessions != nil {
 			g.Session = sessions[i]
 		}
+		if weights != nil {
+			d.weigh(weights[i])
+		}
 		d.datagram(b)
 	}
 	if rest {
 		d.run()
-		d.sflow.process(b, payloads, addrs, ports, received)
+		d.sflow.process(b, payloads, addrs, ports, weights, received)
 	}
 	d.run() // the payloads may be gone when this call returns
+	d.weigh(1)
 	g.Payload = nil
 	d.parked.close()
 	d.parent = nil
@@ -182,6 +191,7 @@ const (
 func (d *decode) of(b *sdk.Batch) {
 	if d.parent != b {
 		d.run() // codecs ask for the batch again, and it is then derived of the new parent
+		d.outputs.settle()
 		d.parent = b
 	}
 }
