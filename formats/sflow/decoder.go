@@ -31,6 +31,10 @@ type Options struct {
 	Decapsulate packet.Decapsulate
 	// Agents follows the sequence numbers; nil: nobody does.
 	Agents *Agents
+	// Counters is the schema of rows of counters samples, whose columns are of flow.CountersSchema, and CounterRows where they go;
+	// nil: counters samples are skipped.
+	Counters    *sdk.Schema
+	CounterRows Rows
 }
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine.
@@ -58,6 +62,9 @@ type Decoder struct {
 	list  []byte // scratch
 
 	numbers []numbered // of the batch's datagrams
+
+	counters *counters // nil: nobody reads counters samples
+	unread   bool      // nobody reads flow samples
 }
 
 // staged is how many records wait before they go into columns: few enough that they and what is done with them stay in a
@@ -70,14 +77,21 @@ type origin struct {
 	received int64
 	domain   uint32
 	sequence uint32
+	uptime   uint32
 	port     uint16
 }
 
-// NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
-// is opened.
+// NewDecoder makes a decoder of rows of schema out; without one (nil) flow samples are skipped. Name columns must have got their
+// dictionaries from flow.Names when a batch is opened.
 func NewDecoder(out *sdk.Schema, opt Options, rows Rows) *Decoder {
 	opt.DefaultRate = max(opt.DefaultRate, 1)
-	d := &Decoder{opt: opt, rows: rows, plan: compile(out), recs: new([staged]record)}
+	d := &Decoder{opt: opt, rows: rows, recs: new([staged]record), unread: out == nil}
+	if out != nil {
+		d.plan = compile(out)
+	}
+	if opt.Counters != nil {
+		d.counters = &counters{rows: opt.CounterRows, plan: compileCounters(opt.Counters)}
+	}
 	if d.plan.need&needViews != 0 {
 		d.views = make([]view, staged)
 	}
@@ -98,7 +112,7 @@ type Result struct {
 	Used  bool   // something of it was used or skipped, or there was nothing in it to use
 	Bad   Reason // not None: a part was rejected, first for this
 	BadAt int    // where in the payload
-	Rows  int    // records decoded
+	Rows  int    // flow records decoded
 }
 
 // Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
@@ -164,7 +178,7 @@ func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
 	if agent := p[8:at]; !zero(agent) {
 		o.agent = address(agent)
 	}
-	o.domain, o.sequence = be.Uint32(p[at:]), be.Uint32(p[at+4:]) // uptime is behind them
+	o.domain, o.sequence, o.uptime = be.Uint32(p[at:]), be.Uint32(p[at+4:]), be.Uint32(p[at+8:])
 	return at + 16, be.Uint32(p[at+12:]), None
 }
 
@@ -181,6 +195,9 @@ func (d *Decoder) bad(why Reason, at, n int) {
 func (d *Decoder) Run() {
 	d.flush()
 	d.batch = nil
+	if d.counters != nil {
+		d.counters.batch = nil
+	}
 	d.observe()
 }
 

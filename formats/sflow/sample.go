@@ -44,11 +44,20 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	case discardedPacket:
 		least = fixedDiscarded
 	case counterSample, expandedCounter:
+		if d.counters != nil {
+			d.counted(format, payload, at)
+			return
+		}
 		d.Tally.Skipped[Counters] += uint64(size)
 		d.r.Used = true
 		return
 	default:
 		d.Tally.Skipped[UnknownSample] += uint64(size)
+		d.r.Used = true
+		return
+	}
+	if d.unread {
+		d.Tally.Skipped[FlowSamples] += uint64(size)
 		d.r.Used = true
 		return
 	}

@@ -29,7 +29,14 @@ func (s *samples) init(d *decode) error {
 	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
 	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
-	s.dec = sflow.NewDecoder(d.env.Out[0], opt, &d.outputs)
+	if d.counts != nil {
+		opt.Counters, opt.CounterRows = d.env.Out[portCounters], d.counts
+	}
+	flows := d.env.Out[portFlows]
+	if !d.reads(portFlows) {
+		flows = nil
+	}
+	s.dec = sflow.NewDecoder(flows, opt, &d.outputs)
 	return nil
 }
 
