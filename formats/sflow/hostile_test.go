@@ -190,26 +190,50 @@ func FuzzDecode(f *testing.F) {
 	f.Add(good)
 	f.Add(datagram(sample(raw(1, 1022, frame()), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1006, u32s(1, 5, 1, 1<<12, 0)), sized(1007, u32s(1, 1, 1, 2)), sized(1012, u32s(2, 3, 4)))))
 	f.Add(datagram(sized(3, u32s(1, 0, 7, 100, 1000, 0, 0, 7, 0, 8, 2), raw(12, 90, make([]byte, 33)), sized(1002, u32s(2, 1, 2, 3, 4, 24, 16)))))
+	f.Add(datagram(countersSample(sized(1, generic), sized(2, ascending(1, 13)), sized(1005, text("eth0"))), sized(4, u32s(41, 2, 7, 1), sized(5, ascending(1, 7)))))
+	f.Add(datagram(countersSample(sized(1001, ascending(1, 7)), sized(2000, text("host"), uuidBytes, u32s(2, 3), text("6.1")), sized(2003, loads, ascending(1, 17)),
+		sized(2004, ascending(1, 18)), sized(2005, ascending(1, 13)), sized(2006, ascending(1, 10)), sized(2001, ascending(1, 4))), sample(raw(1, 1022, frame()))))
 	few := formatstest.Columns("in_if", "bytes")
+	counts := flow.CountersSchema.Select(func(f sdk.Field) bool { return f.Name == "hostname" || f.Name == "if_in_octets" })
 	f.Fuzz(func(t *testing.T, p []byte) {
 		p = append(make([]byte, 0, len(p)), p...)
-		rows := 0
-		for i, out := range []*sdk.Schema{flow.Schema, few} {
-			tab := formatstest.NewTable(out)
-			d := sflow.NewDecoder(out, sflow.Options{Decapsulate: packet.All}, tab)
+		rows, counted := -1, -1 // as the first decoders have it that make such rows
+		for _, want := range []struct{ flows, counters *sdk.Schema }{{flow.Schema, nil}, {few, flow.CountersSchema}, {nil, counts}} {
+			tab, ctab := formatstest.NewTable(few), formatstest.NewTable(counts)
+			opt := sflow.Options{Decapsulate: packet.All}
+			if want.flows != nil {
+				tab = formatstest.NewTable(want.flows)
+			}
+			if want.counters != nil {
+				ctab = formatstest.NewTable(want.counters)
+				opt.Counters, opt.CounterRows = want.counters, ctab
+			}
+			d := sflow.NewDecoder(want.flows, opt, tab)
 			rs := feed(d, p, p)
 			if d.Tally.Bytes() != uint64(2*len(p)) {
 				t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), 2*len(p), d.Tally)
 			}
-			if n := tab.Rows(); d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 {
-				t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, n, 2*len(p))
+			n, c := tab.Rows(), ctab.Rows()
+			if d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 || d.Tally.CounterRows != uint64(c) || c > 2*len(p)/32 {
+				t.Errorf("%d and %d records counted, %d and %d rows of %d bytes", d.Tally.Records, d.Tally.CounterRows, n, c, 2*len(p))
 			}
-			if i == 0 {
-				rows = tab.Rows()
-			} else if rows != tab.Rows() {
-				t.Errorf("%d rows of all columns, %d of few", rows, tab.Rows())
+			if want.flows != nil {
+				if rows < 0 {
+					rows = n
+				}
+				if n != rows {
+					t.Errorf("%d rows of %v, %d of others", n, want.flows, rows)
+				}
+				checkGood(t, d, tab)
 			}
-			checkGood(t, d, tab)
+			if want.counters != nil {
+				if counted < 0 {
+					counted = c
+				}
+				if c != counted {
+					t.Errorf("%d rows of %v, %d of others", c, want.counters, counted)
+				}
+			}
 		}
 	})
 }

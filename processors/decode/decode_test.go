@@ -31,6 +31,7 @@ type catch struct {
 	faults  []string
 	in      uint64
 	out     uint64
+	counts  []uint32 // if_index of each counters sample
 	refused uint64
 	settled []string // of inputs, as they settle
 }
@@ -41,6 +42,9 @@ func (c *catch) Emit(_ int, b *sdk.Batch) {
 	}
 	if i := b.Schema().Index("sampling_rate"); i >= 0 {
 		c.rates = append(c.rates, sdk.Values[uint64](b, i)...)
+	}
+	if i := b.Schema().Index("if_index"); i >= 0 {
+		c.counts = append(c.counts, sdk.Values[uint32](b, i)...)
 	}
 	c.sizes = append(c.sizes, b.Size())
 	c.ranges = append(c.ranges, b.Range().String())
@@ -64,11 +68,16 @@ func (c *catch) Settled(r sdk.Range, o sdk.Outcome) {
 	c.settled = append(c.settled, fmt.Sprintf("%v %v", r, o))
 }
 
-// lane makes a processor with a clock of its own.
+// lane makes a processor with a clock of its own, whose flows alone are read.
 func lane(t testing.TB, change func(*Config), out *sdk.Schema) *catch {
 	t.Helper()
+	return laneOf(t, change, sdktest.WithOut(out))
+}
+
+func laneOf(t testing.TB, change func(*Config), o ...sdktest.Option) *catch {
+	t.Helper()
 	c := &catch{t: t, clock: sdktest.NewClock(base)}
-	c.env = sdktest.Env(t, sdktest.WithIn(sdk.Datagram), sdktest.WithOut(out), sdktest.WithClock(c.clock))
+	c.env = sdktest.Env(t, append(o, sdktest.WithIn(sdk.Datagram), sdktest.WithClock(c.clock))...)
 	cfg := Plugin.Spec.Config().(*Config)
 	if change != nil {
 		change(cfg)
