@@ -50,7 +50,7 @@ func (d *Decoder) counted(format uint32, payload []byte, at int) {
 	case has != 0:
 		d.Tally.Decoded += uint64(decoded)
 	case lost != None: // the structure that was bad may have been the one that is known
-		d.Tally.Rejected[lost] += uint64(decoded)
+		d.reject(lost, decoded)
 		return
 	default:
 		d.Tally.Skipped[NoCounters] += uint64(decoded)

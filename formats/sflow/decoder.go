@@ -25,8 +25,9 @@ type Rows interface {
 
 // Options of a decoder.
 type Options struct {
-	// DefaultRate is the sampling rate of samples that tell 0; 0 means 1.
-	DefaultRate uint64
+	// Rate says the sampling rates that are set for an agent: fallback is that of samples that tell 0, override that of all
+	// samples whatever they tell; 0: not set. It is asked once in a while for each agent; nil: nothing is set.
+	Rate func(agent [16]byte) (fallback, override uint64)
 	// Decapsulate names the tunnels whose inner packet is the flow.
 	Decapsulate packet.Decapsulate
 	// Agents follows the sequence numbers; nil: nobody does.
@@ -52,8 +53,14 @@ type Decoder struct {
 	plan plan
 
 	// The datagram being decoded.
-	from origin
-	r    Result
+	from    origin
+	slot    *slot  // of its agent
+	told    uint32 // the last rate that it told
+	unknown uint32 // its samples without a rate
+	lost    uint32 // its bytes that were rejected
+	r       Result
+
+	slots [slots]slot
 
 	recs  *[staged]record
 	views []view // of recs; only where a column of variable length is wanted
@@ -84,7 +91,6 @@ type origin struct {
 // NewDecoder makes a decoder of rows of schema out; without one (nil) flow samples are skipped. Name columns must have got their
 // dictionaries from flow.Names when a batch is opened.
 func NewDecoder(out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	opt.DefaultRate = max(opt.DefaultRate, 1)
 	d := &Decoder{opt: opt, rows: rows, recs: new([staged]record), unread: out == nil}
 	if out != nil {
 		d.plan = compile(out)
@@ -126,20 +132,27 @@ func (d *Decoder) Decode(g *Datagram) Result {
 		return d.r
 	}
 	d.Tally.Header += uint64(at)
+	d.known()
+	d.samples(p, at, samples)
 	if d.opt.Agents != nil {
-		d.number()
+		d.number(g)
 	}
+	return d.r
+}
+
+// samples decodes n samples in p[at:].
+func (d *Decoder) samples(p []byte, at int, samples uint32) {
 	d.r.Used = samples == 0
 	for n := uint32(0); n < samples; n++ {
 		left := len(p) - at
 		if left < 8 {
 			d.bad(SampleCount, at, left)
-			return d.r
+			return
 		}
 		format, length := be.Uint32(p[at:]), be.Uint32(p[at+4:])
 		if uint64(length) > uint64(left-8) {
 			d.bad(SampleLength, at, left)
-			return d.r
+			return
 		}
 		end := at + 8 + int(length)
 		d.sample(format, p[:end], at)
@@ -148,7 +161,20 @@ func (d *Decoder) Decode(g *Datagram) Result {
 		at = end + pad
 	}
 	d.Tally.Skipped[Trailing] += uint64(len(p) - at)
-	return d.r
+}
+
+// known finds the lane's own place of the datagram's agent.
+func (d *Decoder) known() {
+	k := agent{d.from.agent, d.from.domain}
+	h := uint64(be.Uint32(k.addr[12:]))<<32 | uint64(k.sub) ^ be.Uint64(k.addr[4:])
+	s := &d.slots[h*0x9e3779b97f4a7c15>>32%slots]
+	if s.agent != k || !s.used {
+		*s = slot{agent: k, used: true}
+		if d.opt.Rate != nil {
+			s.fallback, s.override = d.opt.Rate(k.addr)
+		}
+	}
+	d.slot, d.told, d.unknown, d.lost = s, 0, 0, 0
 }
 
 // header reads a datagram's header: where the samples begin and how many there are.
@@ -184,10 +210,15 @@ func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
 
 // bad counts n rejected bytes at a place of the payload.
 func (d *Decoder) bad(why Reason, at, n int) {
-	d.Tally.Rejected[why] += uint64(n)
+	d.reject(why, n)
 	if d.r.Bad == None {
 		d.r.Bad, d.r.BadAt = why, at
 	}
+}
+
+func (d *Decoder) reject(why Reason, n int) {
+	d.Tally.Rejected[why] += uint64(n)
+	d.lost += uint32(n)
 }
 
 // Run puts the records that wait into the batch. Afterwards no payload is looked into any more, and the next record asks for
@@ -201,9 +232,9 @@ func (d *Decoder) Run() {
 	d.observe()
 }
 
-// number keeps a datagram's sequence number for the end of the batch.
-func (d *Decoder) number() {
-	d.numbers = append(d.numbers, numbered{agent{d.from.agent, d.from.domain}, d.from.sequence})
+// number keeps what the agent's followers need to know of a datagram for the end of the batch.
+func (d *Decoder) number(g *Datagram) {
+	d.numbers = append(d.numbers, numbered{d.slot, d.slot.agent, g.Addr, d.from.sequence, d.told, d.unknown, d.lost})
 	if len(d.numbers) >= 4096 {
 		d.observe()
 	}

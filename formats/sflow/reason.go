@@ -82,7 +82,7 @@ type Tally struct {
 	Records     uint64 // flow records: sampled and discarded packets
 	CounterRows uint64 // rows of counters samples
 
-	SamplingUnknown uint64 // samples with a rate of 0; they got the default
+	SamplingUnknown uint64 // samples with a rate of 0 for which none is set; they got 1
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }
 

@@ -141,7 +141,7 @@ func TestInterfaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tab := formatstest.NewTable(formatstest.Columns("in_if", "out_if", "direction", "forwarding_status", "sampling_rate"))
-			d := sflow.NewDecoder(tab.Out, sflow.Options{DefaultRate: 512}, tab)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{Rate: func([16]byte) (fallback, override uint64) { return 512, 0 }}, tab)
 			if r := feed(d, datagram(c.sample))[0]; (r != sflow.Result{Used: true, Rows: 1}) {
 				t.Fatalf("%+v", r)
 			}

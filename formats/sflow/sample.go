@@ -94,22 +94,41 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	case d.show(r, &ps):
 		d.Tally.Decoded += uint64(decoded)
 	case lost != None: // the record with the packet may have been the bad one: the sample is lost for that
-		d.Tally.Rejected[lost] += uint64(decoded)
+		d.reject(lost, decoded)
 		return
 	default:
 		d.Tally.Skipped[NoPacket] += uint64(decoded)
 		d.r.Used = true
 		return
 	}
-	if r.rate == 0 {
-		r.rate = d.opt.DefaultRate
-		d.Tally.SamplingUnknown++
+	if format != discardedPacket {
+		d.setRate(r)
 	}
 	r.packets = 1
 	d.n++
 	d.r.Rows++
 	d.r.Used = true
 	d.Tally.Records++
+}
+
+// setRate overrides what the sample tells if that is set, and fills in what it does not tell.
+func (d *Decoder) setRate(r *record) {
+	s := d.slot
+	switch {
+	case r.rate != 0:
+		d.told = uint32(r.rate)
+		if s.override != 0 {
+			r.rate = s.override
+		}
+	case s.override != 0:
+		r.rate = s.override
+	case s.fallback != 0:
+		r.rate = s.fallback
+	default:
+		r.rate = 1
+		d.unknown++
+		d.Tally.SamplingUnknown++
+	}
 }
 
 // records walks the records of a sample in payload[at:]. It keeps those that show the packet, and returns how many bytes of

@@ -170,9 +170,12 @@ type oddities struct{ clamped, names, unknown, rejected uint64 }
 
 // note brings the books' notes up to date.
 func (d *decode) note() {
-	t := &d.netflow.Tally
-	now := oddities{t.Clamped, t.NamesFull, t.SamplingUnknown, 0}
+	t, s := &d.netflow.Tally, &d.sflow.dec.Tally
+	now := oddities{t.Clamped, t.NamesFull + s.NamesFull, t.SamplingUnknown + s.SamplingUnknown, 0}
 	for _, n := range t.Rejected {
+		now.rejected += n
+	}
+	for _, n := range s.Rejected {
 		now.rejected += n
 	}
 	if now == d.noted {

@@ -55,7 +55,7 @@ const (
 	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
 	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
 	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
-	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
+	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
@@ -151,8 +151,8 @@ others of its datagram. Bytes and packets are not multiplied by the sampling rat
 becomes the column's largest.
 
 sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet.
-sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: only one that tells 0 takes the default
-of ::/0.
+sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: ` + "`override_sampling_rate`" + ` by the agent's
+address wins over it, and only a sample that tells 0 takes ` + "`default_sampling_rate`" + `. A discarded packet stands for itself: its rate is 1.
 
 sFlow's counters samples go to an output of their own, ` + "`counters`" + `, a row each: of an interface, a VLAN, the device's processor or a
 host, in the columns that somebody needs. A datagram is consumed whatever is read of it: where nobody reads ` + "`counters`" + `, counters samples
@@ -166,7 +166,7 @@ all, the rate that all samplers of the exporter agree on, for some routers send 
 header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
-strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; templates_evicted,
+strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
 templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
