@@ -44,6 +44,8 @@ type layers struct {
 	count      int
 	labels     [packet.MaxLabels]uint32
 	labelCount uint8
+	tunnel     tunnel
+	wire       uint32 // virtual circuit
 }
 
 // groups says which parts of a record are not zero, so that whole columns can be left out.
@@ -58,6 +60,9 @@ const (
 	hasLayers
 	hasTunnel
 	hasLabels
+	hasUser
+	hasURL
+	hasWire
 )
 
 // view is values of variable length that look into a payload.
@@ -65,6 +70,8 @@ type view struct {
 	path        []byte // segments: type, count, AS numbers
 	communities []byte // big endian
 	frame       []byte
+	user        []byte
+	host, url   []byte
 }
 
 func (r *record) reset() {
@@ -103,6 +110,9 @@ func (r *record) correct() {
 	if o.labelCount > 0 && f.LabelCount == 0 {
 		f.Labels, f.LabelCount = o.labels, o.labelCount
 		r.has |= hasLabels
+	}
+	if r.has&(hasLayers|hasTunnel) == hasLayers {
+		o.tunnel.show(r)
 	}
 }
 

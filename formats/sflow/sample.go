@@ -10,17 +10,27 @@ const (
 	expandedCounter = 4
 	discardedPacket = 5
 
-	rawHeader      = 1
-	ethernetFrame  = 2
-	ipv4Packet     = 3
-	ipv6Packet     = 4
-	extSwitch      = 1001
-	extRouter      = 1002
-	extGateway     = 1003
-	extMPLS        = 1006
-	extNAT         = 1007
-	extVLANTunnel  = 1012
-	extNATPort     = 1020
+	rawHeader         = 1
+	ethernetFrame     = 2
+	ipv4Packet        = 3
+	ipv6Packet        = 4
+	extSwitch         = 1001
+	extRouter         = 1002
+	extGateway        = 1003
+	extUser           = 1004
+	extURL            = 1005
+	extMPLS           = 1006
+	extNAT            = 1007
+	extMPLSVC         = 1009
+	extVLANTunnel     = 1012
+	extNATPort        = 1020
+	extTunnel4Egress  = 1023
+	extTunnel4Ingress = 1024
+	extTunnel6Egress  = 1025
+	extTunnel6Ingress = 1026
+	extVNIEgress      = 1029
+	extVNIIngress     = 1030
+
 	fixedFlow      = 32 // bytes of a flow sample before its records
 	fixedExpanded  = 44
 	fixedDiscarded = 32
@@ -200,6 +210,26 @@ func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count 
 		case extVLANTunnel:
 			if need&needSwitch != 0 {
 				why = r.stripped(p)
+			}
+		case extTunnel4Egress, extTunnel4Ingress, extTunnel6Egress, extTunnel6Ingress:
+			if need&needTunnel != 0 {
+				why = r.tunnelled(format, p)
+			}
+		case extVNIEgress, extVNIIngress:
+			if need&needTunnel != 0 {
+				why = r.network(format, p)
+			}
+		case extUser:
+			if need&needUser != 0 {
+				why = d.user(r, p)
+			}
+		case extURL:
+			if need&needURL != 0 {
+				why = d.url(r, p)
+			}
+		case extMPLSVC:
+			if need&needWire != 0 {
+				why = r.circuit(p)
 			}
 		default:
 			d.Tally.Skipped[UnknownRecord] += uint64(at - begin)
