@@ -281,11 +281,15 @@ func zero(p []byte) bool {
 }
 
 // address makes an address of 4 or 16 bytes.
-func address(p []byte) (a [16]byte) {
+func address(p []byte) [16]byte {
 	if len(p) == 4 {
-		a[10], a[11] = 0xff, 0xff
-		copy(a[12:], p)
-		return a
+		return mapped(be.Uint32(p))
 	}
 	return [16]byte(p)
+}
+
+// mapped is an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2).
+func mapped(v4 uint32) (a [16]byte) {
+	be.PutUint64(a[8:], 0xffff<<32|uint64(v4))
+	return a
 }

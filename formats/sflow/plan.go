@@ -236,9 +236,20 @@ func (d *Decoder) store(b *sdk.Batch, from, n int) {
 
 // gather is the loop that all columns of one width share.
 func gather[T any](dst unsafe.Pointer, at int, recs []record, from uintptr) {
+	const step = unsafe.Sizeof(record{})
 	d := unsafe.Slice((*T)(dst), at+len(recs))[at:]
-	for i := range recs {
-		d[i] = *(*T)(unsafe.Add(unsafe.Pointer(&recs[i]), from))
+	base := unsafe.Pointer(unsafe.SliceData(recs))
+	for len(d) >= 4 {
+		q := (*[4]T)(d)
+		q[0] = *(*T)(unsafe.Add(base, from))
+		q[1] = *(*T)(unsafe.Add(base, from+step))
+		q[2] = *(*T)(unsafe.Add(base, from+2*step))
+		q[3] = *(*T)(unsafe.Add(base, from+3*step))
+		d, from = d[4:], from+4*step
+	}
+	for i := range d {
+		d[i] = *(*T)(unsafe.Add(base, from))
+		from += step
 	}
 }
 

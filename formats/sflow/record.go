@@ -8,6 +8,7 @@ import (
 type record struct {
 	pkt packet.Fields
 	sampled
+	switching
 	has groups
 	// What few samples have: zero unless has says so.
 	gate  gateway
@@ -15,15 +16,19 @@ type record struct {
 	outer layers
 }
 
-// sampled is what every sample has, and what most have.
+// sampled is what every sample has: nothing of it is left from the record before.
 type sampled struct {
 	origin
 	bytes, packets, rate uint64
-	nextHop              [16]byte
-	inIf, outIf          uint32
-	srcVLAN, dstVLAN     uint16 // by the switch
-	srcMask, dstMask     uint8
-	direction, status    uint8
+}
+
+// switching is what most samples have.
+type switching struct {
+	nextHop           [16]byte
+	inIf, outIf       uint32
+	srcVLAN, dstVLAN  uint16 // by the switch
+	srcMask, dstMask  uint8
+	direction, status uint8
 }
 
 type gateway struct {
@@ -78,7 +83,7 @@ func (r *record) reset() {
 	if r.has&(hasGateway|hasNAT|hasLayers) != 0 {
 		r.gate, r.nat, r.outer = gateway{}, nat{}, layers{}
 	}
-	r.sampled, r.has = sampled{}, 0
+	r.switching, r.has = switching{}, 0
 }
 
 // see dissects a sampled header.
@@ -189,6 +194,12 @@ func addressAt(a *[16]byte, p []byte) (rest []byte, why Reason) {
 
 // routed reads extended router data: the next hop, and the prefixes' lengths.
 func (r *record) routed(p []byte) Reason {
+	if len(p) == 16 && be.Uint32(p) == 1 { // IPv4, as nearly all are
+		h := (*[16]byte)(p)
+		r.nextHop, r.srcMask, r.dstMask = mapped(be.Uint32(h[4:])), narrow8(be.Uint32(h[8:])), narrow8(be.Uint32(h[12:]))
+		r.has |= hasRouter
+		return None
+	}
 	var hop [16]byte
 	p, why := addressAt(&hop, p)
 	if why != None {

@@ -83,15 +83,16 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	r.origin = d.from
 	switch format {
 	case flowSample:
-		class, index := p[4], be.Uint32(p[4:])&0xffffff
-		r.rate = uint64(be.Uint32(p[8:]))
-		in, out := be.Uint32(p[20:]), be.Uint32(p[24:])
+		h := (*[fixedFlow]byte)(p)
+		r.rate = uint64(be.Uint32(h[8:]))
+		in, out := be.Uint32(h[20:]), be.Uint32(h[24:])
 		r.interfaces(in>>30, in&0x3fffffff, out>>30, out&0x3fffffff)
-		r.observed(uint32(class), index)
+		r.observed(uint32(h[4]), be.Uint32(h[4:])&0xffffff)
 	case expandedSample:
-		r.rate = uint64(be.Uint32(p[12:]))
-		r.interfaces(be.Uint32(p[24:]), be.Uint32(p[28:]), be.Uint32(p[32:]), be.Uint32(p[36:]))
-		r.observed(be.Uint32(p[4:]), be.Uint32(p[8:]))
+		h := (*[fixedExpanded]byte)(p)
+		r.rate = uint64(be.Uint32(h[12:]))
+		r.interfaces(be.Uint32(h[24:]), be.Uint32(h[28:]), be.Uint32(h[32:]), be.Uint32(h[36:]))
+		r.observed(be.Uint32(h[4:]), be.Uint32(h[8:]))
 	case discardedPacket:
 		r.rate = 1 // each one is told, as far as the agent's limit allows
 		r.interfaces(0, be.Uint32(p[16:]), 0, be.Uint32(p[20:]))
@@ -148,102 +149,116 @@ func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count 
 	if d.views != nil {
 		d.views[d.n] = view{}
 	}
-	for n := uint32(0); n < count; n++ {
-		left := len(payload) - at
-		if left < 8 {
-			d.bad(RecordCount, at, left)
+	p := payload[at:]
+	for ; count != 0; count-- {
+		if len(p) < 8 {
+			d.bad(RecordCount, len(payload)-len(p), len(p))
 			return decoded, first(lost, RecordCount)
 		}
-		format, length := be.Uint32(payload[at:]), be.Uint32(payload[at+4:])
-		if uint64(length) > uint64(left-8) {
-			d.bad(RecordLength, at, left)
+		word := be.Uint64(p)
+		length := uint64(uint32(word))
+		if length > uint64(len(p)-8) {
+			d.bad(RecordLength, len(payload)-len(p), len(p))
 			return decoded, first(lost, RecordLength)
 		}
-		begin := at
-		p := payload[at+8 : at+8+int(length)]
-		at += 8 + len(p) + min(-len(p)&3, left-8-len(p)) // padded to units of four bytes (XDR)
+		body, size := p[8:8+length], min(int(8+(length+3)&^3), len(p)) // padded to units of four bytes (XDR)
 		why := None
-		switch format {
+		// What nearly all agents send is looked for first.
+		switch format := uint32(word >> 32); format {
 		case rawHeader:
-			if len(p) < 16 {
+			if len(body) < 16 {
 				why = RecordShort
-			} else if size := be.Uint32(p[12:]); uint64(size) > uint64(len(p)-16) {
+			} else if n := be.Uint32(body[12:]); uint64(n) > uint64(len(body)-16) {
 				why = HeaderLength
 			} else if ps.raw == nil {
-				ps.raw, ps.frame = p, int(size)
+				ps.raw, ps.frame = body, int(n)
 			}
-		case ethernetFrame:
-			why = keep(&ps.ethernet, p, 24)
-		case ipv4Packet:
-			why = keep(&ps.ipv4, p, 32)
-		case ipv6Packet:
-			why = keep(&ps.ipv6, p, 56)
 		case extSwitch:
-			if len(p) < 16 {
+			if len(body) < 16 {
 				why = RecordShort
 			} else if need&needSwitch != 0 {
-				r.switched(p)
+				r.switched(body)
 			}
 		case extRouter:
 			if need&needRouter != 0 {
-				why = r.routed(p)
-			}
-		case extGateway:
-			if need&needGateway != 0 {
-				why = d.gateway(r, p)
-			}
-		case extMPLS:
-			if need&needMPLS != 0 {
-				why = r.labelled(p)
-			}
-		case extNAT:
-			if need&needNAT != 0 {
-				why = r.translated(p)
-			}
-		case extNATPort:
-			if len(p) < 8 {
-				why = RecordShort
-			} else if need&needNAT != 0 {
-				r.nat.srcPort, r.nat.dstPort = narrow16(be.Uint32(p)), narrow16(be.Uint32(p[4:]))
-				r.has |= hasNAT
-			}
-		case extVLANTunnel:
-			if need&needSwitch != 0 {
-				why = r.stripped(p)
-			}
-		case extTunnel4Egress, extTunnel4Ingress, extTunnel6Egress, extTunnel6Ingress:
-			if need&needTunnel != 0 {
-				why = r.tunnelled(format, p)
-			}
-		case extVNIEgress, extVNIIngress:
-			if need&needTunnel != 0 {
-				why = r.network(format, p)
-			}
-		case extUser:
-			if need&needUser != 0 {
-				why = d.user(r, p)
-			}
-		case extURL:
-			if need&needURL != 0 {
-				why = d.url(r, p)
-			}
-		case extMPLSVC:
-			if need&needWire != 0 {
-				why = r.circuit(p)
+				why = r.routed(body)
 			}
 		default:
-			d.Tally.Skipped[UnknownRecord] += uint64(at - begin)
-			continue
+			why = d.record(r, ps, format, body)
 		}
-		if why != None {
-			d.bad(why, begin, at-begin)
+		switch why {
+		case None:
+			decoded += size
+		case UnknownRecord:
+			d.Tally.Skipped[UnknownRecord] += uint64(size)
+		default:
+			d.bad(why, len(payload)-len(p), size)
 			lost = first(lost, why)
-			continue
 		}
-		decoded += at - begin
+		p = p[size:]
 	}
-	d.Tally.Skipped[Padding] += uint64(len(payload) - at)
+	d.Tally.Skipped[Padding] += uint64(len(p))
 	return decoded, lost
+}
+
+// record reads one of the rarer records.
+func (d *Decoder) record(r *record, ps *packets, format uint32, p []byte) Reason {
+	need := d.plan.need
+	switch format {
+	case ethernetFrame:
+		return keep(&ps.ethernet, p, 24)
+	case ipv4Packet:
+		return keep(&ps.ipv4, p, 32)
+	case ipv6Packet:
+		return keep(&ps.ipv6, p, 56)
+	case extGateway:
+		if need&needGateway != 0 {
+			return d.gateway(r, p)
+		}
+	case extMPLS:
+		if need&needMPLS != 0 {
+			return r.labelled(p)
+		}
+	case extNAT:
+		if need&needNAT != 0 {
+			return r.translated(p)
+		}
+	case extNATPort:
+		if len(p) < 8 {
+			return RecordShort
+		}
+		if need&needNAT != 0 {
+			r.nat.srcPort, r.nat.dstPort = narrow16(be.Uint32(p)), narrow16(be.Uint32(p[4:]))
+			r.has |= hasNAT
+		}
+	case extVLANTunnel:
+		if need&needSwitch != 0 {
+			return r.stripped(p)
+		}
+	case extTunnel4Egress, extTunnel4Ingress, extTunnel6Egress, extTunnel6Ingress:
+		if need&needTunnel != 0 {
+			return r.tunnelled(format, p)
+		}
+	case extVNIEgress, extVNIIngress:
+		if need&needTunnel != 0 {
+			return r.network(format, p)
+		}
+	case extUser:
+		if need&needUser != 0 {
+			return d.user(r, p)
+		}
+	case extURL:
+		if need&needURL != 0 {
+			return d.url(r, p)
+		}
+	case extMPLSVC:
+		if need&needWire != 0 {
+			return r.circuit(p)
+		}
+	default:
+		return UnknownRecord
+	}
+	return None
 }
 
 func first(a, b Reason) Reason {
@@ -318,7 +333,7 @@ func (d *Decoder) show(r *record, ps *packets) bool {
 			r.ipv6(ps.ipv6)
 		}
 	}
-	if r.has != 0 {
+	if r.has&(hasSwitch|hasLayers) != 0 {
 		r.correct()
 	}
 	return true
