@@ -194,12 +194,6 @@ func addressAt(a *[16]byte, p []byte) (rest []byte, why Reason) {
 
 // routed reads extended router data: the next hop, and the prefixes' lengths.
 func (r *record) routed(p []byte) Reason {
-	if len(p) == 16 && be.Uint32(p) == 1 { // IPv4, as nearly all are
-		h := (*[16]byte)(p)
-		r.nextHop, r.srcMask, r.dstMask = mapped(be.Uint32(h[4:])), narrow8(be.Uint32(h[8:])), narrow8(be.Uint32(h[12:]))
-		r.has |= hasRouter
-		return None
-	}
 	var hop [16]byte
 	p, why := addressAt(&hop, p)
 	if why != None {
@@ -211,6 +205,12 @@ func (r *record) routed(p []byte) Reason {
 	r.nextHop, r.srcMask, r.dstMask = hop, narrow8(be.Uint32(p)), narrow8(be.Uint32(p[4:]))
 	r.has |= hasRouter
 	return None
+}
+
+// routed4 is routed for a next hop of IPv4.
+func (r *record) routed4(p *[16]byte) {
+	r.nextHop, r.srcMask, r.dstMask = mapped(be.Uint32(p[4:])), narrow8(be.Uint32(p[8:])), narrow8(be.Uint32(p[12:]))
+	r.has |= hasRouter
 }
 
 // gateway reads extended gateway data. The path is segments, which are sequences or sets of AS numbers; the destination is its

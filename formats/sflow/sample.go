@@ -38,8 +38,9 @@ const (
 
 // packets are the records of a sample that show the packet, in falling order of what they tell.
 type packets struct {
-	raw, ethernet, ipv4, ipv6 []byte
-	frame                     int // bytes of the header in raw, at raw[16:]
+	raw                  int // where the raw header's record has its body in the payload; 0: there is none
+	frame                int // bytes of the header, at raw+16
+	ethernet, ipv4, ipv6 []byte
 }
 
 // sample decodes the sample in payload[at:], which ends where payload does.
@@ -102,7 +103,7 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	decoded, lost := d.records(r, &ps, payload, at+8+least, be.Uint32(p[least-4:]))
 	decoded += 8 + least
 	switch {
-	case d.show(r, &ps):
+	case d.show(r, &ps, payload):
 		d.Tally.Decoded += uint64(decoded)
 	case lost != None: // the record with the packet may have been the bad one: the sample is lost for that
 		d.reject(lost, decoded)
@@ -149,6 +150,36 @@ func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count 
 	if d.views != nil {
 		d.views[d.n] = view{}
 	}
+	// What nearly all agents send is read without a call, as long as nothing is odd about it.
+quick:
+	for ; count != 0 && len(payload)-at >= 24; count-- {
+		q := (*[24]byte)(payload[at:])
+		switch word := be.Uint64(q[:]); {
+		case word == extSwitch<<32|16:
+			if need&needSwitch != 0 {
+				r.switched(q[8:])
+			}
+			at += 24
+			decoded += 24
+		case word == extRouter<<32|16 && be.Uint32(q[8:]) == 1:
+			if need&needRouter != 0 {
+				r.routed4((*[16]byte)(q[8:]))
+			}
+			at += 24
+			decoded += 24
+		case word>>32 == rawHeader && ps.raw == 0:
+			length, n := uint64(uint32(word)), uint64(be.Uint32(q[20:]))
+			size := 8 + (length+3)&^3
+			if length < 16 || n > length-16 || size > uint64(len(payload)-at) {
+				break quick
+			}
+			ps.raw, ps.frame = at+8, int(n)
+			at += int(size)
+			decoded += int(size)
+		default:
+			break quick
+		}
+	}
 	p := payload[at:]
 	for ; count != 0; count-- {
 		if len(p) < 8 {
@@ -163,25 +194,14 @@ func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count 
 		}
 		body, size := p[8:8+length], min(int(8+(length+3)&^3), len(p)) // padded to units of four bytes (XDR)
 		why := None
-		// What nearly all agents send is looked for first.
 		switch format := uint32(word >> 32); format {
 		case rawHeader:
 			if len(body) < 16 {
 				why = RecordShort
 			} else if n := be.Uint32(body[12:]); uint64(n) > uint64(len(body)-16) {
 				why = HeaderLength
-			} else if ps.raw == nil {
-				ps.raw, ps.frame = body, int(n)
-			}
-		case extSwitch:
-			if len(body) < 16 {
-				why = RecordShort
-			} else if need&needSwitch != 0 {
-				r.switched(body)
-			}
-		case extRouter:
-			if need&needRouter != 0 {
-				why = r.routed(body)
+			} else if ps.raw == 0 {
+				ps.raw, ps.frame = len(payload)-len(p)+8, int(n)
 			}
 		default:
 			why = d.record(r, ps, format, body)
@@ -201,7 +221,7 @@ func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count 
 	return decoded, lost
 }
 
-// record reads one of the rarer records.
+// record reads a record that is not the packet's header.
 func (d *Decoder) record(r *record, ps *packets, format uint32, p []byte) Reason {
 	need := d.plan.need
 	switch format {
@@ -211,6 +231,17 @@ func (d *Decoder) record(r *record, ps *packets, format uint32, p []byte) Reason
 		return keep(&ps.ipv4, p, 32)
 	case ipv6Packet:
 		return keep(&ps.ipv6, p, 56)
+	case extSwitch:
+		if len(p) < 16 {
+			return RecordShort
+		}
+		if need&needSwitch != 0 {
+			r.switched(p)
+		}
+	case extRouter:
+		if need&needRouter != 0 {
+			return r.routed(p)
+		}
 	case extGateway:
 		if need&needGateway != 0 {
 			return d.gateway(r, p)
@@ -295,14 +326,15 @@ func link(protocol uint32) packet.Link {
 }
 
 // show fills in what is known of the packet; false if nothing is.
-func (d *Decoder) show(r *record, ps *packets) bool {
+func (d *Decoder) show(r *record, ps *packets, payload []byte) bool {
 	need := d.plan.need
 	switch {
-	case ps.raw != nil:
-		r.bytes = uint64(be.Uint32(ps.raw[4:]))
-		header := ps.raw[16 : 16+ps.frame]
+	case ps.raw != 0:
+		h := (*[16]byte)(payload[ps.raw:])
+		r.bytes = uint64(be.Uint32(h[4:]))
+		header := payload[ps.raw+16 : ps.raw+16+ps.frame : ps.raw+16+ps.frame]
 		if need&needFrame != 0 {
-			r.see(link(be.Uint32(ps.raw)), header, d.opt.Decapsulate)
+			r.see(link(be.Uint32(h[:])), header, d.opt.Decapsulate)
 		}
 		if d.views != nil {
 			d.views[d.n].frame = header
@@ -319,7 +351,7 @@ func (d *Decoder) show(r *record, ps *packets) bool {
 	if need&needFrame == 0 {
 		return true
 	}
-	if ps.raw == nil {
+	if ps.raw == 0 {
 		r.pkt = packet.Fields{}
 	}
 	f := &r.pkt
