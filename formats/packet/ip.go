@@ -64,7 +64,14 @@ func ipv4(f *Fields, p []byte, d Decapsulate) {
 	if length < len(p) && length != 0 {
 		p = p[:length] // padding of short frames is not the packet's
 	}
-	transport(f, h[9], p[n:], d)
+	if p = p[n:]; h[9] == protoTCP && len(p) >= 14 { // transport's work, without a call
+		t := (*[14]byte)(p)
+		f.SrcPort, f.DstPort = be.Uint16(t[:]), be.Uint16(t[2:])
+		f.TCPFlags = be.Uint16(t[12:]) & 0x0fff
+		f.Has |= HasTCP | HasPorts
+		return
+	}
+	transport(f, h[9], p, d)
 }
 
 // mapped writes an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2): the eight bytes 0, 0, 0xff, 0xff, a, b, c, d at once.

@@ -63,7 +63,7 @@ type slot struct {
 }
 
 // slots of a lane; a power of two.
-const slots = 1024
+const slots = 256
 
 // restart is how far behind a number may be and still be taken for late, and how far ahead for a gap: beyond, the agent has
 // started again.

@@ -156,9 +156,11 @@ func (d *Decoder) samples(p []byte, at int, samples uint32) {
 		}
 		end := at + 8 + int(length)
 		d.sample(format, p[:end], at)
-		pad := min(-int(length)&3, len(p)-end) // of XDR, to units of four bytes
-		d.Tally.Skipped[Padding] += uint64(pad)
-		at = end + pad
+		if at = end; length&3 != 0 {
+			pad := min(-int(length)&3, len(p)-end) // of XDR, to units of four bytes
+			d.Tally.Skipped[Padding] += uint64(pad)
+			at += pad
+		}
 	}
 	d.Tally.Skipped[Trailing] += uint64(len(p) - at)
 }
