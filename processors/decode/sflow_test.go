@@ -249,6 +249,25 @@ func TestCountersSamples(t *testing.T) {
 	c.want("rows without columns", uint64(6), c.out)
 }
 
+// A batch of sFlow in a steady stream costs no allocation, whichever outputs are read.
+func TestSteadySamplesAllocateNothing(t *testing.T) {
+	out := flow.Schema.Select(func(f sdk.Field) bool { return f.Name != "frame" }) // its bytes are the batch's own, and grow with it
+	for name, o := range map[string][]sdktest.Option{
+		"flows":    {sdktest.WithOut(out)},
+		"both":     {sdktest.WithOut(out, flow.CountersSchema)},
+		"counters": {sdktest.WithOut(out, flow.CountersSchema), sdktest.WithUnread(portFlows)},
+	} {
+		change := func(c *Config) { c.DefaultSamplingRate = Rates{"198.18.0.0/15": 10} }
+		r := newReplay(t, laneOf(t, change, o...), emulate.Options{Exporters: 50, Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}, TemplateInterval: time.Millisecond}, 2048, 512)
+		for range 8 * len(r.batches) {
+			r.next()
+		}
+		if n := testing.AllocsPerRun(50, func() { r.next() }); n > 0 {
+			t.Errorf("%s: %v allocations for a batch of 512 datagrams, want 0", name, n)
+		}
+	}
+}
+
 // A batch of counters samples is given out when it is full, and then grows no further.
 func TestManyCounters(t *testing.T) {
 	c := laneOf(t, nil, sdktest.WithOut(ports, flow.CountersSchema))
