@@ -117,6 +117,12 @@ func TestRecords(t *testing.T) {
 			if diff := cmp.Diff([]map[string]string{c.want}, rowsShown(tab)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
+			// Behind one that nobody knows, no record is where it usually is.
+			tab.Clear()
+			feed(d, datagram(sample(append([][]byte{sized(4300<<12|2, u32s(1))}, c.records...)...)))
+			if diff := cmp.Diff([]map[string]string{c.want}, rowsShown(tab)); diff != "" {
+				t.Errorf("behind another record (-want +got):\n%s", diff)
+			}
 		})
 	}
 }
