@@ -48,11 +48,18 @@ func ethernet(f *Fields, p []byte, d Decapsulate) {
 		ipv4(f, p[14:], d)
 		return
 	}
-	if etype == etypeQ && len(p) >= 18 && be.Uint16(p[16:]) == EtypeIPv4 { // as most frames between switches begin
-		f.VLAN = be.Uint16(p[14:]) & 0xfff
-		f.Has |= HasVLAN
-		ipv4(f, p[18:], d)
-		return
+	if etype == etypeQ && len(p) >= 18 { // as most frames between switches begin
+		inner := be.Uint16(p[16:])
+		if inner == EtypeIPv4 || inner == EtypeIPv6 {
+			f.VLAN = be.Uint16(p[14:]) & 0xfff
+			f.Has |= HasVLAN
+			if inner == EtypeIPv4 {
+				ipv4(f, p[18:], d)
+			} else {
+				ipv6(f, p[18:], d)
+			}
+			return
+		}
 	}
 	behind(f, etype, p[14:], d)
 }

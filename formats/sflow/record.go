@@ -213,6 +213,12 @@ func (r *record) routed4(p *[16]byte) {
 	r.has |= hasRouter
 }
 
+// routed6 is routed for a next hop of IPv6.
+func (r *record) routed6(p *[28]byte) {
+	r.nextHop, r.srcMask, r.dstMask = [16]byte(p[4:20]), narrow8(be.Uint32(p[20:])), narrow8(be.Uint32(p[24:]))
+	r.has |= hasRouter
+}
+
 // gateway reads extended gateway data. The path is segments, which are sequences or sets of AS numbers; the destination is its
 // last number, the next AS its first.
 func (d *Decoder) gateway(r *record, p []byte) Reason {

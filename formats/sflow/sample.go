@@ -140,6 +140,11 @@ func (r *record) common(payload []byte, at int, count uint32, need needs) (raw, 
 				r.routed4((*[16]byte)(q[8:]))
 			}
 			at += 24
+		case word == extRouter<<32|28 && be.Uint32(q[8:]) == 2 && len(payload)-at >= 36:
+			if need&needRouter != 0 {
+				r.routed6((*[28]byte)(payload[at+8:]))
+			}
+			at += 36
 		case word>>32 == rawHeader && raw == 0:
 			length, n := uint64(uint32(word)), uint64(be.Uint32(q[20:]))
 			size := 8 + (length+3)&^3
