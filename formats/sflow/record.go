@@ -86,9 +86,8 @@ func (r *record) reset() {
 	r.switching, r.has = switching{}, 0
 }
 
-// see dissects a sampled header.
-func (r *record) see(l packet.Link, header []byte, d packet.Decapsulate) {
-	packet.Dissect(&r.pkt, l, header, d)
+// layered notes what the header that was dissected has beside the packet.
+func (r *record) layered() {
 	if r.pkt.Has&packet.HasTunnel != 0 {
 		r.has |= hasTunnel
 	}

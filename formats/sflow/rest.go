@@ -177,11 +177,18 @@ func link(protocol uint32) packet.Link {
 
 // seen reads a raw header: frame bytes of the packet, in the record whose body begins at raw.
 func (d *Decoder) seen(r *record, payload []byte, raw, frame int) {
-	h := (*[16]byte)(payload[raw:])
+	p := payload[raw : raw+16+frame]
+	h, header := (*[16]byte)(p), p[16:]
 	r.bytes = uint64(be.Uint32(h[4:]))
-	header := payload[raw+16 : raw+16+frame]
 	if d.plan.need&needFrame != 0 {
-		r.see(link(be.Uint32(h[:])), header, d.opt.Decapsulate)
+		l := packet.Ethernet
+		if protocol := be.Uint32(h[:]); protocol != 1 {
+			l = link(protocol)
+		}
+		packet.Dissect(&r.pkt, l, header, d.opt.Decapsulate)
+		if r.pkt.Has&(packet.HasTunnel|packet.HasLabels) != 0 {
+			r.layered()
+		}
 	}
 	if d.views != nil {
 		d.views[d.n].frame = header

@@ -78,7 +78,11 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 		h := (*[fixedFlow]byte)(p)
 		r.rate = uint64(be.Uint32(h[8:]))
 		in, out := be.Uint32(h[20:]), be.Uint32(h[24:])
-		r.interfaces(in>>30, in&0x3fffffff, out>>30, out&0x3fffffff)
+		if in < 0x3fffffff && out < 0x3fffffff { // one interface each, none of them the device itself
+			r.inIf, r.outIf = in, out
+		} else {
+			r.interfaces(in>>30, in&0x3fffffff, out>>30, out&0x3fffffff)
+		}
 		r.observed(uint32(h[4]), be.Uint32(h[4:])&0xffffff)
 	case expandedSample:
 		h := (*[fixedExpanded]byte)(p)
