@@ -1,7 +1,7 @@
 package expr
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -105,11 +105,11 @@ func compile(text string, schema *sdk.Schema, m mode) (*Program, error) {
 // parse returns nil after a problem.
 func (c *compilation) parse() *parser.Tree {
 	if len(c.text) > MaxText {
-		c.problem(0, fmt.Sprintf("the expression is longer than %d KiB", MaxText>>10), "")
+		c.problem(0, fmt.Sprintf("the expression is longer than %d KiB", MaxText>>10), "split it over several filters")
 		return nil
 	}
 	if !utf8.ValidString(c.text) {
-		c.problem(0, "the expression is not valid UTF-8", "")
+		c.problem(0, "the expression is not valid UTF-8", "save the file as UTF-8")
 		return nil
 	}
 	tree, err := parser.ParseWithConfig(c.text, c.cfg)
@@ -172,7 +172,7 @@ func (c *compilation) checked(n ast.Node, at int, written string) node {
 		return nil
 	}
 	if n.Type().Kind() != reflect.Bool {
-		c.problem(c.offset(at), fmt.Sprintf("%s is not a condition: it is %s", quoted(written), typeName(n.Type())),
+		c.problem(c.offset(at), fmt.Sprintf("%s is not a condition: it is %s", quoted(written), goType(n.Type().String())),
 			"compare it with something, as in `bytes > 1000`")
 		return nil
 	}
@@ -191,18 +191,6 @@ func (c *compilation) checked(n ast.Node, at int, written string) node {
 
 func (c *compilation) problem(offset int, message, help string) {
 	c.problems = append(c.problems, &sdk.Problem{Offset: min(max(offset, 0), len(c.text)), Message: message, Help: help})
-}
-
-// fault adds what expr-lang says; at is where, in runes, if it does not.
-func (c *compilation) fault(err error, at int) {
-	if e, ok := errors.AsType[*file.Error](err); ok {
-		if e.Message == "unexpected token EOF" {
-			e.Message = "the expression ends where something is missing"
-		}
-		c.problem(c.offset(e.From), sentence(e.Message), "")
-		return
-	}
-	c.problem(c.offset(at), sentence(err.Error()), "")
 }
 
 // offset of a rune in bytes: expr-lang counts runes.
@@ -264,7 +252,7 @@ func (v *names) Visit(n *ast.Node) {
 		case v.callees[x]:
 			v.function(x)
 		case c.schema != nil && c.schema.Index(x.Value) < 0:
-			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), didYouMean(x.Value, c.schema.Names()))
+			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), cmp.Or(didYouMean(x.Value, c.schema.Names()), "`weir inspect schema` lists the columns"))
 			c.problems[len(c.problems)-1].Code = unknown
 		default:
 			c.columns[x.Value] = true
@@ -284,5 +272,10 @@ func (v *names) function(x *ast.IdentifierNode) {
 		v.c.problem(at, "now() cannot be used: a condition must give the same answer at every reading", "compare with a time such as \"2026-01-01T00:00:00Z\"")
 		return
 	}
-	v.c.problem(at, fmt.Sprintf("no function %s", quoted(x.Value)), didYouMean(x.Value, append(slices.Clone(builtin.Names), fnPrivate)))
+	if v.c.schema != nil && v.c.schema.Index(x.Value) >= 0 {
+		v.c.problem(at, fmt.Sprintf("%s is a column, not a function", quoted(x.Value)), "write it without ( ) after it")
+		return
+	}
+	v.c.problem(at, fmt.Sprintf("no function %s", quoted(x.Value)),
+		cmp.Or(didYouMean(x.Value, append(slices.Clone(builtin.Names), fnPrivate)), "there are private, len, lower, any, all, count, bitand, duration and others"))
 }
