@@ -459,9 +459,11 @@ func FuzzFromArrow(f *testing.F) {
 		if len(data) > math.MaxUint16 {
 			return
 		}
-		// The bounds are for the machine that fuzzes: the reader allocates what a header claims.
-		in, err := ipc.NewReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(data)), ipc.WithMetadataSizeLimit(math.MaxUint16),
-			ipc.WithBodySizeLimit(math.MaxUint16), ipc.WithAllocator(sparing{memory.NewGoAllocator()}))
+		// The bounds are for the machine that fuzzes: the reader allocates what a header claims. (NewReader would ignore them.)
+		memory := sparing{memory.NewGoAllocator()}
+		messages := ipc.NewMessageReader(io.MultiReader(bytes.NewReader(head), bytes.NewReader(data)),
+			ipc.WithMetadataSizeLimit(math.MaxUint16), ipc.WithBodySizeLimit(math.MaxUint16), ipc.WithAllocator(memory))
+		in, err := ipc.NewReaderFromMessageReader(messages, ipc.WithAllocator(memory))
 		if err != nil {
 			return
 		}

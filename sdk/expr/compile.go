@@ -24,6 +24,12 @@ const (
 	MaxNodes = 4096     // of the syntax tree
 )
 
+// Codes of problems, as `weir explain` knows them.
+const (
+	codeColumn     = "E401" // no such column
+	codeExpression = "E403" // anything else
+)
+
 // Kind is the kind of value an expression must have.
 type Kind uint8
 
@@ -190,7 +196,7 @@ func (c *compilation) checked(n ast.Node, at int, written string) node {
 }
 
 func (c *compilation) problem(offset int, message, help string) {
-	c.problems = append(c.problems, &sdk.Problem{Offset: min(max(offset, 0), len(c.text)), Message: message, Help: help})
+	c.problems = append(c.problems, &sdk.Problem{Offset: min(max(offset, 0), len(c.text)), Code: codeExpression, Message: message, Help: help})
 }
 
 // offset of a rune in bytes: expr-lang counts runes.
@@ -216,14 +222,9 @@ func (c *compilation) resolve(n *ast.Node) {
 	ast.Walk(n, v)
 	if v.unsupported {
 		// What `let` declares is not a column: say only the first thing.
-		c.problems = slices.DeleteFunc(c.problems, func(p *sdk.Problem) bool { return p.Code == unknown })
-	}
-	for _, p := range c.problems {
-		p.Code = ""
+		c.problems = slices.DeleteFunc(c.problems, func(p *sdk.Problem) bool { return p.Code == codeColumn })
 	}
 }
-
-const unknown = "unknown"
 
 // callees notes which identifiers are names of functions.
 type callees struct{ names *names }
@@ -253,7 +254,7 @@ func (v *names) Visit(n *ast.Node) {
 			v.function(x)
 		case c.schema != nil && c.schema.Index(x.Value) < 0:
 			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), cmp.Or(didYouMean(x.Value, c.schema.Names()), "`weir inspect schema` lists the columns"))
-			c.problems[len(c.problems)-1].Code = unknown
+			c.problems[len(c.problems)-1].Code = codeColumn
 		default:
 			c.columns[x.Value] = true
 		}
