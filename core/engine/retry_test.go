@@ -2,11 +2,18 @@ package engine
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"log/slog"
 	"regexp"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/core/config"
+	"github.com/weirflow/weir/core/plan"
 )
 
 // A sink that waits in front of a store that is down says so at each try, with or without a queue in front of it, and the pauses
@@ -39,5 +46,72 @@ sinks:
 				t.Errorf("%d records were dropped after the last try, want 10", n)
 			}
 		})
+	}
+}
+
+// However many blocks and lanes try, a try is one line; when the store takes again there is one line; and while the run stops the
+// lines say until when it is tried.
+func TestOneLineForATry(t *testing.T) {
+	var said bytes.Buffer
+	r := &Run{log: slog.New(slog.NewTextHandler(&said, nil)), plan: &plan.Plan{Pipeline: &config.Pipeline{DrainTimeout: time.Minute}}}
+	st := &stage{run: r}
+	n := &plan.Node{Node: &config.Node{ID: "out"}}
+	down := errors.New("the store is down")
+	for range 3 { // blocks that are tried together
+		st.complaint(n).failed(r, "trying again", time.Hour, down)
+	}
+	if got := strings.Count(said.String(), "the store is down"); got != 1 {
+		t.Errorf("%d lines for one try:\n%s", got, said.String())
+	}
+	st.complaint(n).until = time.Now() // the pause is over
+	r.stopping.Store(true)
+	for range 2 {
+		st.complaint(n).failed(r, "trying again", time.Second, down)
+	}
+	if got := said.String(); strings.Count(got, "the store is down") != 2 || !strings.Contains(got, "until drain_timeout is over") || !strings.Contains(got, "failures=3") {
+		t.Errorf("of the second try:\n%s", got)
+	}
+	for range 2 {
+		st.complaint(n).over(r)
+	}
+	if got := strings.Count(said.String(), "stores again"); got != 1 {
+		t.Errorf("%d lines of the end:\n%s", got, said.String())
+	}
+	st.complaint(n).failed(r, "trying again", time.Second, down)
+	if got := strings.Count(said.String(), "the store is down"); got != 3 {
+		t.Errorf("the next trouble is not told:\n%s", said.String())
+	}
+}
+
+// The records of a sink that takes nothing until drain_timeout is over are dropped as stopped, and the log says so in one line each.
+func TestTheEndOfTheDrainIsTold(t *testing.T) {
+	s := newStores()
+	var said bytes.Buffer
+	r, err := New(planned(t, `
+drain_timeout: 50ms
+sources:
+  in: {type: count, with: {rows: 10}}
+sinks:
+  out: {type: mem, retry: {initial: 1ms, max: 10s}, with: {fail: 1}}
+`, countPlugin, workPlugin, s.plugin(false), s.plugin(true)), Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil)), KillGrace: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Start()
+	for deadline := time.Now().Add(time.Minute); r.Report().Nodes[1].Retries == 0 && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	r.Stop()
+	if err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	rep := r.Report()
+	for _, want := range []string{`msg="drain_timeout is over`, fmt.Sprintf("records=%d", nodeDropped(rep, "out"))} {
+		if strings.Count(said.String(), want) != 1 {
+			t.Errorf("%q is not said once:\n%s", want, said.String())
+		}
+	}
+	if nodeDropped(rep, "out") == 0 || !rep.Balanced {
+		t.Errorf("%+v", rep)
 	}
 }
