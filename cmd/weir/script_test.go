@@ -16,11 +16,26 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/weirflow/weir/core/admin"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}) }
+func TestMain(m *testing.M) { testscript.Main(leakChecked{m}, map[string]func(){"weir": main}) }
+
+// leakChecked fails tests that pass and leave goroutines behind.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "left behind:", err)
+			code = 1
+		}
+	}
+	return code
+}
 
 // The scripts run the whole binary: testdata/script/*.txtar, a file a command. Beside testscript's own they have:
 //
