@@ -2,18 +2,23 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/core/config"
+	"github.com/weirflow/weir/core/ledger"
 	"github.com/weirflow/weir/core/plan"
+	"github.com/weirflow/weir/sdk"
 )
 
 // A sink that waits in front of a store that is down says so at each try, with or without a queue in front of it, and the pauses
@@ -47,6 +52,70 @@ sinks:
 			}
 		})
 	}
+}
+
+// Records that were tried for the last time go to errors under the code retries_exhausted, with the store's own reason in the message,
+// with or without a queue in front of the sink.
+func TestExhaustedRetriesAreDeadLetters(t *testing.T) {
+	for _, sink := range []string{"mem", "memfused"} {
+		t.Run(sink, func(t *testing.T) {
+			s := newStores()
+			got := &letters{}
+			r, err := New(planned(t, `
+sources:
+  in: {type: count, with: {rows: 10}}
+sinks:
+  out: {type: `+sink+`, retry: {initial: 1ms, max: 1ms, attempts: 3}, with: {fail: 1}}
+  dead: {type: letters, from: errors}
+`, countPlugin, workPlugin, s.plugin(false), s.plugin(true), got.plugin()), Options{Dir: t.TempDir()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep := ends(t, r)
+			want := map[string]int{"out retries_exhausted retries_exhausted: not_now: not now": 10}
+			if diff := cmp.Diff(want, got.seen); diff != "" {
+				t.Errorf("dead letters (-want +got):\n%s", diff)
+			}
+			out := rep.Nodes[slices.IndexFunc(rep.Nodes, func(n ledger.NodeReport) bool { return n.ID == "out" })]
+			if rep.DeadLettered != 10 || out.Delivered != 0 || out.Retries != 2 || !rep.Balanced {
+				t.Errorf("%+v", rep)
+			}
+		})
+	}
+}
+
+// letters is a sink that counts errors by node, code and message.
+type letters struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (l *letters) plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "letters", Doc: "counts errors"},
+		Sink: func(*sdk.Env, any) (sdk.Sink, error) { return l, nil },
+	}
+}
+
+func (l *letters) Open(context.Context, *sdk.Schema) (sdk.Writer, error) { return l, nil }
+func (l *letters) Held() int64                                           { return 0 }
+func (l *letters) Flush(context.Context) error                           { return nil }
+func (l *letters) Close(context.Context) error                           { return nil }
+func (l *letters) Write(_ context.Context, b *sdk.Block, done func(error)) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.seen == nil {
+		l.seen = map[string]int{}
+	}
+	for _, x := range b.Batches {
+		nodes, nodeNames := x.Names(sdk.ErrorsNode)
+		codes, codeNames := x.Names(sdk.ErrorsCode)
+		for i, m := range x.Bytes(sdk.ErrorsMessage) {
+			l.seen[nodeNames.Values()[nodes[i]]+" "+codeNames.Values()[codes[i]]+" "+string(m)]++
+		}
+	}
+	done(nil)
+	return nil
 }
 
 // However many blocks and lanes try, a try is one line; when the store takes again there is one line; and while the run stops the
