@@ -495,6 +495,36 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
+func TestFailedSyncIsNotDelivered(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	reader, cannotSync, err := os.Pipe() // fsync of a pipe is refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	real := w.file.f
+	defer real.Close()
+	w.file.f = cannotSync
+	go io.Copy(io.Discard, reader)
+	if err := w.Flush(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if g := got.list(); len(g) != 1 || !strings.HasPrefix(g[0], "1 sync: the disk lost what was written") {
+		t.Errorf("settled %v", g)
+	}
+	if whole, err := filepath.Glob(filepath.Join(dir, "test*.parquet")); err != nil || len(whole) > 0 {
+		t.Errorf("published %v, %v", whole, err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
 // What cannot be completed at the end is settled with the reason, and no half file stays.
 func TestGivesUpAtClose(t *testing.T) {
 	dir := t.TempDir()
