@@ -32,7 +32,7 @@ func TestEveryRetryIsTold(t *testing.T) {
 sources:
   in: {type: count, with: {rows: 10}}
 sinks:
-  out: {type: ` + sink + `, on_error: drop, retry: {initial: 10ms, max: 20ms, attempts: 4}, with: {fail: 1}}
+  out: {type: ` + sink + `, on_error: drop, retry: {initial: 10ms, max: 50ms, attempts: 5}, with: {fail: 1}}
 `
 			r, err := New(planned(t, text, countPlugin, workPlugin, s.plugin(false), s.plugin(true)),
 				Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil))})
@@ -44,7 +44,7 @@ sinks:
 			for _, m := range regexp.MustCompile(`trying again" .*node=out .*after=(\S+) `).FindAllStringSubmatch(said.String(), -1) {
 				pauses = append(pauses, m[1])
 			}
-			if diff := cmp.Diff([]string{"10ms", "20ms", "20ms"}, pauses); diff != "" {
+			if diff := cmp.Diff([]string{"10ms", "20ms", "40ms", "50ms"}, pauses); diff != "" {
 				t.Errorf("pauses that were told (-want +got):\n%s\n%s", diff, said.String())
 			}
 			if n := nodeDropped(rep, "out"); n != 10 {
