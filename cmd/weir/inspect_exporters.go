@@ -79,6 +79,7 @@ type exporter struct {
 	First         *time.Time            `json:"first_seen,omitempty"`
 	Last          *time.Time            `json:"last_seen,omitempty"`
 	Dropped       map[sdk.Reason]uint64 `json:"dropped,omitempty"`
+	Thinning      float64               `json:"thinning,omitempty"`
 	Templates     int                   `json:"templates"`
 	SamplingRates []uint64              `json:"sampling_rates,omitempty"`
 	LostFlows     uint64                `json:"lost_flows"`
@@ -86,6 +87,10 @@ type exporter struct {
 	Waited        uint64                `json:"datagrams_waited"`
 	NoTemplate    uint64                `json:"datagrams_no_template"`
 	Missing       *decode.Missing       `json:"missing_template,omitempty"`
+	From          string                `json:"source_addr,omitempty"` // of an sFlow agent whose datagrams come from another address
+	SubAgents     int                   `json:"sub_agents,omitempty"`
+	Unrated       uint64                `json:"samples_without_sampling_rate,omitempty"`
+	Rejected      uint64                `json:"rejected_bytes,omitempty"`
 	Nodes         []string              `json:"nodes"` // pipeline.node: who knows of it
 }
 
@@ -160,6 +165,7 @@ func (e *exporter) sends(s *udp.Exporter) {
 		}
 		e.Dropped[r] += n
 	}
+	e.Thinning = max(e.Thinning, s.Thinning)
 }
 
 // tells adds what a decoder knows.
@@ -178,6 +184,12 @@ func (e *exporter) tells(d *decode.Exporter) {
 	if d.Missing != nil {
 		e.Missing = d.Missing
 	}
+	if d.From != "" {
+		e.From = d.From
+	}
+	e.SubAgents = max(e.SubAgents, d.SubAgents)
+	e.Unrated += d.Unrated
+	e.Rejected += d.Rejected
 }
 
 func (e *exporter) heard(at *time.Time) {
@@ -203,9 +215,15 @@ func (e *exporter) cells(now time.Time) []string {
 	if name == "" {
 		name = "(others)"
 	}
+	if e.From != "" {
+		name += " (from " + e.From + ")"
+	}
 	var dropped, lost, rates []string
 	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
 		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
+	}
+	if e.Thinning > 0 {
+		dropped = append(dropped, fmt.Sprintf("1 in %.3g passes", e.Thinning))
 	}
 	if e.LostDatagrams > 0 {
 		lost = append(lost, counted(e.LostDatagrams, "datagram"))
@@ -222,6 +240,9 @@ func (e *exporter) cells(now time.Time) []string {
 	}
 	if e.NoTemplate > 0 {
 		missing = strings.TrimPrefix(missing+", "+counted(e.NoTemplate, "datagram")+" given up", ", ")
+	}
+	if e.Unrated > 0 {
+		missing = strings.TrimPrefix(missing+", rate of "+counted(e.Unrated, "sample"), ", ")
 	}
 	heard, rate, size := "", "", ""
 	if e.Last != nil {

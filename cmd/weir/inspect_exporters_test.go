@@ -39,6 +39,8 @@ func TestInspectExporters(t *testing.T) {
 		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
 		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300}},
 	}})
+	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
+		{Addr: "192.0.2.20", Last: &seen, SamplingRates: []uint64{512}, LostDatagrams: 2, SubAgents: 2, Unrated: 3, From: "192.0.2.1"}}})
 	told.Nodes = append(told.Nodes, admin.Told{Pipeline: "p", Node: "broken", Error: "no memory"})
 	var asked string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +59,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
 (others)             3      0  0.0                                                                                                               now
 192.0.2.9                                                                          template 300 of domain 1
+192.0.2.20 (from 192.0.2.1)                             2 datagrams  rate of 3 samples 1:512  2s ago
 `
 	squeeze := func(s string) (lines []string) {
 		for l := range strings.Lines(strings.TrimSpace(s)) {
@@ -78,7 +81,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 	first, last := before(time.Hour), before(time.Second)
 	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Bytes: 4 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7},
 		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
-		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 4 {
+		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 5 {
 		t.Error("(-want +got):", d)
 	}
 	if code := execute([]string{"inspect", "exporters"}, &out, &errs); code != exitUsage {
@@ -89,6 +92,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 func TestInspectSockets(t *testing.T) {
 	answer := `{"topic": "sockets", "nodes": [{"pipeline": "p", "node": "in", "answer": {"sockets": [
 		{"listen": "127.0.0.1:2055", "worker": 0, "receive_buffer_asked": 67108864, "receive_buffer": 4194304, "receive_buffer_used": 838861, "balance_asked": "packet", "balance": "random choice", "balance_reason": "it needs CAP_BPF", "kernel_drops": 1234},
+		{"listen": "127.0.0.1:2056", "worker": 0, "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "gro": true, "balance": "none", "kernel_drops": 3, "kernel_drops_at_least": true},
 		{"listen": "[::]:6343", "worker": 1, "inherited": "fd:sflow", "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "balance_asked": "domain", "balance": "domain"}]}}]}`
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.String() != "/api/v1/inspect/sockets" {
@@ -102,8 +106,9 @@ func TestInspectSockets(t *testing.T) {
 		t.Fatal(code, errs.String())
 	}
 	want := []string{
-		"source listen worker buffer asked used kernel drops balance asked because",
+		"source listen worker buffer asked used kernel drops trains balance asked because",
 		"p.in 127.0.0.1:2055 0 4MiB 64MiB 10% 1,234 random choice packet it needs CAP_BPF",
+		"p.in 127.0.0.1:2056 0 1MiB 1MiB 0% at least 3 yes none",
 		"p.in [::]:6343 (fd:sflow) 1 1MiB 1MiB 0% domain",
 	}
 	var got []string

@@ -3,8 +3,10 @@ package queue
 import (
 	"fmt"
 	"math/rand"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -299,6 +301,84 @@ func TestNoWakeIsLost(t *testing.T) {
 	}
 }
 
+// What a full queue drops is the oldest batch there is, whichever lane it waits for.
+func TestTheOldestIsDropped(t *testing.T) {
+	const lanes, pushes, room = 3, 100, 10
+	pool := sdk.NewPool(nil)
+	var dropped []uint64
+	q := New(Options{Bytes: 1 << 30, Batches: room, Lanes: lanes, ByPartition: true, Producers: 1, WhenFull: config.DropOldest,
+		OnDrop: func(it Item) { dropped = append(dropped, numberOf(it)); settle(it) }})
+	parts := make([]*sdk.Partition, lanes)
+	for i := range parts {
+		parts[i] = &sdk.Partition{Name: fmt.Sprint(i)}
+	}
+	rng := rand.New(rand.NewSource(1))
+	var want []uint64
+	for n := range uint64(pushes) {
+		p := parts[rng.Intn(lanes)]
+		q.Push(Item{Batch: numbered(pool, p, n)}, nil)
+		q.Force(Item{Control: control{p, n}}) // a control is never dropped, and stands before batches
+		if n >= room {
+			want = append(want, n-room)
+		}
+	}
+	if !slices.Equal(dropped, want) {
+		t.Errorf("dropped %d, want %d", dropped, want)
+	}
+	q.CloseProducer()
+	for lane := range lanes {
+		q.Empty(lane, NewWaker(), time.Second, settle)
+	}
+}
+
+// Of many producers before a full queue none waits for ever, also where one thread runs them all.
+func TestNoProducerStarves(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		const producers, items = 5, 500
+		pool := sdk.NewPool(nil)
+		q := New(Options{Bytes: 1 << 20, Batches: 2, Lanes: 1, Producers: producers})
+		pushed := make([]int, producers)
+		var stop atomic.Bool
+		var work sync.WaitGroup
+		for p := range producers {
+			work.Go(func() {
+				w := NewWaker()
+				for !stop.Load() {
+					it := Item{Batch: numbered(pool, nil, 0)}
+					for !q.Push(it, w) {
+						<-w
+					}
+					pushed[p]++
+					time.Sleep(20 * time.Millisecond) // for the next
+				}
+				q.CloseProducer()
+			})
+		}
+		w := NewWaker()
+		for n := 0; ; {
+			it, ok, end := q.Pop(0, w)
+			switch {
+			case end:
+				work.Wait()
+				for p, n := range pushed {
+					if n < items/producers/2 {
+						t.Errorf("producer %d pushed %d of %d items: %v", p, n, items, pushed)
+					}
+				}
+				return
+			case !ok:
+				<-w
+			default:
+				time.Sleep(150 * time.Millisecond)
+				settle(it)
+				n++
+				stop.Store(n >= items)
+			}
+		}
+	})
+}
+
 // The limit of batches is of those that wait: a pop makes room though nothing was released.
 func TestAPopMakesRoomForABatch(t *testing.T) {
 	pool := sdk.NewPool(nil)
@@ -326,6 +406,43 @@ func TestAPopMakesRoomForABatch(t *testing.T) {
 		t.Error("there is no room after a pop")
 	}
 	settle(it)
+}
+
+// A batch that is larger than the whole queue passes when nothing else is there, whatever the policy, and alone.
+func TestALargeBatchPassesAnEmptyQueue(t *testing.T) {
+	for _, policy := range []config.WhenFull{config.Block, config.DropOldest, config.DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			pool := sdk.NewPool(nil)
+			dropped := 0
+			q := New(Options{Bytes: 1, Batches: 8, WhenFull: policy, Lanes: 1, Producers: 1, OnDrop: func(it Item) {
+				dropped++
+				settle(it)
+			}})
+			w := NewWaker()
+			if !q.Push(Item{Batch: numbered(pool, nil, 1)}, w) || dropped > 0 {
+				t.Fatal("it does not pass")
+			}
+			second := Item{Batch: numbered(pool, nil, 2)}
+			if taken := q.Push(second, w); taken != (policy != config.Block) || taken && dropped != 1 {
+				t.Errorf("a second one beside it: taken %v, dropped %d", taken, dropped)
+			} else if !taken {
+				settle(second)
+			}
+			it, ok, _ := q.Pop(0, w)
+			if !ok {
+				t.Fatal("nothing is there")
+			}
+			settle(it)
+			if third := (Item{Batch: numbered(pool, nil, 3)}); !q.Push(third, w) {
+				t.Error("when the first is gone the next does not pass")
+			}
+			if it, ok, _ := q.Pop(0, w); !ok || numberOf(it) != 3 {
+				t.Error("the next one is not there")
+			} else {
+				settle(it)
+			}
+		})
+	}
 }
 
 // Under the race detector: producers and consumers at once, each producer's items in order and nothing lost.

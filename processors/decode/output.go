@@ -5,13 +5,14 @@ import (
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// outputs are the batches being built: one for each partition, and one for what has none. The codecs fill them by [Open] and
-// [Full]; the rows they put in come of decode.parent.
+// outputs are the batches being built for one port: one for each partition, and one for what has none. The codecs fill them by
+// [Open] and [Full]; the rows they put in come of decode.parent.
 //
 // A batch begins in the size class that the partition's last one fitted, so that a trickle costs little memory, and moves to the
 // largest when that is full.
 type outputs struct {
 	d     *decode
+	port  int
 	out   *sdk.Schema
 	names *flow.Names
 	grow  *sdk.Gather
@@ -19,6 +20,10 @@ type outputs struct {
 	last  *output
 	ready []*sdk.Batch // sealed, to be given out
 	rows  int64        // in batches being built or ready
+
+	weight   uint64 // of the datagrams being decoded
+	weighted int    // the first row of last's batch that they made; -1: none yet
+	rate     int    // the column of the sampling rate, -1: nobody wants it
 }
 
 type output struct {
@@ -32,11 +37,12 @@ const (
 	maxHeld  = 16 << 20 // bytes: all columns of 8,192 rows are 6 MiB
 )
 
-func (o *outputs) init(d *decode) {
-	o.d, o.out = d, d.env.Out[0]
+func (o *outputs) init(d *decode, port int) {
+	o.d, o.port, o.out = d, port, d.env.Out[port]
 	o.names = flow.NewNames(o.out)
 	o.grow = sdk.NewGather(o.out, o.out)
 	o.parts = map[*sdk.Partition]*output{}
+	o.weight, o.weighted, o.rate = 1, -1, o.out.Index("sampling_rate")
 }
 
 // Open returns the batch of the parent's partition.
@@ -52,6 +58,7 @@ func (o *outputs) Open() *sdk.Batch {
 	}
 	// Frames and lists come on top of the columns: a batch of rows with long ones ends by its bytes.
 	if b := t.batch; b != nil && b.Rows() > 0 && b.Held() > maxHeld {
+		o.settle()
 		b.Seal()
 		o.ready = append(o.ready, b)
 		t.batch = nil
@@ -60,6 +67,9 @@ func (o *outputs) Open() *sdk.Batch {
 		t.batch = o.d.env.NewBatch(o.out, t.size)
 		o.names.Open(t.batch)
 	}
+	if o.weighted < 0 {
+		o.weighted = t.batch.Rows()
+	}
 	t.batch.Derive(o.d.parent)
 	return t.batch
 }
@@ -67,6 +77,7 @@ func (o *outputs) Open() *sdk.Batch {
 // Full moves a batch to a larger class, or gives it out.
 func (o *outputs) Full(b *sdk.Batch) {
 	t := o.last
+	o.settle()
 	b.Seal()
 	if b.Size() < sdk.MaxRows {
 		t.size = sdk.MaxRows
@@ -120,16 +131,16 @@ func (o *outputs) seal(t *output) {
 	}
 }
 
-// give gives out at most limit of the batches that are ready and says whether more are.
-func (o *outputs) give(limit int) (more bool) {
+// give gives out at most limit of the batches that are ready; it says how many, and whether more are ready.
+func (o *outputs) give(limit int) (given int, more bool) {
 	n := min(limit, len(o.ready))
 	for i, b := range o.ready[:n] {
 		o.rows -= int64(b.Rows())
-		o.d.out.Emit(0, b)
+		o.d.out.Emit(o.port, b)
 		o.ready[i] = nil
 	}
 	left := copy(o.ready, o.ready[n:])
 	clear(o.ready[left:])
 	o.ready = o.ready[:left]
-	return left > 0
+	return n, left > 0
 }

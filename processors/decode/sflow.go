@@ -21,20 +21,28 @@ type samples struct {
 
 func (s *samples) init(d *decode) error {
 	hold, err := d.env.Share("agents", func(context.Context) (io.Closer, error) {
-		return sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age), nil
+		return agents{sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age)}, nil
 	})
 	if err != nil {
 		return err
 	}
-	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
+	s.d, s.hold, s.agents = d, hold, hold.Object().(agents).Agents
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
-	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
-	s.dec = sflow.NewDecoder(d.env.Out[0], opt, &d.outputs)
+	opt := sflow.Options{Rate: d.cfg.rateOf(), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
+	if d.counts != nil {
+		opt.Counters, opt.CounterRows = d.env.Out[portCounters], d.counts
+	}
+	flows := d.env.Out[portFlows]
+	if !d.reads(portFlows) {
+		flows = nil
+	}
+	s.dec = sflow.NewDecoder(flows, opt, &d.outputs)
 	return nil
 }
 
-// process decodes those datagrams of the input batch that are sFlow and settles what becomes of them. ports may be nil.
-func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, ports []uint16, received []int64) {
+// process decodes those datagrams of the input batch that are sFlow and settles what becomes of them. ports and weights
+// may be nil.
+func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, ports []uint16, weights []uint32, received []int64) {
 	d := s.d
 	var g sflow.Datagram
 	consumed, unwanted := uint64(0), uint64(0)
@@ -49,6 +57,9 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 		g.Payload, g.Addr, g.Received = p, addrs[i], received[i]
 		if ports != nil {
 			g.Port = ports[i]
+		}
+		if weights != nil {
+			d.weigh(weights[i])
 		}
 		switch r := s.dec.Decode(&g); {
 		case r.Why != sflow.None:

@@ -208,6 +208,9 @@ func (r *reader) batch(due int, now time.Time) *sdk.Batch {
 	b.SetRows(n)
 	b.Root(sdk.Range{Partition: r.partition, First: r.position, Last: r.position + int64(n) - 1})
 	b.Seal()
+	if r.ring != nil && r.columns.payload >= 0 {
+		b.Lend(size, nil) // the ring stays as it is
+	}
 	r.position += int64(n)
 	return b
 }
