@@ -81,6 +81,9 @@ func col(name string, t sdk.Type, unit, doc, nfdump string, es ...[]Element) Col
 	return c
 }
 
+// observed are the elements of when something was observed: of a packet that was sampled (RFC 5477, 8.5), or of an event.
+var observed = []Element{{ID: 325, Enc: Nanos}, {ID: 324, Enc: Micros}, {ID: 323, Enc: Millis}, {ID: 322, Enc: Seconds}}
+
 // extra marks a column that exists only where it is named.
 func extra(c Column) Column { c.Extra = true; return c }
 
@@ -90,9 +93,9 @@ var Columns = []Column{
 	col("received", sdk.Timestamp, "ns", "when the datagram or packet arrived at Weir", "genericFlow.msecReceived"),
 	col("exported", sdk.Timestamp, "ns", "when the exporter sent the record, by its own clock", ""),
 	col("flow_start", sdk.Timestamp, "ns", "first packet of the flow", "genericFlow.msecFirst",
-		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}, {ID: 323, Enc: Millis}}),
+		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}}, observed),
 	col("flow_end", sdk.Timestamp, "ns", "last packet of the flow", "genericFlow.msecLast",
-		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}, {ID: 323, Enc: Millis}}),
+		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}}, observed),
 	col("sampling_rate", sdk.Uint64, "packets", "one packet in so many was looked at; 1: all, or not known", "samplerInfo.packetInterval", u(34, 50)),
 	extra(col("sequence", sdk.Uint32, "", "sequence number of the datagram", "")),
 	extra(col("flow_id", sdk.Uint64, "", "the exporter's number of the flow", "flowId.flowId", u(148))),
@@ -207,6 +210,7 @@ var Columns = []Column{
 
 	// MPLS, VRF.
 	extra(col("mpls_labels", sdk.Uint32s, "", "label stack, outermost first, labels only (20 bits)", "mplsLabel", enc(Label, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79))),
+	extra(col("pseudo_wire_id", sdk.Uint32, "", "virtual circuit of a pseudo wire (VLL, VPLS) that the packets went through", "", u(249))),
 	extra(col("in_vrf", sdk.Uint32, "", "VRF the packets came in by", "vrf.ingressVrf", u(234))),
 	extra(col("out_vrf", sdk.Uint32, "", "VRF the packets left by", "vrf.egressVrf", u(235))),
 
@@ -220,6 +224,8 @@ var Columns = []Column{
 	extra(col("user_name", sdk.Name, "", "user of the connection", "nselUser.username", enc(String, 371), []Element{{PEN: cisco, ID: 7232, Enc: String}, {ID: 40000, Enc: String}})),
 	extra(col("application_id", sdk.Uint64, "", "application, engine in the top byte (RFC 6759)", "nbarApp.id", u(95))),
 	extra(col("application_name", sdk.Name, "", "application name", "", enc(String, 96))),
+	extra(col("http_request_host", sdk.Text, "", "host of an HTTP request", "", enc(String, 460))),
+	extra(col("http_request_target", sdk.Text, "", "target of an HTTP request: its URL", "", enc(String, 461))),
 	extra(col("frame", sdk.Bytes, "", "the sampled bytes of the packet, from the link layer on", "inPayload", enc(Frame, 315, 104))),
 }
 

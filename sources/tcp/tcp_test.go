@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
 
@@ -299,6 +300,40 @@ func TestStopHandsOutWhatIsHere(t *testing.T) {
 	x.end()
 	if len(x.rows) != n {
 		t.Errorf("%d of %d messages came", len(x.rows), n)
+	}
+}
+
+// A connection that the system has made before the deadline is taken after it, however late the loop gets to run.
+func TestConnectedBeforeStop(t *testing.T) {
+	ln, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := net.Dial("tcp4", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	env := sdktest.Env(t, sdktest.WithOut(Schema))
+	hold, err := env.Share("tcp/test", func(context.Context) (io.Closer, error) { return newPort(endpoint.Address{}), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := hold.Object().(*port)
+	r := newReader(&source{env: env, cfg: defaults(), cols: resolve(env), said: map[string]*said{}}, p, hold)
+	p.takers = []*reader{r}
+	if err := ln.SetDeadline(time.Now().Add(-time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	p.accept(ln, make(chan struct{}))
+	r.mu.Lock()
+	n := len(r.conns)
+	r.mu.Unlock()
+	if n != 1 {
+		t.Errorf("%d connections were taken, want 1", n)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
