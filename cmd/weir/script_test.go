@@ -74,8 +74,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "hold": hold, "answers": answers, "ledger": compareLedger, "field": compareField,
-			"capture": writeCapture, "lint": lint,
 			"keep": keepFigure, "eventually": eventually, "certificates": makeCertificates,
+			"capture": writeCapture, "lint": lint,
 		},
 	})
 }
