@@ -440,6 +440,9 @@ func kernelOf(e flow.Encoding, n, width int) kernel {
 		}
 		return since(1e6)
 	case flow.Micros:
+		if n == lenTimeval {
+			return timeval
+		}
 		return ntp(1e3)
 	case flow.Nanos:
 		return ntp(1)
