@@ -65,10 +65,12 @@ type Decoder struct {
 	v1, v5, v7 *Plan
 
 	// The datagram being decoded.
-	h   Header
-	r   Result
-	k   consts
-	kID uint64 // changes with k
+	h Header
+	r Result
+	// ks are the constants of the datagrams whose records wait, and of the one at hand, which come last.
+	ks    []consts
+	k     *consts // the last
+	fresh bool    // no records wait that have them
 
 	groups [groupsMost]group
 	used   int        // groups that wait
@@ -79,7 +81,7 @@ type Decoder struct {
 
 	span     span // of the operation that runs
 	packets  []packet.Fields
-	scratch  unsafe.Pointer // rows of operations that fill
+	scratch  unsafe.Pointer // rows of fillers
 	defs     []definition
 	changes  []change
 	samplers []Sampler
@@ -187,30 +189,46 @@ func (d *Decoder) Run() {
 
 // begin sets the constants of a datagram.
 func (d *Decoder) begin(g *Datagram, h *Header) {
-	k := &d.k
-	d.kID++
+	k := d.constants()
 	k.addr = g.Addr
 	k.clock = h.Exported
-	k.low, k.span = -1<<63, 1<<64-1
+	k.low, k.width = -1<<63, 1<<64-1
 	exported := h.Exported
 	if w := int64(d.opt.Window); w > 0 && g.Received != 0 {
-		k.low, k.span = g.Received-w, uint64(2*w)
-		if uint64(exported-k.low) > k.span && exported != 0 {
-			exported = bound(exported, k.low, k.span)
+		k.low, k.width = g.Received-w, uint64(2*w)
+		if uint64(exported-k.low) > k.width && exported != 0 {
+			exported = bound(exported, k.low, k.width)
 			d.Tally.Clamped++
 		}
 	}
-	// One by one: a literal is made elsewhere and copied, and the copy waits for the stores.
-	k.n[constReceived] = uint64(g.Received)
-	k.n[constExported] = uint64(exported)
-	k.n[constDomain] = uint64(h.Domain)
-	k.n[constPort] = uint64(g.Port)
-	k.n[constSequence] = uint64(h.Sequence)
-	k.n[constSampling] = 0
+	k.n = [constants]uint64{constReceived: uint64(g.Received), constExported: uint64(exported), constDomain: uint64(h.Domain),
+		constPort: uint64(g.Port), constSequence: uint64(h.Sequence)}
+	k.told = 0
 	k.uptime, k.hasUptime = h.Uptime, h.Version != IPFIX
 	k.format = formatOf(h.Version)
-	k.samplers = nil
+	k.samplers, k.snap = nil, nil
 }
+
+// constants returns a place for those of another datagram: that of the last one, if no record waits that has them.
+func (d *Decoder) constants() *consts {
+	if !d.fresh {
+		d.fresh = true
+		d.ks = append(d.ks, consts{})
+		d.k = &d.ks[len(d.ks)-1]
+	}
+	return d.k
+}
+
+// keep leaves of the constants those of the datagram at hand.
+func (d *Decoder) keep() {
+	if d.k != nil {
+		d.ks[0], d.ks = *d.k, d.ks[:1]
+		d.k, d.fresh = &d.ks[0], true
+	}
+}
+
+// fork makes the constants of the datagram at hand others, for the records that follow.
+func (d *Decoder) fork() { old := *d.k; *d.constants() = old }
 
 // setRates sets the constants of the sampling rates that are set for an exporter; v may be nil.
 func (d *Decoder) setRates(v *exporterView, addr [16]byte) {

@@ -83,7 +83,7 @@ func (c *compiler) section() {
 		}
 		o := op{seg: pl.seg, off: uintptr(pl.off), len: pl.len, values: dissect, link: s.link, labels: -1, tunnel: -1}
 		for i, f := range c.out.Fields() {
-			if slices.ContainsFunc(c.p.ops, func(o op) bool { return o.col == i }) {
+			if slices.ContainsFunc(c.p.ops, func(o op) bool { return o.cols[0] == i }) {
 				continue
 			}
 			if col := flow.Index(f.Name); col < 0 || flow.Columns[col].Type != f.Type {
@@ -141,13 +141,10 @@ func dissect(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 		}
 		row, n = row+n, 0
 	}
-	for i := range x.refs {
-		r := &x.refs[i]
-		for j := range int(r.n) {
-			packet.Dissect(&d.packets[n], o.link, o.value(r, x.rec, j), d.opt.Decapsulate)
-			if n++; n == chunk {
-				flush()
-			}
+	for i := range x.ps {
+		packet.Dissect(&d.packets[n], o.link, o.value(x, i), d.opt.Decapsulate)
+		if n++; n == chunk {
+			flush()
 		}
 	}
 	flush()

@@ -37,16 +37,14 @@ type lister struct {
 }
 
 func listValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
-	row := at
 	var l lister
-	for i := range x.refs {
-		r := &x.refs[i]
+	row := 0
+	for _, r := range x.runs {
 		k := &x.ks[r.k]
-		for j := range int(r.n) {
+		for end := row + int(r.n); row < end; row++ {
 			l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, uint32(k.n[constDomain]), 0
-			l.list(o.enc, o.value(r, x.rec, j), 0)
-			b.SetBytes(o.col, row, l.b)
-			row++
+			l.list(o.enc, o.value(x, row), 0)
+			b.SetBytes(o.cols[0], at+row, l.b)
 		}
 	}
 }

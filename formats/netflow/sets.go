@@ -30,7 +30,7 @@ const unusedID = 210
 // builtIn decodes the records behind a header of v1, v5 or v7, whose count has been checked against the bytes.
 func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
-	d.k.n[constSampling] = uint64(h.Sampling)
+	d.k.told = uint64(h.Sampling)
 	v := d.view(g, true)
 	d.setRates(v, g.Addr)
 	d.fixed(p, g.Payload, h.Len, n)
@@ -271,7 +271,7 @@ func (w *walk) options(t *Template, at, end int) {
 		d.store.tell(w.v.exp, w.h.Domain, told, init)
 		w.v = d.view(w.g, false)
 		w.rated = false
-		d.kID++ // what follows has other constants
+		d.fork()
 	} else if records > 0 {
 		d.Tally.Skipped[OptionsData] += uint64(headerSet + decoded)
 		at += headerSet + decoded
@@ -290,9 +290,9 @@ func (w *walk) options(t *Template, at, end int) {
 // rate sets the constants that depend on what the exporter has told about itself.
 func (w *walk) rate() {
 	w.rated = true
-	k, snap := &w.d.k, w.v.snap
+	k, snap := w.d.k, w.v.snap
 	dom := snap.domain(w.h.Domain)
-	k.n[constSampling] = snap.rate(dom)
+	k.told = snap.rate(dom)
 	k.snap = snap
 	k.samplers = nil
 	if dom != nil {
