@@ -96,7 +96,7 @@ func directions(all map[uint64]place, b Biflow) (forward, reverse map[uint64]pla
 func (c *compiler) biflowDirection(i int) {
 	filled := false
 	if pl, ok := c.has(239); ok && pl.len == 1 {
-		o := op{cols: [3]int{i}, width: 1, seg: pl.seg, off: uintptr(pl.off), len: 1, kernels: kernels{one: num[uint8, uint8]}}
+		o := op{cols: [3]int{i}, width: 1, seg: pl.seg, off: uintptr(pl.off), len: 1, kernels: kernels{one: num1[uint8]}}
 		if c.direction == reverseInitiator {
 			o.one = opposite
 		}
@@ -107,7 +107,7 @@ func (c *compiler) biflowDirection(i int) {
 }
 
 func opposite(x *span) {
-	num[uint8, uint8](x)
+	num1[uint8](x)
 	d := rowsOf[uint8](x, 0)
 	for i, v := range d {
 		if v == initiator || v == reverseInitiator {

@@ -1,6 +1,7 @@
 package netflow
 
 import (
+	"cmp"
 	"time"
 	"unsafe"
 
@@ -67,10 +68,10 @@ type Decoder struct {
 	// The datagram being decoded.
 	h Header
 	r Result
-	// ks are the constants of the datagrams whose records wait, and of the one at hand, which come last.
+	// ks are the constants of the datagrams whose records wait, and of the one at hand, which come last. Records point to them.
 	ks    []consts
 	k     *consts // the last
-	fresh bool    // no records wait that have them
+	fresh bool    // no record points to it
 
 	groups [groupsMost]group
 	used   int        // groups that wait
@@ -116,6 +117,11 @@ func NewDecoder(store *Store, out *sdk.Schema, opt Options, rows Rows) *Decoder 
 	d := &Decoder{store: store, out: out, opt: opt, rows: rows, plans: map[*Template]*Plan{}, lanes: map[[16]byte]*exporterView{}, sessions: map[Session]*exporterView{}}
 	d.v1, d.v5, d.v7 = d.compile(templateV1), d.compile(templateV5), d.compile(templateV7)
 	d.defs = make([]definition, definitions)
+	d.ks = make([]consts, 1, mostConsts)
+	d.k, d.fresh = &d.ks[0], true
+	if d.span.width = 2 * uint64(opt.Window); opt.Window <= 0 {
+		d.span.width = 1<<64 - 1
+	}
 	d.scratch = unsafe.Pointer(unsafe.SliceData(make([][2]uint64, sdk.MaxRows)))
 	return d
 }
@@ -187,58 +193,64 @@ func (d *Decoder) Run() {
 	}
 }
 
-// begin sets the constants of a datagram.
+// begin sets the constants of a datagram, but for the sampling rate.
 func (d *Decoder) begin(g *Datagram, h *Header) {
-	k := d.constants()
-	k.addr = g.Addr
-	k.clock = h.Exported
-	k.low, k.width = -1<<63, 1<<64-1
-	exported := h.Exported
-	if w := int64(d.opt.Window); w > 0 && g.Received != 0 {
-		k.low, k.width = g.Received-w, uint64(2*w)
-		if uint64(exported-k.low) > k.width && exported != 0 {
-			exported = bound(exported, k.low, k.width)
-			d.Tally.Clamped++
-		}
+	if !d.fresh {
+		d.next()
 	}
-	k.n = [constants]uint64{constReceived: uint64(g.Received), constExported: uint64(exported), constDomain: uint64(h.Domain),
-		constPort: uint64(g.Port), constSequence: uint64(h.Sequence)}
-	k.told = 0
+	k := d.k
+	k.received, k.addr, k.port = g.Received, g.Addr, g.Port
+	k.domain, k.sequence, k.format = h.Domain, h.Sequence, formatOf(h.Version)
 	k.uptime, k.hasUptime = h.Uptime, h.Version != IPFIX
-	k.format = formatOf(h.Version)
+	k.clock, k.exported = h.Exported, h.Exported
+	k.low, k.anyTime = g.Received-int64(d.opt.Window), g.Received == 0
+	if w := d.span.width; uint64(h.Exported-k.low) > w && h.Exported != 0 && !k.anyTime {
+		k.exported = bound(h.Exported, k.low, w)
+		d.Tally.Clamped++
+	}
 	k.samplers, k.snap = nil, nil
 }
 
-// constants returns a place for those of another datagram: that of the last one, if no record waits that has them.
-func (d *Decoder) constants() *consts {
-	if !d.fresh {
-		d.fresh = true
-		d.ks = append(d.ks, consts{})
-		d.k = &d.ks[len(d.ks)-1]
+// mostConsts bounds the datagrams whose records wait.
+const mostConsts = 256
+
+// fork begins new constants, which are the old ones at first; those that records point to stay as they are.
+func (d *Decoder) fork() {
+	old := d.k
+	d.next()
+	*d.k = *old
+}
+
+// next begins new constants, whose content is undefined.
+func (d *Decoder) next() {
+	if len(d.ks) == cap(d.ks) {
+		d.runGroups()
+		return
 	}
-	return d.k
+	d.ks = d.ks[:len(d.ks)+1]
+	d.k, d.fresh = &d.ks[len(d.ks)-1], true
 }
 
 // keep leaves of the constants those of the datagram at hand.
 func (d *Decoder) keep() {
-	if d.k != nil {
-		d.ks[0], d.ks = *d.k, d.ks[:1]
-		d.k, d.fresh = &d.ks[0], true
-	}
+	d.ks[0], d.ks = *d.k, d.ks[:1]
+	d.k, d.fresh = &d.ks[0], true
 }
 
-// fork makes the constants of the datagram at hand others, for the records that follow.
-func (d *Decoder) fork() { old := *d.k; *d.constants() = old }
-
-// setRates sets the constants of the sampling rates that are set for an exporter; v may be nil.
-func (d *Decoder) setRates(v *exporterView, addr [16]byte) {
+// setRates sets the constants of sampling: told is what the exporter has said of records that name no sampler, 0 if it has said
+// nothing. v may be nil.
+func (d *Decoder) setRates(v *exporterView, addr [16]byte, told uint64) {
+	var fallback, override uint64
 	switch {
 	case v != nil:
-		d.k.fallback, d.k.override = v.fallback, v.override
+		fallback, override = v.fallback, v.override
 	case d.opt.Rate != nil:
-		d.k.fallback, d.k.override = d.opt.Rate(addr)
-	default:
-		d.k.fallback, d.k.override = 0, 0
+		fallback, override = d.opt.Rate(addr)
+	}
+	k := d.k
+	k.rate, k.unknown, k.override = cmp.Or(override, told, fallback), 0, override != 0
+	if k.rate == 0 {
+		k.rate, k.unknown = 1, 1
 	}
 }
 

@@ -108,7 +108,7 @@ func (c *compiler) section() {
 }
 
 // dissect fills the columns of o from the bytes of packets.
-func dissect(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func dissect(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	if d.packets == nil {
 		d.packets = make([]packet.Fields, chunk)
 	}

@@ -12,7 +12,8 @@ type group struct {
 	plan *Plan
 	rows int
 	segs []segment
-	runs []run
+	of   []*consts // of each record
+	runs []run     // of each datagram, or a part of it
 }
 
 // segment is one part of each record of a group: the record up to its first field of variable length, or what is between two of
@@ -75,13 +76,12 @@ func (d *Decoder) group(p *Plan) *group {
 
 // add takes the n records into account whose segments have been added, size bytes of payload.
 func (d *Decoder) add(g *group, n, size int) {
-	k := uint32(len(d.ks) - 1)
-	d.fresh = false
-	if i := len(g.runs) - 1; i >= 0 && g.runs[i].k == k {
-		g.runs[i].n += uint32(n)
+	if i := len(g.runs) - 1; i >= 0 && g.runs[i].k == d.k {
+		g.runs[i].n += n
 	} else {
-		g.runs = append(g.runs, run{uint32(n), k})
+		g.runs = append(g.runs, run{n, d.k})
 	}
+	d.fresh = false
 	g.rows += n
 	d.wait += n
 	d.bytes += size
@@ -93,24 +93,32 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	for n > 0 {
 		g, room := d.room(p)
 		m := min(n, room)
-		if p.segs > 0 {
-			g.segs[0].fixed(payload, at, m, p.rec)
-		}
+		g.fixed(payload, at, m, d.k)
 		d.add(g, m, m*p.rec)
 		n -= m
 		at += m * p.rec
 	}
 }
 
-// fixed adds n records of rec bytes each.
-func (s *segment) fixed(payload []byte, at, n, rec int) {
-	have := len(s.ps)
+// fixed adds n records of fixed length and the constants k.
+func (g *group) fixed(payload []byte, at, n int, k *consts) {
+	have := len(g.of)
+	g.of = slices.Grow(g.of, n)[:have+n]
+	of := g.of[have:]
+	if g.plan.segs == 0 { // only what the datagram says is wanted
+		for i := range of {
+			of[i] = k
+		}
+		return
+	}
+	s := &g.segs[0]
 	s.ps = slices.Grow(s.ps, n)[:have+n]
+	ps := s.ps[have:][:len(of)]
 	base := unsafe.Pointer(unsafe.SliceData(payload))
 	at -= before
-	for i := range s.ps[have:] {
-		s.ps[have+i] = unsafe.Add(base, at)
-		at += rec
+	for i := range of {
+		of[i], ps[i] = k, unsafe.Add(base, at)
+		at += g.plan.rec
 	}
 }
 
@@ -150,6 +158,7 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 				continue
 			}
 			m++
+			g.of = append(g.of, d.k)
 		}
 		if m > 0 {
 			d.add(g, m, at-from)
@@ -217,7 +226,7 @@ func (d *Decoder) runGroups() {
 		for i := range g.segs {
 			g.segs[i].cut(0)
 		}
-		g.runs, g.rows = g.runs[:0], 0
+		g.of, g.runs, g.rows = g.of[:0], g.runs[:0], 0
 	}
 	d.used, d.wait, d.bytes = 0, 0, 0
 	d.keep()
@@ -225,17 +234,17 @@ func (d *Decoder) runGroups() {
 
 func (d *Decoder) runGroup(g *group) {
 	b, x, rows := d.batch, &d.span, g.rows
-	x.g, x.ks, x.runs, x.rows, x.clamped = g, d.ks, g.runs, rows, 0
+	x.g, x.of, x.runs, x.clamped = g, g.of, g.runs, 0
 	for i := range g.plan.ops {
 		o := &g.plan.ops[i]
 		if x.ps, x.lens, x.len = nil, nil, o.len; !o.base && o.parts == nil {
 			x.ps, x.lens = g.segs[o.seg].ps, g.segs[o.seg].lens
 		}
 		if o.values != nil {
-			o.values(d, b, d.at, rows, o, x)
+			o.values(d, b, d.at, o, x)
 			continue
 		}
-		x.any = !o.clamp || o.fill || d.opt.Window <= 0
+		x.any = !o.clamp || o.fill
 		x.to[0] = target{unsafe.Add(b.Claim(o.cols[0], d.at, rows), d.at*o.width), o.off}
 		switch {
 		case o.n == 2:
@@ -255,8 +264,8 @@ func (d *Decoder) filler(o *op, x *span) {
 	dst := x.to[0].dst
 	x.to[0].dst = d.scratch
 	o.one(x)
-	merge(dst, d.scratch, x.rows, o.width)
-	if o.clamp && d.opt.Window > 0 {
-		x.clampTimes(unsafe.Slice((*int64)(dst), x.rows))
+	merge(dst, d.scratch, len(x.of), o.width)
+	if x.any = !o.clamp; o.clamp {
+		x.clamp(unsafe.Slice((*int64)(dst), len(x.of)))
 	}
 }

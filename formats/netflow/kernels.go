@@ -10,22 +10,28 @@ import (
 
 // span is what a kernel runs over, and where it writes: row i of a column is written from record i.
 //
-// A record is reached by a pointer, not by its place in its set: one loop runs over all records of a group, however few each
-// datagram had, and records of fixed and of variable length are the same to it. All of it was bounded when the pointers were
-// made: off+len of every operation of the plan lies within the record's set.
+// A record is reached by a pointer, not by its place in its set, and so are the constants of its datagram: one loop runs over all
+// records of a group, however few each datagram had, and records of fixed and of variable length are the same to it. All of it
+// was bounded when the pointers were made: off+len of every operation of the plan lies within the record's set.
 type span struct {
 	g    *group           // for values of several parts
 	ps   []unsafe.Pointer // the byte before the operation's segment, of each record
 	lens []uint32         // of the value of variable length that ends there, if there is one
-	runs []run            // the datagrams of the records
-	ks   []consts
-	rows int
+	of   []*consts        // the constants of each record
+	runs []run            // the same by datagram
 
 	to  [2]target
-	len int  // of the values in bytes
-	any bool // times are not bounded: what a filler makes may not be used
+	len int // of the values in bytes
 
+	width   uint64 // of the window for times
+	any     bool   // times are not bounded: what a filler makes may not be used
 	clamped uint64 // times that were outside
+}
+
+// run is n records of one datagram.
+type run struct {
+	n int
+	k *consts
 }
 
 // target is a column that is written: from its first new row on, what stands at an offset behind the segment's pointer.
@@ -34,11 +40,11 @@ type target struct {
 	off uintptr
 }
 
-// run is n records of one datagram, whose constants are ks[k].
-type run struct{ n, k uint32 }
-
-// kernel fills rows of one column, or of two ("pairs"), of fixed width. What a pair saves is reading the pointer and the loop
-// twice: half of the work where a value takes a load, a swap and a store.
+// kernel fills rows of one column, or of two ("pairs"), of fixed width. A pair reads the pointer and counts the loop once for two
+// values, each of which takes a load, a swap and a store: a third less.
+//
+// The loops below are alike on purpose. What a loop calls is inlined, but more than one level of it leaves instructions that do
+// nothing, two for each value; so each width has its loop, and each row its line.
 type kernel func(x *span)
 
 // kernels are those of one kind: of an encoding, a length and a width.
@@ -54,17 +60,22 @@ type unsigned interface {
 
 // rowsOf is the new rows of a column.
 func rowsOf[D any](x *span, column int) []D {
-	return unsafe.Slice((*D)(x.to[column].dst), x.rows)
+	return unsafe.Slice((*D)(x.to[column].dst), len(x.of))
 }
 
 func be16(p unsafe.Pointer, at uintptr) uint16 {
-	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Add(p, at))[:])
+	b := (*[2]byte)(unsafe.Add(p, at))
+	return uint16(b[0])<<8 | uint16(b[1])
 }
+
 func be32(p unsafe.Pointer, at uintptr) uint32 {
-	return binary.BigEndian.Uint32((*[4]byte)(unsafe.Add(p, at))[:])
+	b := (*[4]byte)(unsafe.Add(p, at))
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
+
 func be64(p unsafe.Pointer, at uintptr) uint64 {
-	return binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(p, at))[:])
+	b := (*[8]byte)(unsafe.Add(p, at))
+	return uint64(b[0])<<56 | uint64(b[1])<<48 | uint64(b[2])<<40 | uint64(b[3])<<32 | uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
 }
 
 // beN reads an unsigned integer of n bytes, 1..8.
@@ -75,93 +86,124 @@ func beN(p unsafe.Pointer, at uintptr, n int) (v uint64) {
 	return v
 }
 
-// load reads an unsigned integer as long as W.
-func load[W unsigned](p unsafe.Pointer, at uintptr) uint64 {
-	switch unsafe.Sizeof(W(0)) { // known when the function is compiled: one case is left
-	case 1:
-		return uint64(*(*uint8)(unsafe.Add(p, at)))
-	case 2:
-		return uint64(be16(p, at))
-	case 4:
-		return uint64(be32(p, at))
-	}
-	return be64(p, at)
-}
+// Numbers that are too big for their column become the largest that it holds, and are thus seen to be too big: their low bits
+// would look like any other number. Where the column is as wide as the number, nothing is left of min.
 
-// saturate is v, or the largest D if v is larger. A number too big for its column is thus seen to be too big; its low bits
-// would look like any other number. v is as long as W.
-func saturate[W, D unsigned](v uint64) D {
-	if unsafe.Sizeof(W(0)) > unsafe.Sizeof(D(0)) {
-		if m := ^D(0); v > uint64(m) {
-			return m
-		}
-	}
-	return D(v)
-}
-
-func num[W, D unsigned](x *span) {
+func num1[D unsigned](x *span) {
 	ps, at := x.ps, x.to[0].off
 	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
 	for i, p := range ps {
-		d[i] = saturate[W, D](load[W](p, at))
+		d[i] = D(*(*uint8)(unsafe.Add(p, at)))
 	}
 }
 
-func numPair[W, D unsigned](x *span) {
+func num1Pair[D unsigned](x *span) {
 	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
 	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
 	for i, p := range ps {
-		d[i] = saturate[W, D](load[W](p, at))
-		d1[i] = saturate[W, D](load[W](p, at1))
+		d[i] = D(*(*uint8)(unsafe.Add(p, at)))
+		d1[i] = D(*(*uint8)(unsafe.Add(p, at1)))
 	}
 }
 
-// numN is num of the lengths that no type has.
+func num2[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be16(p, at), uint16(^D(0))))
+	}
+}
+
+func num2Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be16(p, at), uint16(^D(0))))
+		d1[i] = D(min(be16(p, at1), uint16(^D(0))))
+	}
+}
+
+func num4[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be32(p, at), uint32(^D(0))))
+	}
+}
+
+func num4Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be32(p, at), uint32(^D(0))))
+		d1[i] = D(min(be32(p, at1), uint32(^D(0))))
+	}
+}
+
+func num8[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be64(p, at), uint64(^D(0))))
+	}
+}
+
+func num8Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be64(p, at), uint64(^D(0))))
+		d1[i] = D(min(be64(p, at1), uint64(^D(0))))
+	}
+}
+
 func numN[D unsigned](x *span) {
 	ps, at, n := x.ps, x.to[0].off, x.len
 	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
 	for i, p := range ps {
-		d[i] = saturate[uint64, D](beN(p, at, n))
+		d[i] = D(min(beN(p, at, n), uint64(^D(0))))
 	}
 }
 
 func numeric[D unsigned](n int) kernels {
 	switch n {
 	case 1:
-		return kernels{one: num[uint8, D], two: numPair[uint8, D]}
+		return kernels{one: num1[D], two: num1Pair[D]}
 	case 2:
-		return kernels{one: num[uint16, D], two: numPair[uint16, D]}
+		return kernels{one: num2[D], two: num2Pair[D]}
 	case 4:
-		return kernels{one: num[uint32, D], two: numPair[uint32, D]}
+		return kernels{one: num4[D], two: num4Pair[D]}
 	case 8:
-		return kernels{one: num[uint64, D], two: numPair[uint64, D]}
+		return kernels{one: num8[D], two: num8Pair[D]}
 	}
 	return kernels{one: numN[D]}
 }
 
-// mapIPv4 writes an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2): 10 bytes of zero, two of 0xff, its own four.
-func mapIPv4(row *[16]byte, p unsafe.Pointer, at uintptr) {
-	le := binary.LittleEndian
-	le.PutUint64(row[:8], 0)
-	le.PutUint64(row[8:], uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))<<32|0xffff<<16)
-}
-
+// addr4 maps IPv4 addresses into IPv6 (RFC 4291, 2.5.5.2): 10 bytes of zero, two of 0xff, their own four.
 func addr4(x *span) {
 	ps, at := x.ps, x.to[0].off
-	d := unsafe.Slice((*[16]byte)(x.to[0].dst), len(ps))
+	d := unsafe.Slice((*[2][8]byte)(x.to[0].dst), len(ps))
 	for i, p := range ps {
-		mapIPv4(&d[i], p, at)
+		d[i][0] = [8]byte{}
+		le.PutUint64(d[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))<<32)
 	}
 }
 
 func addr4Pair(x *span) {
 	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
-	d, d1 := unsafe.Slice((*[16]byte)(x.to[0].dst), len(ps)), unsafe.Slice((*[16]byte)(x.to[1].dst), len(ps))
+	d, d1 := unsafe.Slice((*[2][8]byte)(x.to[0].dst), len(ps)), unsafe.Slice((*[2][8]byte)(x.to[1].dst), len(ps))
 	for i, p := range ps {
-		mapIPv4(&d[i], p, at)
-		mapIPv4(&d1[i], p, at1)
+		d[i][0] = [8]byte{}
+		le.PutUint64(d[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))<<32)
+		d1[i][0] = [8]byte{}
+		le.PutUint64(d1[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at1))[:]))<<32)
 	}
 }
+
+var le = binary.LittleEndian
+
+// mapped is bytes 8..11 of ::ffff:0.0.0.0, as le reads them.
+const mapped = 0xffff << 16
 
 func addr6(x *span) {
 	ps, at := x.ps, x.to[0].off
@@ -181,54 +223,46 @@ func mac(x *span) {
 
 // uptime: exported + int32(first - uptime) ms is right as long as the flow began within 24 days of the export, also when the
 // exporter's 32 bits of milliseconds have wrapped between the two (every 49.7 days).
+//
+// Times outside the window are rare: the loops of uptimes and of milliseconds only see whether there are any.
 func uptime(x *span) {
-	ps, at := x.ps, x.to[0].off
+	ps, of, at, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.width
 	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	row := 0
-	for _, r := range x.runs {
-		k := &x.ks[r.k]
-		up, clock, end := k.uptime, k.clock, row+int(r.n)
-		low, width := k.window(x)
+	out := false
+	for i, p := range ps {
+		k := of[i]
 		if !k.hasUptime {
-			clear(d[row:end])
-			row = end
+			d[i] = 0
+			continue
 		}
-		for ; row < end; row++ {
-			v := clock + int64(int32(be32(ps[row], at)-up))*1e6
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d[row] = v
+		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
+		if d[i] = v; uint64(v-k.low) > width {
+			out = true
 		}
+	}
+	if out {
+		x.clamp(d)
 	}
 }
 
 func uptimePair(x *span) {
-	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	ps, of, at, at1, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off, x.width
 	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	row := 0
-	for _, r := range x.runs {
-		k := &x.ks[r.k]
-		up, clock, end := k.uptime, k.clock, row+int(r.n)
-		low, width := k.window(x)
+	out := false
+	for i, p := range ps {
+		k := of[i]
 		if !k.hasUptime {
-			clear(d[row:end])
-			clear(d1[row:end])
-			row = end
+			d[i], d1[i] = 0, 0
+			continue
 		}
-		for ; row < end; row++ {
-			p := ps[row]
-			v := clock + int64(int32(be32(p, at)-up))*1e6
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d[row] = v
-			v = clock + int64(int32(be32(p, at1)-up))*1e6
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d1[row] = v
+		v, w := k.clock+int64(int32(be32(p, at)-k.uptime))*1e6, k.clock+int64(int32(be32(p, at1)-k.uptime))*1e6
+		if d[i], d1[i] = v, w; uint64(v-k.low) > width || uint64(w-k.low) > width {
+			out = true
 		}
+	}
+	if out {
+		x.clamp(d)
+		x.clamp(d1)
 	}
 }
 
@@ -241,46 +275,39 @@ func since(ns uint64) kernel {
 		for i, p := range ps {
 			d[i] = int64(min(beN(p, at, n), maxTime/ns) * ns)
 		}
-		x.clampAll()
+		x.clamp(d)
 	}
 }
 
 // millis is since of the length that nearly all have.
 func millis(x *span) {
-	ps, at := x.ps, x.to[0].off
+	ps, of, at, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.width
 	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	row := 0
-	for _, r := range x.runs {
-		low, width := x.ks[r.k].window(x)
-		for end := row + int(r.n); row < end; row++ {
-			v := int64(min(be64(ps[row], at), maxTime/1e6) * 1e6)
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d[row] = v
+	out := false
+	for i, p := range ps {
+		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+		if d[i] = v; uint64(v-of[i].low) > width {
+			out = true
 		}
+	}
+	if out {
+		x.clamp(d)
 	}
 }
 
 func millisPair(x *span) {
-	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	ps, of, at, at1, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off, x.width
 	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	row := 0
-	for _, r := range x.runs {
-		low, width := x.ks[r.k].window(x)
-		for end := row + int(r.n); row < end; row++ {
-			p := ps[row]
-			v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d[row] = v
-			v = int64(min(be64(p, at1), maxTime/1e6) * 1e6)
-			if uint64(v-low) > width {
-				v = x.clamp(v, low, width)
-			}
-			d1[row] = v
+	out := false
+	for i, p := range ps {
+		v, w := int64(min(be64(p, at), maxTime/1e6)*1e6), int64(min(be64(p, at1), maxTime/1e6)*1e6)
+		if d[i], d1[i] = v, w; uint64(v-of[i].low) > width || uint64(w-of[i].low) > width {
+			out = true
 		}
+	}
+	if out {
+		x.clamp(d)
+		x.clamp(d1)
 	}
 }
 
@@ -306,21 +333,18 @@ func ntp(unit uint64) kernel {
 			// The fraction was cut when it was made (microseconds: its low 11 bits mean nothing), so round.
 			d[i] = s*1e9 + int64(((v&0xffffffff)*(1e9/unit)+1<<31)>>32*unit)
 		}
-		x.clampAll()
+		x.clamp(d)
 	}
 }
 
 func deltaMicro(x *span) {
 	ps, at, n := x.ps, x.to[0].off, x.len
 	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	row := 0
-	for _, r := range x.runs {
-		exported := x.ks[r.k].clock
-		for end := row + int(r.n); row < end; row++ {
-			d[row] = exported - int64(min(beN(ps[row], at, n), uint64(max(exported, 0))/1e3)*1e3)
-		}
+	for i, p := range ps {
+		exported := x.of[i].clock
+		d[i] = exported - int64(min(beN(p, at, n), uint64(max(exported, 0))/1e3)*1e3)
 	}
-	x.clampAll()
+	x.clamp(d)
 }
 
 // versionEtype makes Ethernet types of IP versions.
@@ -398,7 +422,7 @@ func boolean(x *span) {
 func icmpCode(x *span) {
 	y := *x
 	y.to[0].off++
-	num[uint8, uint8](&y)
+	num1[uint8](&y)
 }
 
 // kernelsOf are the kernels for an encoding of n bytes into a column of width bytes; without one if there are none.
@@ -448,7 +472,7 @@ func kernelsOf(e flow.Encoding, n, width int) kernels {
 	case flow.Boolean:
 		k.one = boolean
 	case flow.ICMPType:
-		k.one = num[uint8, uint8]
+		k.one = num1[uint8]
 	case flow.ICMPCode:
 		k.one = icmpCode
 	}

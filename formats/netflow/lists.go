@@ -36,16 +36,12 @@ type lister struct {
 	items  int
 }
 
-func listValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func listValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var l lister
-	row := 0
-	for _, r := range x.runs {
-		k := &x.ks[r.k]
-		for end := row + int(r.n); row < end; row++ {
-			l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, uint32(k.n[constDomain]), 0
-			l.list(o.enc, o.value(x, row), 0)
-			b.SetBytes(o.cols[0], at+row, l.b)
-		}
+	for i, k := range x.of {
+		l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, k.domain, 0
+		l.list(o.enc, o.value(x, i), 0)
+		b.SetBytes(o.cols[0], at+i, l.b)
 	}
 }
 

@@ -140,12 +140,6 @@ func (c *compiler) compile() {
 	c.segments()
 }
 
-// constantColumns are those that say something of the datagram.
-var constantColumns = map[string]kernel{
-	"received": constant(constReceived), "exported": constant(constExported), "observation_domain": constant(constDomain),
-	"exporter_addr": constAddr, "exporter_port": constant(constPort), "sequence": constant(constSequence),
-}
-
 type compiler struct {
 	p   *Plan
 	out *sdk.Schema
@@ -317,6 +311,12 @@ func (c *compiler) together() {
 				break
 			}
 		}
+	}
+	// The first operation that reads records waits for them to come from memory. With the shortest loop, the processor looks the
+	// furthest ahead, and waits the least.
+	if i := slices.IndexFunc(ops, func(o op) bool { return o.n == 1 && o.one != nil && !o.base && !o.fill && o.width <= 2 }); i > 0 {
+		o := ops[i]
+		ops = slices.Insert(slices.Delete(ops, i, i+1), 0, o)
 	}
 	c.p.ops = ops
 }

@@ -30,9 +30,8 @@ const unusedID = 210
 // builtIn decodes the records behind a header of v1, v5 or v7, whose count has been checked against the bytes.
 func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
-	d.k.told = uint64(h.Sampling)
 	v := d.view(g, true)
-	d.setRates(v, g.Addr)
+	d.setRates(v, g.Addr, uint64(h.Sampling))
 	d.fixed(p, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
@@ -51,7 +50,6 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
 	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
-	d.setRates(w.v, g.Addr)
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
 	}
@@ -292,13 +290,14 @@ func (w *walk) rate() {
 	w.rated = true
 	k, snap := w.d.k, w.v.snap
 	dom := snap.domain(w.h.Domain)
-	k.told = snap.rate(dom)
-	k.snap = snap
-	k.samplers = nil
-	if dom != nil {
+	told := snap.rate(dom)
+	w.d.setRates(w.v, w.g.Addr, told)
+	k.snap, k.samplers = snap, nil
+	if dom == nil && len(snap.domains) == 1 { // some routers send options from another domain than their data
+		dom = &snap.domains[0]
+	}
+	if dom != nil && !(dom.even && dom.rate == told) { // else it does not matter which sampler a record names
 		k.samplers = dom.samplers
-	} else if len(snap.domains) == 1 { // some routers send options from another domain than their data
-		k.samplers = snap.domains[0].samplers
 	}
 	if w.h.Version == IPFIX {
 		if ms := snap.init(w.h.Domain); ms != 0 {

@@ -2,7 +2,6 @@ package netflow
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"unicode/utf8"
 	"unsafe"
@@ -11,74 +10,49 @@ import (
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// consts are what all records of one datagram have in common.
+// consts are what all records of one datagram have in common; first, in 64 bytes, what nearly all plans read.
 type consts struct {
-	n         [constants]uint64
+	received  int64
 	addr      [16]byte
-	samplers  []Sampler
-	snap      *snapshot // what the exporter had told, for lists whose records have templates
-	told      uint64    // sampling rate of records that name no sampler, 0: not known
-	fallback  uint64    // sampling rate of records for which nobody told one, and of all records whatever they say; 0: not set
-	override  uint64
-	clock     int64 // ns since the epoch by the exporter's clock: what uptimes count from
-	low       int64 // the window for times: low..low+width
-	width     uint64
+	clock     int64  // ns since the epoch by the exporter's clock: what uptimes count from
+	low       int64  // the least time of the window
+	rate      uint64 // sampling rate of records that neither state one nor name a sampler that is known
+	domain    uint32
 	uptime    uint32
+	sequence  uint32
+	port      uint16
 	hasUptime bool
 	format    uint8
+
+	exported int64
+	samplers []Sampler // those whose rate is another
+	snap     *snapshot // what the exporter had told, for lists whose records have templates
+	unknown  uint64    // 1: nobody told rate
+	override bool      // rate is that of all records, whatever they say
+	anyTime  bool      // it is not known when the datagram came, so there is no window
 }
 
-// Constants that are numbers, by their place in consts.
-const (
-	constReceived = iota
-	constExported
-	constDomain
-	constPort
-	constSequence
-	constants
-)
-
-// window is what a kernel bounds times to.
-func (k *consts) window(x *span) (low int64, width uint64) {
-	if x.any {
-		return -1 << 63, 1<<64 - 1
-	}
-	return k.low, k.width
-}
-
-func constOf[D unsigned](which int) kernel {
+// constant makes the kernel of a column that has one value for a datagram, which stands in consts at an offset.
+func constant[D any](at uintptr) kernel {
 	return func(x *span) {
-		d := rowsOf[D](x, 0)
-		row := 0
+		d, i := rowsOf[D](x, 0), 0
 		for _, r := range x.runs {
-			v := D(x.ks[r.k].n[which])
-			for end := row + int(r.n); row < end; row++ {
-				d[row] = v
+			v := *(*D)(unsafe.Add(unsafe.Pointer(r.k), at))
+			for end := i + r.n; i < end; i++ {
+				d[i] = v
 			}
 		}
 	}
 }
 
-// constant makes the kernel that stores a constant of the datagram in its column's width.
-func constant(which int) kernel {
-	switch which {
-	case constReceived, constExported:
-		return constOf[uint64](which)
-	case constDomain, constSequence:
-		return constOf[uint32](which)
-	}
-	return constOf[uint16](which)
-}
-
-func constAddr(x *span) {
-	d := rowsOf[[16]byte](x, 0)
-	row := 0
-	for _, r := range x.runs {
-		v := x.ks[r.k].addr
-		for end := row + int(r.n); row < end; row++ {
-			d[row] = v
-		}
-	}
+// constantColumns are those that say something of the datagram.
+var constantColumns = map[string]kernel{
+	"received":           constant[int64](unsafe.Offsetof(consts{}.received)),
+	"exported":           constant[int64](unsafe.Offsetof(consts{}.exported)),
+	"observation_domain": constant[uint32](unsafe.Offsetof(consts{}.domain)),
+	"exporter_addr":      constant[[16]byte](unsafe.Offsetof(consts{}.addr)),
+	"exporter_port":      constant[uint16](unsafe.Offsetof(consts{}.port)),
+	"sequence":           constant[uint32](unsafe.Offsetof(consts{}.sequence)),
 }
 
 // always makes the kernel that stores one value for all datagrams.
@@ -92,16 +66,16 @@ func always[D unsigned](v D) kernel {
 	}
 }
 
-// arrival fills received, exporter_addr and observation_domain, which nearly all want, in one walk over the datagrams: of few
-// records each, three walks took a tenth of the time.
-func arrival(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	received, addr, domain := sdk.Claim[int64](b, o.cols[0], at, rows), sdk.Claim[[16]byte](b, o.cols[1], at, rows), sdk.Claim[uint32](b, o.cols[2], at, rows)
-	row := 0
+// arrival fills received, exporter_addr and observation_domain, which nearly all want, in one loop.
+func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	n, i := len(x.of), 0
+	received, addr, domain := sdk.Claim[int64](b, o.cols[0], at, n), sdk.Claim[[16]byte](b, o.cols[1], at, n), sdk.Claim[uint32](b, o.cols[2], at, n)
 	for _, r := range x.runs {
-		k := &x.ks[r.k]
-		t, a, n := int64(k.n[constReceived]), k.addr, uint32(k.n[constDomain])
-		for end := row + int(r.n); row < end; row++ {
-			received[row], addr[row], domain[row] = t, a, n
+		t, a, d := r.k.received, r.k.addr, r.k.domain
+		for end := i + r.n; i < end; i++ {
+			received[i] = t
+			addr[i] = a
+			domain[i] = d
 		}
 	}
 }
@@ -109,44 +83,40 @@ func arrival(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 // rates is the last word on sampling_rate, in this order: what is set to override all; what the record says (which is there
 // already, if it says anything); the rate of the sampler that it names; what the exporter told of records that name none; what is
 // set for when nobody tells; 1, which is counted.
-func rates(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint64](b, o.cols[0], at, rows)
-	row := 0
+func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint64](b, o.cols[0], at, len(x.of))
+	unknown, i := uint64(0), 0
 	for _, r := range x.runs {
-		k := &x.ks[r.k]
-		end := row + int(r.n)
-		rate, unknown := cmp.Or(k.override, k.told, k.fallback), uint64(0)
-		if rate == 0 {
-			rate, unknown = 1, 1
-		}
-		named := o.len != 0 && len(k.samplers) > 0
-		if k.override != 0 || !named && !o.fill {
-			d.Tally.SamplingUnknown += unknown * uint64(r.n)
-			for ; row < end; row++ {
-				dst[row] = rate
+		k := r.k
+		rate, named := k.rate, o.len != 0 && k.samplers != nil
+		if k.override || !o.fill && !named {
+			unknown += k.unknown * uint64(r.n)
+			for end := i + r.n; i < end; i++ {
+				dst[i] = rate
 			}
 			continue
 		}
 		var id, its uint64 // the sampler met last, and its rate
 		met := false
-		for ; row < end; row++ {
+		for end := i + r.n; i < end; i++ {
 			v := uint64(0)
 			if o.fill {
-				v = dst[row]
+				v = dst[i]
 			}
 			if v == 0 && named {
-				if n := beN(x.ps[row], o.off, o.len); n != id || !met {
+				if n := beN(x.ps[i], o.off, o.len); n != id || !met {
 					id, its, met = n, k.sampler(n), true
 				}
 				v = its
 			}
 			if v == 0 {
 				v = rate
-				d.Tally.SamplingUnknown += unknown
+				unknown += k.unknown
 			}
-			dst[row] = v
+			dst[i] = v
 		}
 	}
+	d.Tally.SamplingUnknown += unknown
 }
 
 // sampler is the rate of a sampler; 0 where it is not known. A record that names sampler 0 and finds none was not made by a sampler
@@ -194,35 +164,17 @@ func mergeRows[D unsigned](dst, src unsafe.Pointer, rows int) {
 	}
 }
 
-// clampTimes bounds times to each datagram's window; zero (not known) stays.
-func (x *span) clampTimes(d []int64) {
-	row := 0
-	for _, r := range x.runs {
-		low, width := x.ks[r.k].low, x.ks[r.k].width
-		for end := row + int(r.n); row < end; row++ {
-			if v := d[row]; uint64(v-low) > width {
-				d[row] = x.clamp(v, low, width)
-			}
+// clamp bounds the times that a kernel has written to each datagram's window; zero (not known) stays.
+func (x *span) clamp(d []int64) {
+	if x.any {
+		return
+	}
+	for i, k := range x.of {
+		if v := d[i]; uint64(v-k.low) > x.width && v != 0 && !k.anyTime {
+			d[i] = bound(v, k.low, x.width)
+			x.clamped++
 		}
 	}
-}
-
-// clampAll is clampTimes of what a kernel has just written.
-func (x *span) clampAll() {
-	if !x.any {
-		x.clampTimes(rowsOf[int64](x, 0))
-	}
-}
-
-// clamp bounds a time outside the window, and counts it; zero stays.
-//
-//go:noinline
-func (x *span) clamp(v, low int64, width uint64) int64 {
-	if v == 0 {
-		return 0
-	}
-	x.clamped++
-	return bound(v, low, width)
 }
 
 func bound(v, low int64, width uint64) int64 {
@@ -233,7 +185,7 @@ func bound(v, low int64, width uint64) int64 {
 }
 
 // values fills a column of variable length, or of names, from row at on.
-type values func(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span)
+type values func(d *Decoder, b *sdk.Batch, at int, o *op, x *span)
 
 // value of record i for an operation of o.
 func (o *op) value(x *span, i int) []byte {
@@ -248,8 +200,8 @@ func (o *op) value(x *span, i int) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(p, off)), n)
 }
 
-func nameValues(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.cols[0], at, rows)
+func nameValues(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
 	for i := range dst {
 		n, ok := flow.Intern(b, o.cols[0], trimZeros(o.value(x, i)))
 		if !ok {
@@ -268,7 +220,7 @@ func trimZeros(v []byte) []byte {
 }
 
 // textValues are strings that no dictionary keeps: what is not UTF-8 in them becomes U+FFFD.
-func textValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func textValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	for i := range x.ps {
 		v := trimZeros(o.value(x, i))
 		if !utf8.Valid(v) {
@@ -278,7 +230,7 @@ func textValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 	}
 }
 
-func octetValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func octetValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	for i := range x.ps {
 		b.SetBytes(o.cols[0], at+i, o.value(x, i))
 	}
@@ -286,9 +238,9 @@ func octetValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 
 // labelValues makes the list of labels of an MPLS stack, from the outermost to the one that says it is the last (RFC 3032,
 // 2.1). Exporters fill what they do not know with zeros.
-func labelValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
+func labelValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var list [4 * maxLabels]byte
-	for i := range rows {
+	for i := range x.of {
 		n := 0
 		for k := range o.parts {
 			v := beN(x.g.segs[o.parts[k].seg].ps[i], o.parts[k].off, 3)
@@ -308,8 +260,8 @@ func labelValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 const maxLabels = 10 // elements 70..79
 
 // icmpPort is a byte of the destination port where the protocol is ICMP or ICMPv6.
-func icmpPort(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint8](b, o.cols[0], at, rows)
+func icmpPort(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint8](b, o.cols[0], at, len(x.of))
 	protocols, ports := x.g.segs[o.parts[0].seg].ps, x.g.segs[o.parts[1].seg].ps
 	for i := range dst {
 		dst[i] = 0
@@ -319,20 +271,16 @@ func icmpPort(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
 	}
 }
 
-func constFormat(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.cols[0], at, rows)
+func constFormat(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
 	n, ok, of := uint16(0), false, -1
-	row := 0
-	for _, r := range x.runs {
-		if f := int(x.ks[r.k].format); f != of { // a group is of one template, and so nearly always of one format
-			n, ok = flow.Intern(b, o.cols[0], formats[f])
-			of = f
+	for i, k := range x.of {
+		if int(k.format) != of { // a group is of one template, and so nearly always of one format
+			of = int(k.format)
+			n, ok = flow.Intern(b, o.cols[0], formats[of])
 		}
-		if !ok {
-			d.Tally.NamesFull += uint64(r.n)
-		}
-		for end := row + int(r.n); row < end; row++ {
-			dst[row] = n
+		if dst[i] = n; !ok {
+			d.Tally.NamesFull++
 		}
 	}
 }
