@@ -103,7 +103,10 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 // fixed adds n records of fixed length and the constants k.
 func (g *group) fixed(payload []byte, at, n int, k *consts) {
 	have := len(g.of)
-	g.of = slices.Grow(g.of, n)[:have+n]
+	if cap(g.of)-have < n {
+		g.of = slices.Grow(g.of, n)
+	}
+	g.of = g.of[:have+n]
 	of := g.of[have:]
 	if g.plan.segs == 0 { // only what the datagram says is wanted
 		for i := range of {
@@ -112,7 +115,10 @@ func (g *group) fixed(payload []byte, at, n int, k *consts) {
 		return
 	}
 	s := &g.segs[0]
-	s.ps = slices.Grow(s.ps, n)[:have+n]
+	if cap(s.ps)-have < n {
+		s.ps = slices.Grow(s.ps, n)
+	}
+	s.ps = s.ps[:have+n]
 	ps := s.ps[have:][:len(of)]
 	base := unsafe.Pointer(unsafe.SliceData(payload))
 	at -= before

@@ -193,9 +193,10 @@ func (w *walk) data(id uint16, at, end int) {
 	i, ok := 0, false
 	if v != nil {
 		key := templateKey(w.h.Version, w.h.Domain, id)
-		if i, ok = v.index, v.key == key; !ok {
+		met := &v.met[(uint32(id)+w.h.Domain)%uint32(len(v.met))]
+		if i, ok = met.index, met.key == key; !ok {
 			if i, ok = v.snap.find(key); ok {
-				v.key, v.index = key, i
+				met.key, met.index = key, i
 			}
 		}
 	}
