@@ -53,6 +53,7 @@ type op struct {
 	link           packet.Link
 	seen           []dissected
 	labels, tunnel int
+	frameType      part // says which frames are of Ethernet; len 0: all are
 }
 
 // part is one field of several.
@@ -340,6 +341,9 @@ func (c *compiler) segments() {
 		o := &p.ops[i]
 		for k := range o.parts {
 			use(&o.parts[k].seg, &o.parts[k].off)
+		}
+		if o.frameType.len > 0 {
+			use(&o.frameType.seg, &o.frameType.off)
 		}
 		if !o.base && o.parts == nil {
 			use(&o.seg, &o.off)
