@@ -224,11 +224,12 @@ func mac(x *span) {
 // uptime: exported + int32(first - uptime) ms is right as long as the flow began within 24 days of the export, also when the
 // exporter's 32 bits of milliseconds have wrapped between the two (every 49.7 days).
 //
-// Times outside the window are rare: the loops of uptimes and of milliseconds only see whether there are any.
+// Times outside the window are rare: the loops of uptimes and of milliseconds only keep how far behind the window's beginning the
+// furthest is. A branch for each that is never taken costs more.
 func uptime(x *span) {
-	ps, of, at, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.width
+	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
 	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	out := false
+	far := uint64(0)
 	for i, p := range ps {
 		k := of[i]
 		if !k.hasUptime {
@@ -236,31 +237,31 @@ func uptime(x *span) {
 			continue
 		}
 		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
-		if d[i] = v; uint64(v-k.low) > width {
-			out = true
-		}
+		d[i] = v
+		far = max(far, uint64(v-k.low))
 	}
-	if out {
+	if far > x.width {
 		x.clamp(d)
 	}
 }
 
 func uptimePair(x *span) {
-	ps, of, at, at1, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off, x.width
+	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
 	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	out := false
+	far := uint64(0)
 	for i, p := range ps {
 		k := of[i]
 		if !k.hasUptime {
 			d[i], d1[i] = 0, 0
 			continue
 		}
-		v, w := k.clock+int64(int32(be32(p, at)-k.uptime))*1e6, k.clock+int64(int32(be32(p, at1)-k.uptime))*1e6
-		if d[i], d1[i] = v, w; uint64(v-k.low) > width || uint64(w-k.low) > width {
-			out = true
-		}
+		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
+		d[i] = v
+		w := k.clock + int64(int32(be32(p, at1)-k.uptime))*1e6
+		d1[i] = w
+		far = max(far, uint64(v-k.low), uint64(w-k.low))
 	}
-	if out {
+	if far > x.width {
 		x.clamp(d)
 		x.clamp(d1)
 	}
@@ -281,31 +282,31 @@ func since(ns uint64) kernel {
 
 // millis is since of the length that nearly all have.
 func millis(x *span) {
-	ps, of, at, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.width
+	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
 	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	out := false
+	far := uint64(0)
 	for i, p := range ps {
 		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-		if d[i] = v; uint64(v-of[i].low) > width {
-			out = true
-		}
+		d[i] = v
+		far = max(far, uint64(v-of[i].low))
 	}
-	if out {
+	if far > x.width {
 		x.clamp(d)
 	}
 }
 
 func millisPair(x *span) {
-	ps, of, at, at1, width := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off, x.width
+	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
 	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	out := false
+	far := uint64(0)
 	for i, p := range ps {
-		v, w := int64(min(be64(p, at), maxTime/1e6)*1e6), int64(min(be64(p, at1), maxTime/1e6)*1e6)
-		if d[i], d1[i] = v, w; uint64(v-of[i].low) > width || uint64(w-of[i].low) > width {
-			out = true
-		}
+		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+		d[i] = v
+		w := int64(min(be64(p, at1), maxTime/1e6) * 1e6)
+		d1[i] = w
+		far = max(far, uint64(v-of[i].low), uint64(w-of[i].low))
 	}
-	if out {
+	if far > x.width {
 		x.clamp(d)
 		x.clamp(d1)
 	}

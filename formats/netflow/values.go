@@ -66,10 +66,16 @@ func always[D unsigned](v D) kernel {
 	}
 }
 
+// claim is sdk.Claim of n rows that the compiler sees to be as many in each column: a loop over several then checks one.
+func claim[D any](b *sdk.Batch, col, at, n int) []D {
+	var d D
+	return unsafe.Slice((*D)(unsafe.Add(b.Claim(col, at, n), at*int(unsafe.Sizeof(d)))), n)
+}
+
 // arrival fills received, exporter_addr and observation_domain, which nearly all want, in one loop.
 func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	n, i := len(x.of), 0
-	received, addr, domain := sdk.Claim[int64](b, o.cols[0], at, n), sdk.Claim[[16]byte](b, o.cols[1], at, n), sdk.Claim[uint32](b, o.cols[2], at, n)
+	received, addr, domain := claim[int64](b, o.cols[0], at, n), claim[[16]byte](b, o.cols[1], at, n), claim[uint32](b, o.cols[2], at, n)
 	for _, r := range x.runs {
 		t, a, d := r.k.received, r.k.addr, r.k.domain
 		for end := i + r.n; i < end; i++ {
