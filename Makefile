@@ -3,7 +3,7 @@
 # make test    all tests; make test-race: with the race detector
 # make lint    gofmt, go vet, staticcheck
 # make bench   figures of this machine beside their goals; bench-collector, bench-peers: beside others (bench/bench.mk)
-# make soak    the promise of delivery under kill -9 (KILLS) and in simulated lives (LIVES), fuzzing (FUZZTIME each)
+# make soak    the promise of delivery under kill -9 (KILLS) and in simulated lives (LIVES), fuzzing (FUZZTIME for each decoder)
 # make soak-load  the quickstart's pipelines at a high rate for SOAK; fails unless the ledgers balance
 # make docs    the reference pages and drawings, from the code
 # make generate   eBPF programs, from their C; needs clang and libbpf's headers
