@@ -33,8 +33,8 @@ type step struct {
 
 // op fills one column, or two of one kind.
 type op struct {
-	cols  [3]int // two in a pair; three of arrival
-	n     int    // of them
+	cols  [3]int // two in a pair, three of arrival
+	n     int    // so many
 	width int    // of a row in bytes, 0 for values of variable length
 	fill  bool
 	clamp bool // a time that is bounded to a window around the arrival
