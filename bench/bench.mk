@@ -4,7 +4,7 @@
 # make bench-engine      decoding, the engine, pipelines and hot paths, without a network; ends with the goals (about 2 minutes)
 # make bench-pipelines   what each node of the ready-made pipelines costs here
 # make bench-peers       decoding beside GoFlow2 as a library, on the same datagrams (about 1 minute)
-# make bench-collector   collectors beside each other over loopback UDP: Weir, nfcapd, nfacctd, GoFlow2 (below 6 minutes)
+# make bench-collector   collectors beside each other over loopback UDP: Weir, nfcapd, pmacct, GoFlow2 (below 6 minutes)
 
 BENCH ?=# flags of the program: make bench-collector BENCH='-step 1s -v'
 

@@ -14,14 +14,18 @@
 
 struct config {
 	__u32 sockets; /* slots 0..sockets-1 are filled */
-	__u32 limit;   /* balance_packet: datagrams waiting at a socket before it is skipped */
+	__u32 limit;   /* balance_packet: bytes waiting at a socket before it is skipped */
 };
+
+/* What a receive buffer is charged for a datagram, or a train of them, beside its bytes, about. Trains are why bytes are counted: one
+ * may have 128 datagrams. */
+#define OVERHEAD 900
 
 /* One for each socket; two cache lines, each written by one side. Mapped by user space. */
 struct depth {
-	__u64 given; /* datagrams sent to the socket, counted here */
+	__u64 given; /* bytes sent to the socket, counted here */
 	__u64 pad1[7];
-	__u64 taken; /* datagrams read from it, counted by its reader */
+	__u64 taken; /* bytes read from it, counted by its reader */
 	__u64 pad2[7];
 };
 
@@ -114,7 +118,7 @@ int balance_packet(struct sk_reuseport_md *ctx)
 		slot = first; /* all are behind */
 	d = bpf_map_lookup_elem(&depths, &slot);
 	if (d)
-		__sync_fetch_and_add(&d->given, 1);
+		__sync_fetch_and_add(&d->given, ctx->len + OVERHEAD);
 	return give(ctx, slot);
 }
 

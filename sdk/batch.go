@@ -33,7 +33,7 @@ type Batch struct {
 	views  bool   // some variable-length values look into memory that is not the batch's own
 	arena  []byte // its own memory for variable-length values
 	extra  int    // bytes held beside the columns: slabs looked into
-	fixed  int    // bytes of fixed-width buffers attached
+	mem    int    // bytes of all its buffers, with extra: what the pool counts while the batch is out
 	onFree Freer
 	charge Charger
 	due    int // what charge is told when the data goes
@@ -116,18 +116,17 @@ func (b *Batch) cut(n int) {
 
 // Held is the memory the batch holds, in bytes: the capacity of its buffers, not the rows used, with what it looks into.
 func (b *Batch) Held() int {
-	h := b.fixed + cap(b.arena) + b.extra
-	if b.schema.variable {
-		for i := range b.cols {
-			if c := &b.cols[i]; c.own {
-				h += cap(c.vals) * 24
-			}
-		}
-	}
+	h := b.mem + 256
 	if b.base != nil {
 		h += b.base.Held()
 	}
-	return h + 256
+	return h
+}
+
+// grow counts n bytes more that the batch holds.
+func (b *Batch) grow(n int) {
+	b.mem += n
+	b.pool.held.Add(int64(n))
 }
 
 // Fixed is the type of a value in a column of fixed width.
@@ -179,7 +178,7 @@ func (b *Batch) attach(col int) {
 	n := (b.size*w + 63) &^ 63
 	buf := b.pool.mem.Allocate(n)
 	b.cols[col].data, b.cols[col].own = unsafe.Pointer(unsafe.SliceData(buf)), true
-	b.fixed += n
+	b.grow(n)
 }
 
 //go:noinline
@@ -217,6 +216,7 @@ func (b *Batch) setVal(col, row int, v []byte) {
 	c := &b.cols[col]
 	if c.vals == nil {
 		c.vals, c.own = make([][]byte, b.size), true
+		b.grow(b.size * valueBytes)
 	}
 	if c.watermark < row {
 		clear(c.vals[c.watermark:row])
@@ -226,13 +226,21 @@ func (b *Batch) setVal(col, row int, v []byte) {
 	b.high = max(b.high, row+1)
 }
 
+// valueBytes is the memory of one value of variable length, beside what it looks into: a slice.
+const valueBytes = 24
+
+func (b *Batch) newArena(n int) {
+	b.grow(n - cap(b.arena))
+	b.arena = make([]byte, 0, n)
+}
+
 // keep copies v to the end of the arena. Growing it allocates another; the old one lives on in the values that look into it.
 func (b *Batch) keep(v []byte) []byte {
 	if len(v) == 0 {
 		return nil
 	}
 	if cap(b.arena)-len(b.arena) < len(v) {
-		b.arena = make([]byte, 0, max(2*cap(b.arena), len(v), 4096))
+		b.newArena(max(2*cap(b.arena), len(v), 4096))
 	}
 	at := len(b.arena)
 	b.arena = append(b.arena, v...)
@@ -253,8 +261,30 @@ func (b *Batch) Dict(col int) *Dict { return b.cols[col].dict }
 // Views says whether values look into memory that is lent for the call only.
 func (b *Batch) Views() bool { return b.views }
 
-// Lend says that values look into memory of held bytes, and who is told when the batch has been released.
-func (b *Batch) Lend(held int, f Freer) { b.views, b.extra, b.onFree = true, held, f }
+// Lend says that values look into memory of held bytes, and who (nil: nobody) is told when the batch has been released, or has copied
+// them (Own). Until then nobody else writes there, also after the reader's Close: a queue may hold the batch as it is.
+func (b *Batch) Lend(held int, f Freer) {
+	b.grow(held - b.extra)
+	b.views, b.extra, b.onFree = true, held, f
+}
+
+// Lent says how much of the memory that was lent, to this batch or to the one whose columns it shares, its values use, and how much that
+// is, in bytes; 0, 0 if nothing was lent. Core asks it before a queue.
+func (b *Batch) Lent() (used, held int) {
+	for x := b; x != nil; x = x.base {
+		held += x.extra
+	}
+	if held == 0 {
+		return 0, 0
+	}
+	for i := range b.cols {
+		c := &b.cols[i]
+		for _, v := range c.vals[:min(c.watermark, len(c.vals))] {
+			used += len(v)
+		}
+	}
+	return used, held
+}
 
 // IsShared says whether the batch's columns are another's (Share).
 func (b *Batch) IsShared() bool { return b.base != nil }
@@ -274,7 +304,7 @@ func (b *Batch) Own() {
 		}
 	}
 	if cap(b.arena)-len(b.arena) < n {
-		b.arena = make([]byte, 0, n)
+		b.newArena(n)
 	}
 	for i := range b.cols {
 		c := &b.cols[i]
@@ -286,11 +316,13 @@ func (b *Batch) Own() {
 		}
 		if b.base != nil { // the slice of values is the base's, and others may read it
 			c.vals, c.own = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...), true
+			b.grow(cap(c.vals) * valueBytes)
 		}
 		for j, v := range c.vals[:min(c.watermark, b.rows)] {
 			c.vals[j] = b.keep(v)
 		}
 	}
+	b.grow(-b.extra)
 	b.views, b.extra = false, 0
 	if f := b.onFree; f != nil {
 		b.onFree = nil
@@ -310,7 +342,7 @@ func (b *Batch) copyFixed(col int) {
 	buf := b.pool.mem.Allocate(n)
 	copy(buf, unsafe.Slice((*byte)(c.data), b.size*w)[:b.rows*w])
 	c.data, c.own = unsafe.Pointer(unsafe.SliceData(buf)), true
-	b.fixed += n
+	b.grow(n)
 }
 
 // Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.

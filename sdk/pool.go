@@ -17,11 +17,16 @@ type Pool struct {
 	shelves map[shelfKey]*shelf
 	shells  []*Batch
 	inUse   atomic.Int64
+	held    atomic.Int64
 }
 
 // InUse is the number of batches handed out and not yet given back, those that share another's columns included: 0 when all
 // that came of a run has been released.
 func (p *Pool) InUse() int64 { return p.inUse.Load() }
+
+// Held is the memory, in bytes, of the batches handed out and not yet given back, open ones among them: the capacity of their buffers,
+// and what was lent to them.
+func (p *Pool) Held() int64 { return p.held.Load() }
 
 type shelfKey struct {
 	schema *Schema
@@ -107,6 +112,7 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 		b = &Batch{schema: s, cols: make([]column, len(s.fields)), size: size, pool: p, home: sh}
 	}
 	b.refs.Store(1)
+	p.held.Add(int64(b.mem))
 	return b
 }
 
@@ -134,6 +140,8 @@ const maxArena = 4 << 20
 
 func (p *Pool) put(b *Batch) {
 	p.inUse.Add(-1)
+	p.held.Add(-int64(b.mem))
+	b.mem -= b.extra
 	b.rows, b.high, b.rng, b.views, b.extra = 0, 0, Range{}, false, 0
 	if b.ack != nil {
 		panic("sdk: batch released for the last time before Done")
@@ -145,6 +153,7 @@ func (p *Pool) put(b *Batch) {
 	}
 	b.arena = b.arena[:0]
 	if cap(b.arena) > maxArena {
+		b.mem -= cap(b.arena)
 		b.arena = nil
 	}
 	if b.home == nil { // a batch that shared another's columns
@@ -152,7 +161,7 @@ func (p *Pool) put(b *Batch) {
 		b.base = nil
 		p.free(b)
 		clear(b.cols)
-		b.schema, b.arena, b.fixed = nil, nil, 0
+		b.schema, b.arena, b.mem = nil, nil, 0
 		p.mu.Lock()
 		if len(p.shells) < 256 {
 			p.shells = append(p.shells, b)
@@ -192,7 +201,7 @@ func (p *Pool) put(b *Batch) {
 
 // free gives back the buffers that are b's own.
 func (p *Pool) free(b *Batch) {
-	if b.fixed == 0 {
+	if b.mem == 0 {
 		return
 	}
 	for i, f := range b.schema.fields {

@@ -69,9 +69,7 @@ type Schema struct {
 	fields []Field
 	index  map[string]int
 	width  int
-	// variable says that some column has values of variable length.
-	variable bool
-	arrow    arrowSchema
+	arrow  arrowSchema
 }
 
 // NewSchema makes a schema of fields. Two fields of one name are a programming error and panic.
@@ -86,7 +84,6 @@ func NewSchema(fields ...Field) *Schema {
 			s.width += w
 		} else {
 			s.width += 24
-			s.variable = true
 		}
 	}
 	return s

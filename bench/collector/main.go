@@ -39,11 +39,11 @@ func run() (err error) {
 	bin := flag.String("weir", "bin/weir", "weir")
 	peer := flag.String("goflow2", "bin/bench-goflow2", "goflow2 as bench/peers builds it")
 	only := flag.String("only", "", "measure only collectors whose line has this text")
-	limit := flag.Duration("limit", 300*time.Second, "time for all of it; what does not fit is left out, and said")
+	limit := flag.Duration("limit", 320*time.Second, "time for all of it; what does not fit is left out, and said")
 	flag.IntVar(&b.sendCore, "send-core", 0, "core of the sender")
 	core := flag.Int("core", 1, "core of the collector")
-	flag.DurationVar(&b.step, "step", 2*time.Second, "how long a rate is sent")
-	flag.IntVar(&b.steps, "steps", 8, "most rates tried for a collector")
+	flag.DurationVar(&b.step, "step", 1500*time.Millisecond, "how long a rate is sent")
+	flag.IntVar(&b.steps, "steps", 7, "most rates tried for a collector; fewer for the peers that take long")
 	flag.StringVar(&b.offload, "offload", "auto", "gso, mmsg, or auto: gso where the kernel has it")
 	flag.IntVar(&b.nice, "nice", 0, "of sender and collector; less than 0 keeps others from disturbing them")
 	flag.BoolVar(&b.verbose, "v", false, "say what each step gave")
@@ -66,22 +66,40 @@ func run() (err error) {
 	b.cores, b.deadline = []int{*core}, time.Now().Add(*limit)
 	t := &table{b: b, only: *only}
 	before, began := steal(), time.Now()
-	fmt.Printf("%s\nsender on core %d, collector on core %d; %v a rate, at most %d rates; v9 and v5 of %d exporters, each with an address of its own\n\n",
+	fmt.Printf("%s\nthis program's own sender on core %d, collector on core %d; %v a rate, at most %d rates; %d exporters, each with a socket and an address of its own\n\n",
 		lab.Machine(), b.sendCore, *core, b.step, b.steps, lab.Exporters)
-	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v5 x 30", first: 300_000, goals: goalsV5})
-	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v9 x 24", first: 150_000, goals: goalsV9})
-	t.add(line{s: weir(*bin, "decode, JSON lines to /dev/null", "20", "json.yaml", 1), traffic: "v9 x 24", first: 60_000, goals: goalsJSON})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v5 x 30", first: 400_000, goals: goalsV5})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "v9 x 24", first: 300_000, goals: goalsV9})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "IPFIX", first: 250_000})
+	t.add(line{s: weir(*bin, "decode, discard", "20", "discard.yaml", 1), traffic: "sFlow", first: 150_000})
+	t.add(line{s: weir(*bin, "decode, JSON lines to /dev/null", "20", "json.yaml", 1), traffic: "v9 x 24", first: 80_000, goals: goalsJSON})
 	t.add(line{s: weir(*bin, "receive, four workers", "-", "receive.yaml", 4), traffic: "v9 x 24", first: 250_000, fixed: true, offload: "mmsg", goals: goalsFour})
-	t.add(line{s: nfcapd(), traffic: "v5 x 30", first: 120_000})
-	t.add(line{s: nfcapd(), traffic: "v9 x 24", first: 60_000})
-	t.add(line{s: nfacctd(), traffic: "v9 x 24", first: 30_000})
-	t.add(line{s: goflow2(*peer, "json"), traffic: "v9 x 24", first: 500})
-	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 6_000})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v5 x 30", first: 160_000, steps: 6})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "v9 x 24", first: 80_000, steps: 6})
+	t.add(line{s: nfcapd("nfcapd", "Debian: nfdump"), traffic: "IPFIX", first: 80_000, steps: 6})
+	t.add(line{s: nfcapd("sfcapd", "Debian: nfdump-sflow"), traffic: "sFlow", first: 60_000, steps: 6})
+	t.add(line{s: pmacct("nfacctd"), traffic: "v9 x 24", first: 40_000, steps: 4})
+	t.add(line{s: pmacct("sfacctd"), traffic: "sFlow", first: 20_000, steps: 4})
+	t.add(line{s: goflow2(*peer, "json"), traffic: "v9 x 24", first: 500, steps: 5})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "v9 x 24", first: 4_000, steps: 5})
+	t.add(line{s: goflow2(*peer, "bin"), traffic: "sFlow", first: 5_000, steps: 5})
 	if t.err != nil {
 		return t.err
 	}
 	if err := lab.Table(os.Stdout, t.lines); err != nil {
 		return err
+	}
+	if *only == "" || *only == "flood" {
+		lines, goals, err := b.floods(weir(*bin, "decode, discard", "20", "discard.yaml", 1))
+		if err != nil {
+			t.notes = append(t.notes, fmt.Sprintf("flood of templates: not measured: %v", err))
+		} else {
+			fmt.Println()
+			if err := lab.Table(os.Stdout, lines); err != nil {
+				return err
+			}
+			t.goals = append(t.goals, goals...)
+		}
 	}
 	if *only == "" || *only == "lanes" {
 		g, err := b.twoLanes(*bin)
@@ -99,8 +117,8 @@ func run() (err error) {
 	for _, n := range t.notes {
 		fmt.Println(n)
 	}
-	_, err = fmt.Printf("\nCPU a flow: of all threads of the collector, user and kernel, from before the first datagram until half a second after the last was read. On loopback the\n"+
-		"sender's core carries a datagram as far as the collector's socket. %v in all; the host kept %v of processor time from the machine; load now: %s\n",
+	_, err = fmt.Printf("\nCPU a flow: of all threads of the collector, user and kernel, from before the first datagram until half a second after the last was read. Softirq: the\n"+
+		"core that carried datagrams to the collector's socket, by /proc/softirqs; on loopback it is the sender's. %v in all; the host kept %v of processor time from the machine; load now: %s\n",
 		time.Since(began).Round(time.Second), (steal() - before).Round(10*time.Millisecond), strings.TrimPrefix(lab.Machine()[strings.LastIndex(lab.Machine(), ", load")+1:], " load "))
 	return err
 }
@@ -111,6 +129,7 @@ type line struct {
 	traffic string
 	first   float64 // datagrams a second to begin with
 	fixed   bool    // try that rate only
+	steps   int     // most rates tried; 0: as all
 	offload string
 	goals   func(*bench, *found) []lab.Goal
 }
@@ -127,7 +146,7 @@ type table struct {
 // add measures a line. The first error ends it all: a collector that does not run has no figures.
 func (t *table) add(l line) {
 	if t.lines == nil {
-		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload", "sender+collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
+		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload x datagrams a call", "sender", "softirq", "collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
 	}
 	name := strings.TrimSpace(l.s.name + " " + version(l.s))
 	if t.err != nil || !strings.Contains(name+" "+l.s.does+" "+l.traffic, t.only) {
@@ -135,13 +154,17 @@ func (t *table) add(l line) {
 	}
 	cells := []string{name, l.s.does, l.s.columns, l.traffic}
 	if why := l.s.missing(); why != "" {
-		t.lines = append(t.lines, append(cells, "missing: "+why))
+		t.lines = append(t.lines, append(cells, "missing"))
+		t.notes = append(t.notes, "missing: "+why)
 		return
 	}
 	b := *t.b
 	b.countDatagrams = l.s.columns == "-"
 	if l.offload != "" {
 		b.offload = l.offload
+	}
+	if l.steps > 0 {
+		b.steps = min(b.steps, l.steps)
 	}
 	if l.fixed {
 		b.steps = 1
@@ -168,7 +191,7 @@ func (b *bench) cells(f *found, buffer string) []string {
 	if st == nil {
 		st = f.next
 	}
-	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (%.0f %% of it) + %d", b.sendCore, 100*st.sent.core(), b.cores[0]), buffer}
+	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq, fmt.Sprintf("core %d (others %.0f %%)", b.cores[0], 100*st.others.Seconds()/st.took.Seconds()), buffer}
 	if f.best == nil {
 		return append(cells, "none without loss", "", "", "", next(b, f))
 	}
@@ -233,7 +256,7 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 	}
 	var best [2]float64
 	var had float64 // cores, of the fastest run of two
-	for range 3 {
+	for range 5 {   // short ones: on a shared machine one of them may have both cores
 		for i := range best {
 			cmd, err := weir(bin, "", "", "json.yaml", 1).command(1, dir)
 			if err != nil {
@@ -241,7 +264,7 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 			}
 			var out, problems bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &problems
-			cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", strconv.Itoa(i + 1), "--for", b.step.String(), "-o", "json"}
+			cmd.Args = []string{bin, "bench", filepath.Join(dir, "json.yaml"), "--input", "generate:v9,exporters=50,records=24", "--lanes", strconv.Itoa(i + 1), "--for", (b.step / 2).String(), "-o", "json"}
 			if err := begin(cmd, cores, b.nice); err != nil {
 				return g, err
 			}
@@ -263,7 +286,8 @@ func (b *bench) twoLanes(bin string) (lab.Goal, error) {
 			}
 		}
 	}
-	return lab.Lanes("JSON lines from memory, two lanes as fast as one", 1.7, best[0], best[1], had), nil
+	what := fmt.Sprintf("JSON lines from memory, two lanes beside one (%.3g M and %.3g M flows/s; two had %.2f cores)", best[1]/1e6, best[0]/1e6, had)
+	return lab.Lanes(what, 1.7, best[0], best[1], had), nil
 }
 
 // freePort is a UDP port that nobody has.

@@ -98,6 +98,62 @@ func cpuOf(pids []int) (t time.Duration, err error) {
 	return t, nil
 }
 
+// resident is the most memory that processes had at a time (VmHWM), in bytes.
+func resident(pids []int) (n int64, err error) {
+	for _, pid := range pids {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		if err != nil {
+			return 0, err
+		}
+		for line := range strings.Lines(string(text)) {
+			if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+				k, err := strconv.ParseInt(strings.Fields(value)[0], 10, 64)
+				if err != nil {
+					return 0, fmt.Errorf("process %d: %q: %w", pid, line, err)
+				}
+				n += k << 10
+			}
+		}
+	}
+	return n, nil
+}
+
+// softirqs are the runs of the receiving softirq on each core so far; nil where the kernel does not tell.
+func softirqs() (n []uint64) {
+	text, err := os.ReadFile("/proc/softirqs")
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(text)) {
+		if values, ok := strings.CutPrefix(strings.TrimSpace(line), "NET_RX:"); ok {
+			for _, v := range strings.Fields(values) {
+				k, err := strconv.ParseUint(v, 10, 64)
+				if err != nil {
+					return nil
+				}
+				n = append(n, k)
+			}
+		}
+	}
+	return n
+}
+
+// busiest is the core with most runs between two readings.
+func busiest(before, after []uint64) string {
+	best, most, all := 0, uint64(0), uint64(0)
+	for i := range min(len(before), len(after)) {
+		n := after[i] - before[i]
+		all += n
+		if n > most {
+			best, most = i, n
+		}
+	}
+	if all == 0 {
+		return "not told"
+	}
+	return fmt.Sprintf("core %d (%.0f %%)", best, 100*float64(most)/float64(all))
+}
+
 // begin starts a process in a session of its own, bound to cores, so that all it starts is too. With a niceness it is the session
 // that gets it: where the kernel groups by session (autogroup), that of a process counts only among its siblings.
 func begin(cmd *exec.Cmd, cores []int, nice int) error {
@@ -129,6 +185,31 @@ func begin(cmd *exec.Cmd, cores []int, nice int) error {
 		return fmt.Errorf("nice %d of the session: %w", nice, err)
 	}
 	return nil
+}
+
+// busy is the time in which cores did something for anybody, the host too, in steps of 10 ms.
+func busy(cores []int) (t time.Duration, err error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		core, err := strconv.Atoi(strings.TrimPrefix(f[0], "cpu"))
+		if err != nil || len(f) < 9 || !slices.Contains(cores, core) {
+			continue
+		}
+		for i, v := range f[1:9] { // user, nice, system, idle, iowait, irq, softirq, steal
+			ticks, err := strconv.ParseInt(v, 10, 64)
+			if err != nil {
+				return 0, fmt.Errorf("/proc/stat: %q: %w", line, err)
+			}
+			if i != 3 && i != 4 {
+				t += time.Duration(ticks) * 10 * time.Millisecond
+			}
+		}
+	}
+	return t, nil
 }
 
 // steal is the time that the machine's host has kept from it.

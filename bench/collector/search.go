@@ -23,6 +23,7 @@ type bench struct {
 	steps          int
 	offload        string
 	nice           int
+	flood          int // templates beside the traffic
 	deadline       time.Time
 	verbose        bool
 	countDatagrams bool // the collector counts datagrams, not records
@@ -35,8 +36,16 @@ type step struct {
 	slack   uint64
 	drops   uint64
 	cpu     time.Duration // of the collector, while datagrams came and until they were read
+	others  time.Duration // that the collector's cores worked for somebody else
 	took    time.Duration
+	// resident is the most memory of the collector's that was resident, in bytes; softirq the core that did the kernel's work of
+	// receiving, with its share of it.
+	resident int64
+	softirq  string
 }
+
+// disturbed: others had so much of the collector's core that its buffer may have been full for that.
+func (s *step) disturbed() bool { return s.others > s.took/50 }
 
 // want is what the collector must have counted.
 func (b *bench) want(s *step) uint64 {
@@ -80,8 +89,8 @@ func (b *bench) try(s *subject, traffic string, rate float64) (*step, error) {
 		fmt.Fprintf(os.Stderr, "# %s\n", bytes.TrimSpace(r.stderr.Bytes()))
 	}
 	if b.verbose {
-		fmt.Fprintf(os.Stderr, "# %s, %s, %s: asked %.0f/s, sent %.0f/s, %d records in %.2f s, counted %d, %d dropped in the kernel, %v CPU\n",
-			s.name, s.does, traffic, rate, st.sent.Rate, st.sent.Records, st.sent.Seconds, n, st.drops, st.cpu)
+		fmt.Fprintf(os.Stderr, "# %s, %s, %s: asked %.0f/s, sent %.0f/s, %d records in %.2f s, counted %d, %d dropped in the kernel, %v CPU, others %v\n",
+			s.name, s.does, traffic, rate, st.sent.Rate, st.sent.Records, st.sent.Seconds, n, st.drops, st.cpu, st.others)
 	}
 	return st, nil
 }
@@ -95,8 +104,12 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 	if err != nil {
 		return nil, err
 	}
-	began := time.Now()
-	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload)
+	began, irqs := time.Now(), softirqs()
+	core, err := busy(b.cores)
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload, "-flood", strconv.Itoa(b.flood))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := begin(cmd, []int{b.sendCore}, b.nice); err != nil {
@@ -119,9 +132,18 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 			break
 		}
 	}
+	st.softirq = busiest(irqs, softirqs())
 	time.Sleep(max(r.s.settle, 500*time.Millisecond))
+	if st.resident, err = resident(members); err != nil {
+		return nil, err
+	}
 	after, err := cpuOf(members)
+	if err != nil {
+		return nil, err
+	}
+	ended, err := busy(b.cores)
 	st.cpu, st.took = after-before, time.Since(began)
+	st.others = max(0, ended-core-st.cpu)
 	return st, err
 }
 
@@ -136,18 +158,18 @@ type found struct {
 // them, geometrically, until they are 6 % apart or steps or time are over.
 func (b *bench) search(try func(rate float64) (*step, error), first float64, each time.Duration) (*found, error) {
 	f := new(found)
-	disturbed := false // the last step was one, and is tried again
+	disturbed := 0 // steps before this one that were, and are tried again
 	for rate := first; f.steps < b.steps && time.Now().Add(each).Before(b.deadline); f.steps++ {
 		st, err := try(rate)
 		if err != nil {
 			return nil, err
 		}
-		// Loss although the collector had not used much of its core: something else had it. Once more, then it counts.
-		if !b.lossless(st) && !disturbed && st.cpu.Seconds() < 0.6*st.sent.Seconds {
-			disturbed = true
+		// A loss while others had some of its core is not the collector's: once more, and once again, then it counts.
+		if !b.lossless(st) && disturbed < 2 && st.disturbed() {
+			disturbed++
 			continue
 		}
-		disturbed = false
+		disturbed = 0
 		if b.lossless(st) {
 			if f.best == nil || st.sent.Rate > f.best.sent.Rate {
 				f.best = st

@@ -16,11 +16,11 @@ func TestSearch(t *testing.T) {
 		first          float64
 		low, high      float64
 		top            bool
-		disturbed      int // steps at which it loses without having used its core
+		disturbed      int // steps at which it loses because others have its core
 	}{
 		{name: "above the guess", capacity: 500_000, most: 1e9, first: 100_000, low: 470_000, high: 500_000},
 		{name: "below the guess", capacity: 30_000, most: 1e9, first: 100_000, low: 28_000, high: 30_000},
-		{name: "disturbed at first", capacity: 500_000, most: 1e9, first: 100_000, low: 470_000, high: 500_000, disturbed: 1},
+		{name: "disturbed at first", capacity: 500_000, most: 1e9, first: 100_000, low: 470_000, high: 500_000, disturbed: 2},
 		{name: "beyond the sender", capacity: 1e9, most: 300_000, first: 100_000, low: 299_000, high: 300_000, top: true},
 		{name: "nothing without loss", capacity: 1, most: 1e9, first: 1e6},
 	} {
@@ -30,10 +30,10 @@ func TestSearch(t *testing.T) {
 			f, err := b.search(func(rate float64) (*step, error) {
 				n++
 				rate = min(rate, c.most)
-				st := &step{sent: sent{Rate: rate, Records: uint64(rate), Seconds: 1, CPU: 1}, cpu: time.Duration(min(1, rate/c.capacity) * 1e9)}
+				st := &step{sent: sent{Rate: rate, Records: uint64(rate), Seconds: 1, CPU: 1}, took: time.Second, cpu: time.Duration(min(1, rate/c.capacity) * 1e9)}
 				st.counted = uint64(min(rate, c.capacity))
 				if n <= c.disturbed {
-					st.counted, st.drops, st.cpu = st.sent.Records/2, 1, time.Millisecond
+					st.counted, st.drops, st.others = st.sent.Records/2, 1, 100*time.Millisecond
 				}
 				return st, nil
 			}, c.first, time.Second)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -24,12 +25,14 @@ import (
 type sent struct {
 	Datagrams uint64  `json:"datagrams"` // all, those with templates too
 	Records   uint64  `json:"records"`   // flow records in them
+	Templates uint64  `json:"templates"` // of a flood
 	Seconds   float64 `json:"seconds"`
 	Rate      float64 `json:"datagrams_per_second"`
-	Offload   string  `json:"offload"`
-	Bytes     int     `json:"bytes"` // of a datagram
+	Offload   string  `json:"offload"` // with the datagrams of a call
+	Bytes     int     `json:"bytes"`   // of a datagram, on average
 	CPU       float64 `json:"cpu_seconds"`
 	Refused   uint64  `json:"refused"` // sends that failed and were tried again
+	calls     uint64
 }
 
 // core is the share of its core that the sender had: it is never idle, so the rest was taken by others.
@@ -37,12 +40,19 @@ func (s *sent) core() float64 { return s.CPU / s.Seconds }
 
 // exporter is a socket of its own, with an address of its own, and what it sends.
 type exporter struct {
-	fd        int
-	template  []byte // nil: the protocol has none
-	data      []byte // datagrams of one size, back to back
-	records   int    // in a datagram
-	seq, step uint32 // step: of a datagram
-	at        int    // datagram to go on with
+	fd       int
+	template []byte     // nil: the protocol has none
+	tells    uint32     // by how much its number goes on behind the template
+	data     []byte     // datagrams back to back, the long ones first: those of one size lie together
+	list     []datagram // where they are
+	seq      uint32
+	at       int // datagram to go on with
+}
+
+type datagram struct {
+	from, to int
+	records  int
+	step     uint32 // by how much the number goes on
 }
 
 type mmsghdr struct {
@@ -53,12 +63,13 @@ type mmsghdr struct {
 // sender sends bursts: one sendmsg of many datagrams that the kernel cuts (gso), or one sendmmsg of many.
 type sender struct {
 	exporters []exporter
-	size      int // of a data datagram
-	seqAt     int // where the sequence number is in it
+	seqAt     int // where the sequence number is in a datagram
 	burst     int
 	gso       bool
+	control   []byte // where the kernel is to cut
 	hdrs      []mmsghdr
 	iovs      []unix.Iovec
+	flood     *flood // nil: none
 	out       sent
 }
 
@@ -67,9 +78,10 @@ func send(args []string) error {
 	f := flag.NewFlagSet("send", flag.ContinueOnError)
 	to := f.String("to", "127.0.0.1:2055", "collector")
 	traffic := f.String("traffic", "v9 x 24", "case")
-	rate := f.Float64("rate", 100_000, "datagrams a second")
+	rate := f.Float64("rate", 100_000, "datagrams a second; 0: only the flood")
 	d := f.Duration("for", time.Second, "how long")
 	offload := f.String("offload", "auto", "gso, mmsg, or auto: gso where the kernel has it")
+	templates := f.Int("flood", 0, "different templates to send beside it, evenly, from addresses of their own")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -86,6 +98,11 @@ func send(args []string) error {
 				return err
 			}
 			defer s.close()
+			if *templates > 0 {
+				if err := s.floodWith(*templates, *d, addr); err != nil {
+					return err
+				}
+			}
 			if err := s.run(*rate, *d); err != nil {
 				return err
 			}
@@ -103,43 +120,45 @@ func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*se
 	}
 	s := &sender{seqAt: map[emulate.Protocol]int{emulate.NetFlowV5: 16, emulate.NetFlowV9: 12, emulate.IPFIX: 8, emulate.SFlow: 16}[c.Protocol]}
 	index := map[[16]byte]int{}
-	for i, p := range ring.Payloads {
-		d := &ring.Datagrams[i]
+	order := make([]int, len(ring.Payloads))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return len(ring.Payloads[b]) - len(ring.Payloads[a]) })
+	bytes, most, n := 0, 0, 0
+	for _, i := range order {
+		p, d := ring.Payloads[i], &ring.Datagrams[i]
 		at, ok := index[d.Exporter]
 		if !ok {
 			at = len(s.exporters)
 			index[d.Exporter] = at
-			s.exporters = append(s.exporters, exporter{seq: d.Sequence, step: 1})
+			s.exporters = append(s.exporters, exporter{})
 		}
 		e := &s.exporters[at]
+		step := uint32(1) // counts datagrams
 		if d.Records == 0 {
-			e.template = p
+			e.template, e.tells = p, step // of IPFIX one record: the sampler
 			continue
 		}
-		if s.size == 0 {
-			s.size = len(p)
+		if c.Protocol == emulate.NetFlowV5 || c.Protocol == emulate.IPFIX {
+			step = uint32(d.Records) // counts flows
 		}
-		if len(p) != s.size {
-			return nil, fmt.Errorf("%s has datagrams of %d and of %d bytes, and is sent in equal ones only", c.Name, s.size, len(p))
-		}
+		e.list = append(e.list, datagram{len(e.data), len(e.data) + len(p), d.Records, step})
 		e.data = append(e.data, p...)
-		e.records = d.Records
-		if c.Protocol == emulate.NetFlowV5 {
-			e.step = uint32(d.Records) // counts flows
-		}
+		bytes, most, n = bytes+len(p), max(most, len(p)), n+1
 	}
-	s.out.Bytes = s.size
-	s.burst = max(1, min(32, 65507/s.size, int(rate/1000))) // a burst a millisecond, at low rates
+	s.out.Bytes = bytes / n
+	s.burst = max(1, min(32, 65507/most, int(rate/1000))) // a burst a millisecond, at low rates
 	s.gso = offload == "gso" || offload == "auto"
 	for i := range s.exporters {
 		if err := s.open(&s.exporters[i], i, to, offload == "auto"); err != nil {
 			return nil, err
 		}
 	}
-	s.out.Offload = "sendmmsg"
-	if s.gso {
-		s.out.Offload = "UDP GSO"
-	}
+	s.control = make([]byte, unix.CmsgSpace(2))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&s.control[0]))
+	h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+	h.SetLen(unix.CmsgLen(2))
 	s.hdrs, s.iovs = make([]mmsghdr, s.burst), make([]unix.Iovec, s.burst)
 	for i := range s.hdrs {
 		s.hdrs[i].hdr.Iov = &s.iovs[i]
@@ -161,7 +180,7 @@ func (s *sender) open(e *exporter, i int, to netip.AddrPort, may bool) (err erro
 		return fmt.Errorf("connect %v: %w", to, err)
 	}
 	if s.gso {
-		err := unix.SetsockoptInt(e.fd, unix.SOL_UDP, unix.UDP_SEGMENT, s.size)
+		_, err := unix.GetsockoptInt(e.fd, unix.SOL_UDP, unix.UDP_SEGMENT)
 		if err != nil && may {
 			s.gso = false
 		} else if err != nil {
@@ -175,6 +194,11 @@ func (s *sender) close() {
 	for i := range s.exporters {
 		_ = unix.Close(s.exporters[i].fd) // nothing is buffered in a UDP socket
 	}
+	if s.flood != nil {
+		for _, fd := range s.flood.fds {
+			_ = unix.Close(fd)
+		}
+	}
 }
 
 // run sends at rate for d, spinning between bursts, templates first and again each second.
@@ -187,7 +211,7 @@ func (s *sender) run(rate float64, d time.Duration) error {
 	if err != nil {
 		return err
 	}
-	per := float64(time.Second) / rate
+	per := float64(time.Second) / max(rate, 1)
 	start := time.Now()
 	next, again := 0.0, time.Second
 	for i := 0; ; i++ {
@@ -206,14 +230,33 @@ func (s *sender) run(rate float64, d time.Duration) error {
 				return err
 			}
 		}
+		if s.flood != nil {
+			if err := s.flooded(now); err != nil {
+				return err
+			}
+		}
+		if rate == 0 { // the flood alone
+			next = float64(now + time.Millisecond)
+			continue
+		}
 		n, err := s.send(&s.exporters[i%len(s.exporters)])
 		if err != nil {
 			return err
 		}
 		next += per * float64(n)
 	}
+	for t := d; s.flood != nil && s.flood.left > 0; t += time.Millisecond { // what it is behind by
+		if err := s.flooded(t); err != nil {
+			return err
+		}
+	}
 	s.out.Seconds = time.Since(start).Seconds()
 	s.out.Rate = float64(s.out.Datagrams) / s.out.Seconds
+	s.out.Offload = "sendmmsg"
+	if s.gso {
+		s.out.Offload = "UDP GSO"
+	}
+	s.out.Offload += fmt.Sprintf(" x %.3g", float64(s.out.Datagrams)/float64(max(s.out.calls, 1)))
 	after, err := lab.CPU()
 	s.out.CPU = (after - cpu).Seconds()
 	return err
@@ -225,40 +268,60 @@ func (s *sender) templates() error {
 		if e.template == nil {
 			continue
 		}
-		s.number(e, e.template)
-		for {
-			_, err := unix.Write(e.fd, e.template)
-			if err == nil {
-				break
-			}
-			if err := s.again(err); err != nil {
-				return err
-			}
+		s.number(e, e.template, e.tells)
+		if err := s.one(e.fd, e.template); err != nil {
+			return err
 		}
-		s.out.Datagrams++
 	}
 	return nil
 }
 
-// number writes the next sequence number.
-func (s *sender) number(e *exporter, p []byte) {
-	binary.BigEndian.PutUint32(p[s.seqAt:], e.seq)
-	e.seq += e.step
+// one sends one datagram.
+func (s *sender) one(fd int, p []byte) error {
+	for {
+		_, err := unix.Write(fd, p)
+		if err == nil {
+			s.out.Datagrams++
+			s.out.calls++
+			return nil
+		}
+		if err := s.again(err); err != nil {
+			return err
+		}
+	}
 }
 
-// send sends a burst of one exporter.
+// number writes the next sequence number.
+func (s *sender) number(e *exporter, p []byte, step uint32) {
+	binary.BigEndian.PutUint32(p[s.seqAt:], e.seq)
+	e.seq += step
+}
+
+// send sends a burst of one exporter: with gso as many datagrams of one size as come, and a shorter one behind them.
 func (s *sender) send(e *exporter) (int, error) {
-	n := min(s.burst, len(e.data)/s.size-e.at)
-	b := e.data[e.at*s.size : (e.at+n)*s.size]
-	for at := 0; at < len(b); at += s.size {
-		s.number(e, b[at:at+s.size])
+	list := e.list[e.at:min(e.at+s.burst, len(e.list))]
+	size := list[0].to - list[0].from
+	if s.gso {
+		for i, d := range list {
+			if i > 0 && d.to-d.from < size {
+				list = list[:i+1]
+				break
+			}
+		}
 	}
-	if e.at += n; e.at*s.size == len(e.data) {
+	n := len(list)
+	for _, d := range list {
+		s.number(e, e.data[d.from:d.to], d.step)
+		s.out.Records += uint64(d.records)
+	}
+	if e.at += n; e.at == len(e.list) {
 		e.at = 0
 	}
 	if s.gso {
+		b := e.data[list[0].from:list[n-1].to]
+		binary.NativeEndian.PutUint16(s.control[unix.CmsgLen(0):], uint16(size))
 		for {
-			k, err := unix.Write(e.fd, b)
+			k, err := unix.SendmsgN(e.fd, b, s.control, nil, 0)
 			if err == nil && k == len(b) {
 				break
 			}
@@ -266,12 +329,13 @@ func (s *sender) send(e *exporter) (int, error) {
 				return 0, err
 			}
 		}
+		s.out.calls++
 	} else {
-		for i := range n {
-			s.iovs[i].Base = &b[i*s.size]
-			s.iovs[i].SetLen(s.size)
+		for i, d := range list {
+			s.iovs[i].Base = &e.data[d.from]
+			s.iovs[i].SetLen(d.to - d.from)
 		}
-		for off := 0; off < n; {
+		for off := 0; off < n; s.out.calls++ {
 			k, _, e1 := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(e.fd), uintptr(unsafe.Pointer(&s.hdrs[off])), uintptr(n-off), 0, 0, 0)
 			if e1 != 0 {
 				if err := s.again(e1); err != nil {
@@ -283,7 +347,6 @@ func (s *sender) send(e *exporter) (int, error) {
 		}
 	}
 	s.out.Datagrams += uint64(n)
-	s.out.Records += uint64(n * e.records)
 	return n, nil
 }
 

@@ -86,13 +86,13 @@ func weir(bin, does, columns, pipeline string, workers int) *subject {
 	}
 }
 
-// nfcapd writes its own files, into memory, not compressed.
-func nfcapd() *subject {
+// nfcapd writes its own files, into memory, not compressed; sfcapd is the same for sFlow.
+func nfcapd(program, from string) *subject {
 	flows := regexp.MustCompile(`Flows: (\d+)`)
 	return &subject{
-		name: "nfcapd", does: "decode, file in memory", columns: "its file's", buffer: ownBuffer, program: "nfcapd", from: "Debian: nfdump", stop: syscall.SIGTERM,
+		name: program, does: "decode, file in memory", columns: "its file's", buffer: ownBuffer, program: program, from: from, stop: syscall.SIGTERM,
 		command: func(port int, dir string) (*exec.Cmd, error) {
-			return exec.Command("nfcapd", "-w", dir, "-b", "127.0.0.1", "-p", strconv.Itoa(port), "-B", strconv.Itoa(4<<20), "-t", "3600"), nil
+			return exec.Command(program, "-w", dir, "-b", "127.0.0.1", "-p", strconv.Itoa(port), "-B", strconv.Itoa(4<<20), "-t", "3600"), nil
 		},
 		count: func(_ string, stdout, stderr []byte) (n uint64, err error) {
 			found := flows.FindAllSubmatch(append(stdout, stderr...), -1)
@@ -129,32 +129,36 @@ func goflow2(bin, form string) *subject {
 	}
 }
 
-// nfacctd aggregates: every two seconds it writes a line for each group of equal keys, with the number of flows in it. What it has
-// not written when it is stopped it does not tell: so it is left alone for longer, and a buffer that was not full (64 KiB) is
-// forgiven.
-func nfacctd() *subject {
+// pmacct's daemon for NetFlow and IPFIX, nfacctd, or for sFlow, sfacctd. It aggregates: every two seconds it writes a line for each group
+// of equal keys, with the number of flows in it (of sFlow: the packets, one a sample). What it has not written when it is stopped it
+// does not tell: so it is left alone for longer, and a buffer that was not full (64 KiB) is forgiven.
+func pmacct(program string) *subject {
+	keys, counts := "src_host, dst_host, src_port, dst_port, proto, tos, tcpflags, in_iface, out_iface, src_as, dst_as, peer_src_ip", ", flows"
+	if program == "sfacctd" {
+		counts = "" // it has packets without being asked, and no flows
+	}
 	return &subject{
-		name: "nfacctd", does: "decode, aggregate, JSON in memory", columns: "12 keys", ready: 1500 * time.Millisecond, slack: 1000, settle: 4 * time.Second, buffer: ownBuffer, program: "nfacctd", from: "Debian: pmacct", stop: syscall.SIGINT,
+		name: program, does: "decode, aggregate, JSON in memory", columns: "12 keys", ready: 1500 * time.Millisecond, slack: 1000, settle: 4 * time.Second, buffer: ownBuffer, program: program, from: "Debian: pmacct", stop: syscall.SIGINT,
 		command: func(port int, dir string) (*exec.Cmd, error) {
-			conf := filepath.Join(dir, "nfacctd.conf")
+			conf := filepath.Join(dir, "pmacct.conf")
 			text := fmt.Sprintf(`daemonize: false
-nfacctd_ip: 127.0.0.1
-nfacctd_port: %d
-nfacctd_pipe_size: %d
+%[1]s_ip: 127.0.0.1
+%[1]s_port: %[2]d
+%[1]s_pipe_size: %[3]d
 plugins: print
-aggregate: src_host, dst_host, src_port, dst_port, proto, tos, tcpflags, in_iface, out_iface, src_as, dst_as, peer_src_ip, flows
+aggregate: %[4]s
 print_output: json
-print_output_file: %s/out.json
+print_output_file: %[5]s/out.json
 print_output_file_append: true
 print_refresh_time: 2
 print_cache_entries: 131071
 plugin_pipe_size: 67108864
 plugin_buffer_size: 65536
-`, port, 4<<20, dir)
+`, program, port, 4<<20, keys+counts, dir)
 			if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 				return nil, err
 			}
-			return exec.Command("nfacctd", "-f", conf), nil
+			return exec.Command(program, "-f", conf), nil
 		},
 		count: func(dir string, _, stderr []byte) (n uint64, err error) {
 			f, err := os.Open(filepath.Join(dir, "out.json"))
@@ -164,9 +168,12 @@ plugin_buffer_size: 65536
 			defer f.Close()
 			lines := bufio.NewScanner(f)
 			for lines.Scan() {
-				var l struct{ Flows uint64 }
+				var l struct{ Flows, Packets uint64 }
 				if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
 					return 0, err
+				}
+				if counts == "" {
+					l.Flows = l.Packets
 				}
 				n += l.Flows
 			}
@@ -188,7 +195,7 @@ func version(s *subject) string {
 				return strings.TrimPrefix(m.Version, "v")
 			}
 		}
-	case "nfcapd", "nfacctd":
+	case "nfcapd", "sfcapd", "nfacctd", "sfacctd":
 		out, err := exec.Command(s.program, "-V").CombinedOutput()
 		if err != nil && len(out) == 0 {
 			return ""

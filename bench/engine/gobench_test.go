@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -13,7 +14,9 @@ pkg: github.com/weirflow/weir/core/engine
 cpu: AMD EPYC
 BenchmarkBookkeeping/fused-2         	   42696	       872.8 ns/op	         0.0004918 allocs/batch	       367.0 cpu-ns/batch
 BenchmarkBookkeeping/fused-2         	   42696	       800.0 ns/op	         0.0005 allocs/batch	       401.5 cpu-ns/batch
-BenchmarkHandOver/under_load-2       	     840	     27107 ns/op	     27204 cpu-ns/batch
+BenchmarkHandOver/under_load-2         	       1	1487951 ns/op	     22154 cpu-ns/batch	      5420 cpu-ns/hand-over
+BenchmarkHandOver/under_load-2         	       1	1487900 ns/op	     22100 cpu-ns/batch	      4020 cpu-ns/hand-over
+BenchmarkHandOver/under_load-2         	       1	1487960 ns/op	     22160 cpu-ns/batch	      5100 cpu-ns/hand-over
 PASS
 ok  	github.com/weirflow/weir/core/engine	3.7s
 pkg: github.com/weirflow/weir/formats/sflow
@@ -24,18 +27,18 @@ BenchmarkDecode/20cols   	      80	    279001 ns/op	        91.94 ns/record
 		t.Fatal(err)
 	}
 	want := results{
-		"core/engine Bookkeeping/fused":   {"ns/op": 800, "allocs/batch": 0.0004918, "cpu-ns/batch": 367},
-		"core/engine HandOver/under_load": {"ns/op": 27107, "cpu-ns/batch": 27204},
-		"formats/sflow Decode/20cols":     {"ns/op": 279001, "ns/record": 91.94},
+		"core/engine Bookkeeping/fused":   {"ns/op": {872.8, 800}, "allocs/batch": {0.0004918, 0.0005}, "cpu-ns/batch": {367, 401.5}},
+		"core/engine HandOver/under_load": {"ns/op": {1487951, 1487900, 1487960}, "cpu-ns/batch": {22154, 22100, 22160}, "cpu-ns/hand-over": {5420, 4020, 5100}},
+		"formats/sflow Decode/20cols":     {"ns/op": {279001}, "ns/record": {91.94}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got): %s", d)
 	}
 	var verdicts []string
 	for _, g := range bookkeeping(got) {
-		verdicts = append(verdicts, g.Verdict())
+		verdicts = append(verdicts, fmt.Sprintf("%v %s", g.Figure, g.Verdict()))
 	}
-	if d := cmp.Diff([]string{"PASS", "not measured", "not measured"}, verdicts); d != "" {
+	if d := cmp.Diff([]string{"0.367 PASS", "0 not measured", "5.1 short"}, verdicts); d != "" {
 		t.Errorf("(-want +got): %s", d)
 	}
 }

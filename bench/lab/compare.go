@@ -17,6 +17,8 @@ type Contender struct {
 	Next func() (records int, err error)
 	// Close gives back what it holds; may be nil.
 	Close func() error
+
+	weir *weir // nil: of others
 }
 
 // Figure is what a contender costs.

@@ -2,8 +2,10 @@ package lab
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 
@@ -19,12 +21,16 @@ const weirDatagrams = 512 // of a batch
 // times, sampling, limits, books and pooled batches are all in its cost.
 func NewWeir(ring *emulate.Ring, what string, columns []string) (*Contender, error) {
 	now := time.Unix(0, ring.Datagrams[0].Sent)
+	dir, err := os.MkdirTemp("", "weir-bench-") // what exporters have told is kept there
+	if err != nil {
+		return nil, err
+	}
 	out := flow.Schema.Select(func(f sdk.Field) bool { return slices.Contains(columns, f.Name) })
-	env := &sdk.Env{Pipeline: "bench", Node: "decode", Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Pool: sdk.NewPool(nil),
+	env := &sdk.Env{Pipeline: "bench", Node: "decode", Dir: dir, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Pool: sdk.NewPool(nil),
 		Books: new(sdk.Books), In: sdk.Datagram, Out: []*sdk.Schema{out}, Unread: func(int) bool { return false }, Share: share}
 	p, err := decode.Plugin.Processor(env, decode.Plugin.Spec.Config())
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	w := &weir{env: env, processor: p}
 	for at := 0; at < len(ring.Payloads); at += weirDatagrams {
@@ -35,7 +41,8 @@ func NewWeir(ring *emulate.Ring, what string, columns []string) (*Contender, err
 		b.Seal()
 		w.batches = append(w.batches, b)
 	}
-	return &Contender{Name: "weir decode", What: what, Datagrams: weirDatagrams, Next: w.next, Close: p.Close}, nil
+	return &Contender{Name: "weir decode", What: what, Datagrams: weirDatagrams, Next: w.next, weir: w,
+		Close: func() error { return errors.Join(p.Close(), os.RemoveAll(dir)) }}, nil
 }
 
 func addRow(b *sdk.Batch, payload []byte, d *emulate.Datagram) {

@@ -16,6 +16,7 @@ import (
 	"github.com/weirflow/weir/sources/generate"
 	"github.com/weirflow/weir/sources/pcap"
 	"github.com/weirflow/weir/sources/tcp"
+	"github.com/weirflow/weir/sources/udp"
 )
 
 const (
@@ -77,7 +78,8 @@ func inputSchema(p *plan.Plan) (*sdk.Schema, error) {
 			continue
 		}
 		s := n.FullOut[0]
-		if s == tcp.Schema { // datagrams with the number of their connection, which nobody needs if there is none
+		// Datagrams with the number of their connection, or with what they stand for, which nobody needs if there is none.
+		if s == tcp.Schema || s == udp.Thinned {
 			s = sdk.Datagram
 		}
 		if s != sdk.Datagram && s != sdk.Packet || schema != nil && s != schema {

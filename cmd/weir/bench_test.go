@@ -49,7 +49,7 @@ func capture(t *testing.T, name string, n int) (records int) {
 	return records
 }
 
-const benched = "sources: {in: {type: udp, with: {listen: 127.0.0.1:2055}}}\nprocessors: [{id: decode, type: decode}]\nsinks: {out: {type: discard}}\n"
+const benched = "sources: {in: {type: udp, with: {listen: 127.0.0.1:2055, rate_limit: 1000}}}\nprocessors: [{id: decode, type: decode}]\nsinks: {out: {type: discard}}\n"
 
 func benchApp(t *testing.T) (a *app, out *bytes.Buffer, file string) {
 	t.Helper()

@@ -79,6 +79,7 @@ type exporter struct {
 	First         *time.Time            `json:"first_seen,omitempty"`
 	Last          *time.Time            `json:"last_seen,omitempty"`
 	Dropped       map[sdk.Reason]uint64 `json:"dropped,omitempty"`
+	Thinning      float64               `json:"thinning,omitempty"`
 	Templates     int                   `json:"templates"`
 	SamplingRates []uint64              `json:"sampling_rates,omitempty"`
 	LostFlows     uint64                `json:"lost_flows"`
@@ -160,6 +161,7 @@ func (e *exporter) sends(s *udp.Exporter) {
 		}
 		e.Dropped[r] += n
 	}
+	e.Thinning = max(e.Thinning, s.Thinning)
 }
 
 // tells adds what a decoder knows.
@@ -206,6 +208,9 @@ func (e *exporter) cells(now time.Time) []string {
 	var dropped, lost, rates []string
 	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
 		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
+	}
+	if e.Thinning > 0 {
+		dropped = append(dropped, fmt.Sprintf("1 in %.3g passes", e.Thinning))
 	}
 	if e.LostDatagrams > 0 {
 		lost = append(lost, counted(e.LostDatagrams, "datagram"))

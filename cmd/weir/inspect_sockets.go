@@ -16,7 +16,8 @@ func (a *app) inspectSockets() *cobra.Command {
 		Use:   "sockets [PIPELINE]",
 		Short: "Show what the system gave a running process of what it asked for",
 		Long: "Shows the UDP sockets of a running process: the receive buffer asked for and given, and how full it is; how datagrams are spread\n" +
-			"over the workers, and why not as asked; and what the kernel dropped.",
+			"over the workers, and why not as asked; what the kernel dropped, and whether it hands over datagrams in trains, of which it counts\n" +
+			"one when it drops them.",
 		Example: "  weir inspect sockets --live 127.0.0.1:8686",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -59,7 +60,7 @@ type nodeSocket struct {
 }
 
 func (a *app) writeSockets(list []nodeSocket) error {
-	t := newTable("source", "listen", ">worker", ">buffer", ">asked", ">used", ">kernel drops", "balance", "asked", "because")
+	t := newTable("source", "listen", ">worker", ">buffer", ">asked", ">used", ">kernel drops", "trains", "balance", "asked", "because")
 	for _, s := range list {
 		listen, asked := s.Listen, ""
 		if s.Inherited != "" {
@@ -73,7 +74,15 @@ func (a *app) writeSockets(list []nodeSocket) error {
 			// The kernel counts its book-keeping in, and gives twice the buffer for that.
 			used = fmt.Sprintf("%d%%", int64(s.Waiting)*100/(2*s.Buffer))
 		}
-		t.add(s.Node, listen, fmt.Sprint(s.Worker), sdk.Size(s.Buffer).String(), sdk.Size(s.BufferAsked).String(), used, blank(s.Drops), s.Balance, asked, s.Why)
+		drops := blank(s.Drops)
+		if s.Drops > 0 && s.DropsAtLeast {
+			drops = "at least " + drops
+		}
+		trains := ""
+		if s.GRO {
+			trains = "yes"
+		}
+		t.add(s.Node, listen, fmt.Sprint(s.Worker), sdk.Size(s.Buffer).String(), sdk.Size(s.BufferAsked).String(), used, drops, trains, s.Balance, asked, s.Why)
 	}
 	return t.write(a.out, "")
 }

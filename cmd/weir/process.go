@@ -79,7 +79,7 @@ func (r *pipelineRun) redacted(err error) string { return r.Plan().Pipeline.Reda
 // before the first datagram is sent.
 func (p *process) build(plans []*plan.Plan) error {
 	opts := engine.Options{
-		Log: p.log, Dir: p.settings.DataDir, Pool: sdk.NewPool(nil), Share: engine.NewShared(), CPUs: runtime.GOMAXPROCS(0),
+		Log: p.log, Dir: p.settings.DataDir, Share: engine.NewShared(), CPUs: runtime.GOMAXPROCS(0),
 		BootID: fmt.Sprintf("%x-%x", os.Getpid(), time.Now().UnixNano()),
 	}
 	for _, pl := range plans {

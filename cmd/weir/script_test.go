@@ -28,7 +28,11 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}
 //	hold udp|tcp PORT             somebody else has the port
 //	answers PORT [PIPELINE]       waits until the admin interface there is ready, and the pipeline has delivered something
 //	ledger A == B                 compares figures of the JSON summary that is the last line of standard error:
-//	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD; also !=, < and >
+//	                              a number, or PIPELINE.FIELD, or PIPELINE.NODE.FIELD, or of a field that counts by reason
+//	                              PIPELINE.NODE.FIELD.REASON; also !=, < and >
+//	eventually PORT A == B        waits until a figure of the pipeline that runs there is B
+//	keep NAME A                   puts such a figure into $NAME
+//	certificates NAME...          writes ca.crt and NAME.crt and NAME.key of each, for 127.0.0.1
 //	field NAME A                  the same of a JSON object on standard output: NAME > A
 //
 // Each script has free ports in $PORT1 to $PORT4, and no setting of the caller's environment.
@@ -50,6 +54,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "hold": hold, "answers": answers, "ledger": compareLedger, "field": compareField,
+			"keep": keepFigure, "eventually": eventually, "certificates": makeCertificates,
 		},
 	})
 }
@@ -138,52 +143,102 @@ func compareLedger(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: ledger A ==|!=|<|> B")
 	}
+	check(ts, figure(ts, args[0]), args[1], figure(ts, args[2]), strings.Join(args, " "))
+}
+
+func keepFigure(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: keep NAME A")
+	}
+	ts.Setenv(args[0], strconv.FormatFloat(figure(ts, args[1]), 'f', -1, 64))
+}
+
+func makeCertificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: certificates NAME...")
+	}
+	ts.Check(certificates(ts.MkAbs("."), args...))
+}
+
+// figure is a number, or one of the JSON summary that is the last line of standard error.
+func figure(ts *testscript.TestScript, path string) float64 {
+	if v, err := strconv.ParseFloat(path, 64); err == nil {
+		return v
+	}
 	lines := strings.Split(strings.TrimSpace(ts.ReadFile("stderr")), "\n")
 	var sum struct{ Pipelines []map[string]any }
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &sum); err != nil {
 		ts.Fatalf("the last line of standard error is no summary: %v", err)
 	}
-	value := func(path string) float64 {
-		if v, err := strconv.ParseFloat(path, 64); err == nil {
-			return v
-		}
-		steps := strings.Split(path, ".")
-		for _, p := range sum.Pipelines {
-			if p["name"] != steps[0] {
-				continue
-			}
-			if len(steps) == 3 {
-				for _, n := range p["nodes"].([]any) {
-					if n := n.(map[string]any); n["id"] == steps[1] {
-						v, _ := n[steps[2]].(float64) // left out: 0
-						return v
-					}
-				}
-				break
-			}
-			if _, ok := p["lost"]; !ok && steps[1] == "lost" {
-				return 0 // left out
-			}
-			switch v := p[steps[1]].(type) {
-			case float64:
-				return v
-			case bool:
-				if v {
-					return 1
-				}
-				return 0
-			case map[string]any: // counts by reason
-				n := 0.0
-				for _, x := range v {
-					n += x.(float64)
-				}
-				return n
-			}
-		}
+	v, ok := figureOf(sum.Pipelines, path)
+	if !ok {
 		ts.Fatalf("there is no %s in the summary", path)
-		return 0
 	}
-	check(ts, value(args[0]), args[1], value(args[2]), strings.Join(args, " "))
+	return v
+}
+
+// figureOf looks a figure up in ledgers.
+func figureOf(pipelines []map[string]any, path string) (n float64, ok bool) {
+	steps := strings.Split(path, ".")
+	for _, p := range pipelines {
+		if p["name"] != steps[0] {
+			continue
+		}
+		if len(steps) >= 3 {
+			for _, n := range p["nodes"].([]any) {
+				n := n.(map[string]any)
+				if n["id"] != steps[1] {
+					continue
+				}
+				if len(steps) == 4 { // by reason
+					n, _ = n[steps[2]].(map[string]any)
+					steps = steps[1:]
+				}
+				v, _ := n[steps[2]].(float64) // left out: 0
+				return v, true
+			}
+			break
+		}
+		if _, ok := p["lost"]; !ok && steps[1] == "lost" {
+			return 0, true // left out
+		}
+		switch v := p[steps[1]].(type) {
+		case float64:
+			return v, true
+		case bool:
+			if v {
+				return 1, true
+			}
+			return 0, true
+		case map[string]any: // counts by reason
+			for _, x := range v {
+				n += x.(float64)
+			}
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// eventually waits until a figure of a running pipeline is what it has to be.
+func eventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 4 || args[2] != "==" {
+		ts.Fatalf("usage: eventually PORT A == B")
+	}
+	want, err := strconv.ParseFloat(args[3], 64)
+	ts.Check(err)
+	name, _, _ := strings.Cut(args[1], ".")
+	got := 0.0
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		text, err := fetch(context.Background(), "127.0.0.1:"+args[0], "/api/v1/pipelines/"+name)
+		ts.Check(err)
+		var s struct{ Ledger map[string]any }
+		ts.Check(json.Unmarshal(text, &s))
+		if got, _ = figureOf([]map[string]any{s.Ledger}, args[1]); got == want {
+			return
+		}
+	}
+	ts.Fatalf("%s is %v and not %v", args[1], got, want)
 }
 
 func compareField(ts *testscript.TestScript, neg bool, args []string) {

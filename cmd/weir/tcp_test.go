@@ -30,14 +30,13 @@ import (
 )
 
 // certificates writes an authority, and a certificate of it for each name, valid for 127.0.0.1.
-func certificates(t *testing.T, dir string, names ...string) {
-	t.Helper()
+func certificates(dir string, names ...string) error {
 	var ca *x509.Certificate
 	var caKey *ecdsa.PrivateKey
 	for i, name := range append([]string{"ca"}, names...) {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 			IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
@@ -47,18 +46,19 @@ func certificates(t *testing.T, dir string, names ...string) {
 		}
 		der, err := x509.CreateCertificate(rand.Reader, c, ca, &key.PublicKey, caKey)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		keyDER, err := x509.MarshalECPrivateKey(key)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		for suffix, block := range map[string]*pem.Block{".crt": {Type: "CERTIFICATE", Bytes: der}, ".key": {Type: "EC PRIVATE KEY", Bytes: keyDER}} {
 			if err := os.WriteFile(filepath.Join(dir, name+suffix), pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
 	}
+	return nil
 }
 
 // truth is what of a flow is compared.
@@ -296,7 +296,9 @@ func TestFlowsOverTCP(t *testing.T) {
 			to.To = from.Listen[0]
 			if secure {
 				dir := t.TempDir()
-				certificates(t, dir, "collector", "exporter")
+				if err := certificates(dir, "collector", "exporter"); err != nil {
+					t.Fatal(err)
+				}
 				file := func(name string) string { return filepath.Join(dir, name) }
 				from.TLS = tcp.TLS{Cert: file("collector.crt"), Key: file("collector.key"), ClientCA: file("ca.crt"), RequireClientCert: true, MinVersion: "1.2"}
 				to.TLS = sinktcp.TLS{Enabled: true, CA: file("ca.crt"), Cert: file("exporter.crt"), Key: file("exporter.key"), MinVersion: "1.2"}

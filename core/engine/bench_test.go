@@ -16,7 +16,7 @@ import (
 type feedConfig struct {
 	Batches int           `yaml:"batches" doc:"batches of each reader"`
 	Rows    int           `yaml:"rows" doc:"rows of a batch"`
-	Every   time.Duration `yaml:"every" doc:"pause before each batch"`
+	Every   time.Duration `yaml:"every" doc:"pause before each batch; asked not to wait, there is none"`
 	Readers int           `yaml:"readers" doc:"readers"`
 	Work    int           `yaml:"work" doc:"rounds of arithmetic before each batch"`
 }
@@ -62,14 +62,17 @@ type feedReader struct {
 func (r *feedReader) Partition() *sdk.Partition   { return nil }
 func (r *feedReader) Ready() <-chan struct{}      { return nil }
 func (r *feedReader) Close(context.Context) error { return nil }
-func (r *feedReader) Read(context.Context, time.Duration) (*sdk.Batch, error) {
+func (r *feedReader) Read(_ context.Context, wait time.Duration) (*sdk.Batch, error) {
 	if r.left == 0 {
 		return nil, io.EOF
 	}
-	r.left--
 	if r.s.c.Every > 0 {
+		if wait < r.s.c.Every {
+			return nil, nil
+		}
 		time.Sleep(r.s.c.Every)
 	}
+	r.left--
 	for range r.s.c.Work {
 		r.x = r.x*6364136223846793005 + 1442695040888963407
 	}
@@ -136,38 +139,6 @@ sinks:
 	} {
 		b.Run(name, func(b *testing.B) { measure(b, 20, text) })
 	}
-}
-
-// What handing a batch over to another goroutine costs: under load, and when the consumer has to be woken for each batch.
-func BenchmarkHandOver(b *testing.B) {
-	b.Run("under load", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, work: 20000}}
-sinks:
-  out: {type: queued, batch: {rows: 8192}}`)
-	})
-	b.Run("woken each time", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, every: 200us}}
-sinks:
-  out: {type: queued, batch: {rows: 8192}}`)
-	})
-	b.Run("the same without a queue", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, every: 200us}}
-sinks:
-  out: {type: fused}`)
-	})
-	b.Run("load without a queue", func(b *testing.B) {
-		measure(b, 20, `
-sources:
-  in: {type: feed, with: {batches: %d, work: 20000}}
-sinks:
-  out: {type: fused}`)
-	})
 }
 
 // A steady stream costs the engine no allocation.

@@ -45,6 +45,9 @@ type target struct {
 	st      *stage    // behind a queue
 	project *sdk.Schema
 	keyed   int // index of the keyed sink behind the queue, -1
+	// lasting: behind the queue batches are worked on as they come, so what a source lent comes back soon. A sink keeps them for as
+	// long as its block is open, and a queue that drops makes room by what it drops: a source whose memory lay there would stand still.
+	lasting bool
 }
 
 // newChain makes a lane's instances; nodes named in configs get that configuration instead of the plan's.
@@ -99,6 +102,7 @@ func (r *Run) target(e *plan.Edge, by map[*plan.Node]*instance, from *sdk.Schema
 		t.inst = by[e.To]
 	} else {
 		t.st = r.stages[e.To.Stage.Index]
+		t.lasting = e.To.Kind == sdk.KindProcessor && t.st.plan.Queue.WhenFull == config.Block
 		if i, ok := r.keyed[e.To]; ok && e.Port != plan.ErrorsPort {
 			t.keyed = i
 		}

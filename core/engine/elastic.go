@@ -97,5 +97,6 @@ func (l *lane) retired() {
 		}
 	}
 	s.gone = append(s.gone, l)
+	s.run.budget.Add(-laneBudget(s.plan))
 	s.mu.Unlock()
 }

@@ -43,13 +43,13 @@ type lane struct {
 	id    int
 	chain atomic.Pointer[chain] // swapped by a reload, at a cut
 	swap  atomic.Pointer[swap]  // asked for and not yet done
-	waker queue.Waker
-	timer *time.Timer
+	alarm                       // its waker is how others wake the lane
 
-	pending  []pending // sent and not yet in a queue
-	touched  bool      // something was pushed since the last kick
-	nextTick time.Time
-	blocked  bool // there was no room since the last batch end
+	pending   []pending // sent and not yet in a queue
+	touched   bool      // something was pushed since the last kick
+	nextTick  time.Time
+	blocked   bool      // there was no room since the last batch end
+	overSince time.Time // since when the run has been over its budget of memory; zero: it is not
 
 	readers   []*reader // of a source's stage
 	dealt     int       // partitions dealt to it; under st.mu
@@ -72,11 +72,9 @@ func (l *lane) run() *Run { return l.st.run }
 // addLane makes a lane with its chain.
 func (s *stage) addLane() (*lane, error) {
 	s.mu.Lock()
-	l := &lane{st: s, id: s.next, waker: queue.NewWaker()}
+	l := &lane{st: s, id: s.next, alarm: newAlarm()}
 	s.next++
 	s.mu.Unlock()
-	l.timer = time.NewTimer(time.Hour)
-	l.timer.Stop()
 	c, err := newChain(l, nil)
 	if err != nil {
 		return nil, err
@@ -85,6 +83,7 @@ func (s *stage) addLane() (*lane, error) {
 	s.mu.Lock()
 	s.lanes = append(s.lanes, l)
 	s.reading++
+	s.run.budget.Add(laneBudget(s.plan))
 	s.mu.Unlock()
 	return l, nil
 }
@@ -102,7 +101,7 @@ func (l *lane) send(t *target, b *sdk.Batch) {
 		l.dropStopped(t.edge, b)
 		return
 	}
-	if b.Views() {
+	if b.Views() && !(t.lasting && dense(b)) {
 		b = l.own(b)
 	}
 	if t.keyed >= 0 {
@@ -114,6 +113,13 @@ func (l *lane) send(t *target, b *sdk.Batch) {
 	}
 	l.run().queued[t.edge.Index].Add(int64(n))
 	l.pending = append(l.pending, pending{t, b})
+}
+
+// dense says whether a batch uses at least half of the memory that was lent to it, so that a queue, which is charged with all of it,
+// may hold the memory instead of a copy. A receive buffer that holds one small datagram is worth the copy.
+func dense(b *sdk.Batch) bool {
+	used, held := b.Lent()
+	return held > 0 && 2*used >= held
 }
 
 // own makes a batch that may be kept past the call: what it looks into is copied once.
@@ -147,6 +153,7 @@ func (l *lane) push() {
 		switch {
 		case l.overdue(p.b):
 			p.t.st.q.Force(it)
+			p.t.st.q.Leave(l.waker)
 		case p.t.st.q.Push(it, l.waker):
 		case l.waitRoom():
 			if l.cutDue() {
@@ -154,6 +161,7 @@ func (l *lane) push() {
 			}
 			continue
 		default:
+			p.t.st.q.Leave(l.waker)
 			l.run().queued[it.Edge].Add(-int64(it.Batch.Rows()))
 			l.dropStopped(p.t.edge, it.Batch)
 		}
@@ -169,6 +177,7 @@ func (l *lane) force(part *sdk.Partition) {
 			return false
 		}
 		p.t.st.q.Force(queue.Item{Batch: p.b, Edge: p.t.edge.Index})
+		p.t.st.q.Leave(l.waker)
 		l.touched = true
 		return true
 	})
@@ -203,7 +212,7 @@ func (l *lane) waitRoom() bool {
 	return !l.run().aborted()
 }
 
-// wait sleeps until woken or d is over.
+// wait sleeps until woken, as an abort does, or until d is over.
 func (l *lane) wait(d time.Duration) {
 	if d <= 0 {
 		return
@@ -212,13 +221,7 @@ func (l *lane) wait(d time.Duration) {
 	if l.shift != nil {
 		from = time.Since(epoch)
 	}
-	l.timer.Reset(d)
-	select {
-	case <-l.waker:
-	case <-l.timer.C:
-	case <-l.run().ctx.Done():
-	}
-	l.timer.Stop()
+	l.sleep(d)
 	if l.shift != nil {
 		l.shift.waited.Add(int64(time.Since(epoch) - from))
 	}

@@ -238,6 +238,7 @@ func (v *saver) close(ps *partState) {
 	ps.mu.Unlock()
 	r.partsMu.Lock()
 	delete(r.parts, ps.part)
+	r.budget.Add(-v.src.partitionBudget())
 	v.parts = slices.DeleteFunc(v.parts, func(x *partState) bool { return x == ps })
 	r.partsMu.Unlock()
 	for _, st := range r.stages {

@@ -72,13 +72,13 @@ type completion struct {
 func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 	n := st.plan.Head()
 	acct := r.ledger.Node(n.ID, n.Kind)
-	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), waker: queue.NewWaker(), keyed: -1, watch: r.watch(n.ID),
+	k := &sinkLane{run_: r, st: st, node: n, id: id, acct: acct.Sink(), keyed: -1, watch: r.watch(n.ID),
 		segs: map[*segment]*block{}, writing: map[*block]struct{}{}, marks: map[*segment]int{}, wFor: n.In}
 	if i, ok := r.keyed[n]; ok {
 		k.keyed = i
 	}
-	k.lane = &lane{st: st, id: id, waker: k.waker, timer: time.NewTimer(time.Hour)}
-	k.lane.timer.Stop()
+	k.lane = &lane{st: st, id: id, alarm: newAlarm()}
+	k.waker = k.lane.waker
 	k.lane.chain.Store(&chain{lane: k.lane})
 	for _, e := range n.Errors {
 		k.errs = append(k.errs, r.target(e, nil, sdk.Errors))

@@ -81,8 +81,9 @@ func (l *lane) work() {
 	r.timesMu.Unlock()
 }
 
-// rest ends it.
+// rest ends it, and the lane's alarm.
 func (l *lane) rest() {
+	l.off()
 	if l.shift != nil {
 		l.shift.ended.Set(int64(time.Since(epoch)))
 	}

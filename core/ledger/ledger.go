@@ -54,6 +54,7 @@ type Sink struct {
 	InFlight                            atomic.Int64
 	Blocks, Retries                     atomic.Uint64
 	dropped                             tally
+	_                                   [64]byte // a fused sink has one in each lane
 }
 
 // Drop counts rows that were dropped in the sink.

@@ -19,7 +19,8 @@ type Item struct {
 	Control any // nil for a batch
 	Edge    int // index in the plan of the edge it came over
 
-	held int64 // by the batch, as counted at the push
+	held int64  // by the batch, as counted at the push
+	at   uint64 // number of the push
 }
 
 // Waker wakes one goroutine: a channel of capacity 1.
@@ -52,8 +53,12 @@ type Options struct {
 	OnFull func()
 }
 
-// wakeAt is how many batches wait before a parked consumer is woken: waking at each push costs 12 us, at every fourth 3.
-const wakeAt = 4
+// wakeAt is how many batches wait before a parked consumer is woken, for a wake costs 12 us (docs/adr/0008); fewer, wakeHalf, are enough when
+// they fill half of the queue, so that the producer does not run into its end while the consumer wakes.
+const (
+	wakeAt   = 8
+	wakeHalf = 4
+)
 
 // Queue is safe for any number of producers; each lane has one consumer.
 type Queue struct {
@@ -63,17 +68,18 @@ type Queue struct {
 	rings     []ring // one shared by all lanes, or one a lane
 	lanes     map[*sdk.Partition]int
 	parked    []Waker // by lane: the consumer that waits
-	room      []Waker // producers that wait
+	room      []Waker // producers that wait, longest first
 	bytes     int64
 	most      int64
 	forced    int64 // most bytes above the limit that controls and flushes needed
 	waiting   int64 // bytes of what is in the rings
 	batches   int   // in the rings
 	rows      int64
+	pushes    uint64
 	producers int
 	closed    bool
 
-	full atomic.Bool // a producer waits
+	full atomic.Bool // a producer waits, and has not been woken
 }
 
 // New makes a queue.
@@ -127,9 +133,27 @@ func (q *Queue) Push(it Item, w Waker) bool {
 		}
 	}
 	q.add(it, n)
+	q.leave(w)
 	q.mu.Unlock()
 	q.drop(dropped)
 	return true
+}
+
+// Leave gives up a producer's place among those that wait: what it waited with goes another way.
+func (q *Queue) Leave(w Waker) {
+	q.mu.Lock()
+	q.leave(w)
+	q.mu.Unlock()
+}
+
+func (q *Queue) leave(w Waker) {
+	if len(q.room) == 0 {
+		return
+	}
+	if i := slices.Index(q.room, w); i >= 0 {
+		q.room = slices.Delete(q.room, i, i+1)
+		q.full.Store(q.full.Load() && len(q.room) > 0)
+	}
 }
 
 func (q *Queue) drop(items []Item) {
@@ -161,6 +185,8 @@ func (q *Queue) fits(n int64) bool {
 
 func (q *Queue) add(it Item, n int64) {
 	lane := 0
+	q.pushes++
+	it.at = q.pushes
 	if it.Batch != nil {
 		it.held = n
 		it.Batch.Charge(charge{q}, int(n))
@@ -176,7 +202,7 @@ func (q *Queue) add(it Item, n int64) {
 		lane = q.laneOf(c.Partition())
 	}
 	q.rings[lane].push(it)
-	if q.rings[lane].n >= wakeAt {
+	if n := q.rings[lane].n; n >= wakeAt || n >= wakeHalf && (2*q.waiting >= q.o.Bytes || 2*q.batches >= q.o.Batches) {
 		q.wake(lane)
 	}
 }
@@ -210,15 +236,20 @@ func (q *Queue) Forget(p *sdk.Partition) {
 }
 
 func (q *Queue) takeOldest() (Item, bool) {
+	oldest, where := uint64(0), -1
 	for i := range q.rings {
-		if it, ok := q.rings[i].takeBatch(); ok {
-			q.batches--
-			q.rows -= int64(it.Batch.Rows())
-			q.waiting -= it.held
-			return it, true
+		if at, ok := q.rings[i].oldest(); ok && (where < 0 || at < oldest) {
+			oldest, where = at, i
 		}
 	}
-	return Item{}, false
+	if where < 0 {
+		return Item{}, false
+	}
+	it, _ := q.rings[where].takeBatch()
+	q.batches--
+	q.rows -= int64(it.Batch.Rows())
+	q.waiting -= it.held
+	return it, true
 }
 
 func (q *Queue) wake(lane int) {
@@ -279,8 +310,8 @@ func (q *Queue) Pop(lane int, w Waker) (it Item, ok, end bool) {
 		q.batches--
 		q.rows -= int64(it.Batch.Rows())
 		q.waiting -= it.held
-		if q.batches == q.o.Batches-1 && q.bytes < q.o.Bytes {
-			q.wakeRoom() // the limit of batches was what held producers up, and the consumer may keep this one for long
+		if (r.n == 0 || q.batches == q.o.Batches/2) && q.bytes < q.o.Bytes {
+			q.wakeRoom() // the limit of batches may be what holds producers up, and the consumer may keep this one for long
 		}
 	}
 	return it, true, false
@@ -320,20 +351,31 @@ func (c charge) Uncharge(n int) {
 		q.mu.Unlock()
 		panic(fmt.Sprintf("queue: %d bytes held", q.bytes))
 	}
-	q.wakeRoom()
+	q.full.Store(false) // until a producer tries in vain again
+	if 2*q.bytes <= q.o.Bytes || q.idles() {
+		q.wakeRoom()
+	}
 	q.mu.Unlock()
 }
 
-// wakeRoom wakes the producers that wait: all of them, for the one woken may not fit.
+// idles says whether some lane has nothing to take.
+func (q *Queue) idles() bool {
+	for i := range q.rings {
+		if q.rings[i].n == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// wakeRoom wakes the producers that wait, when the queue has become half empty or a lane has nothing to take: woken at each release they
+// push once and wait again, which costs a hand-over a batch. It wakes all of them, for the one woken may not fit. They keep their places
+// until they have pushed, and the one that has waited longest is woken last: on one thread the scheduler runs that one first, and
+// woken in another order, the same one came first each time while another waited for 20 s.
 func (q *Queue) wakeRoom() {
-	if len(q.room) == 0 {
-		return
+	for i := len(q.room) - 1; i >= 0; i-- {
+		q.room[i].Wake()
 	}
-	for _, w := range q.room {
-		w.Wake()
-	}
-	clear(q.room)
-	q.room = q.room[:0]
 	q.full.Store(false)
 }
 
@@ -365,47 +407,4 @@ func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return Stats{q.batches, q.rows, q.bytes, q.most, q.o.Bytes, q.forced}
-}
-
-// ring is a growing circular buffer.
-type ring struct {
-	items   []Item
-	head, n int
-}
-
-func (r *ring) push(it Item) {
-	if r.n == len(r.items) {
-		next := make([]Item, max(16, 2*r.n))
-		for i := range r.n {
-			next[i] = r.items[(r.head+i)%len(r.items)]
-		}
-		r.items, r.head = next, 0
-	}
-	r.items[(r.head+r.n)%len(r.items)] = it
-	r.n++
-}
-
-func (r *ring) pop() Item {
-	it := r.items[r.head]
-	r.items[r.head] = Item{}
-	r.head = (r.head + 1) % len(r.items)
-	r.n--
-	return it
-}
-
-// takeBatch takes the oldest batch out, leaving controls in their order.
-func (r *ring) takeBatch() (Item, bool) {
-	for i := range r.n {
-		at := (r.head + i) % len(r.items)
-		if it := r.items[at]; it.Batch != nil {
-			for j := i; j > 0; j-- {
-				r.items[(r.head+j)%len(r.items)] = r.items[(r.head+j-1)%len(r.items)]
-			}
-			r.items[r.head] = Item{}
-			r.head = (r.head + 1) % len(r.items)
-			r.n--
-			return it, true
-		}
-	}
-	return Item{}, false
 }

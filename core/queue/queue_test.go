@@ -3,8 +3,10 @@ package queue
 import (
 	"fmt"
 	"math/rand"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -297,6 +299,84 @@ func TestNoWakeIsLost(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What a full queue drops is the oldest batch there is, whichever lane it waits for.
+func TestTheOldestIsDropped(t *testing.T) {
+	const lanes, pushes, room = 3, 100, 10
+	pool := sdk.NewPool(nil)
+	var dropped []uint64
+	q := New(Options{Bytes: 1 << 30, Batches: room, Lanes: lanes, ByPartition: true, Producers: 1, WhenFull: config.DropOldest,
+		OnDrop: func(it Item) { dropped = append(dropped, numberOf(it)); settle(it) }})
+	parts := make([]*sdk.Partition, lanes)
+	for i := range parts {
+		parts[i] = &sdk.Partition{Name: fmt.Sprint(i)}
+	}
+	rng := rand.New(rand.NewSource(1))
+	var want []uint64
+	for n := range uint64(pushes) {
+		p := parts[rng.Intn(lanes)]
+		q.Push(Item{Batch: numbered(pool, p, n)}, nil)
+		q.Force(Item{Control: control{p, n}}) // a control is never dropped, and stands before batches
+		if n >= room {
+			want = append(want, n-room)
+		}
+	}
+	if !slices.Equal(dropped, want) {
+		t.Errorf("dropped %d, want %d", dropped, want)
+	}
+	q.CloseProducer()
+	for lane := range lanes {
+		q.Empty(lane, NewWaker(), time.Second, settle)
+	}
+}
+
+// Of many producers before a full queue none waits for ever, also where one thread runs them all.
+func TestNoProducerStarves(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	synctest.Test(t, func(t *testing.T) {
+		const producers, items = 5, 500
+		pool := sdk.NewPool(nil)
+		q := New(Options{Bytes: 1 << 20, Batches: 2, Lanes: 1, Producers: producers})
+		pushed := make([]int, producers)
+		var stop atomic.Bool
+		var work sync.WaitGroup
+		for p := range producers {
+			work.Go(func() {
+				w := NewWaker()
+				for !stop.Load() {
+					it := Item{Batch: numbered(pool, nil, 0)}
+					for !q.Push(it, w) {
+						<-w
+					}
+					pushed[p]++
+					time.Sleep(20 * time.Millisecond) // for the next
+				}
+				q.CloseProducer()
+			})
+		}
+		w := NewWaker()
+		for n := 0; ; {
+			it, ok, end := q.Pop(0, w)
+			switch {
+			case end:
+				work.Wait()
+				for p, n := range pushed {
+					if n < items/producers/2 {
+						t.Errorf("producer %d pushed %d of %d items: %v", p, n, items, pushed)
+					}
+				}
+				return
+			case !ok:
+				<-w
+			default:
+				time.Sleep(150 * time.Millisecond)
+				settle(it)
+				n++
+				stop.Store(n >= items)
+			}
+		}
+	})
 }
 
 // The limit of batches is of those that wait: a pop makes room though nothing was released.

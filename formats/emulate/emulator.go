@@ -14,6 +14,8 @@ type Emulator struct {
 	share6 uint64 // of IPv6 flows, in 65,536ths
 	lines  []line
 	flows  []Flow
+	loss   loss
+	flood  flood
 }
 
 // line is all that speaks one protocol.
@@ -40,7 +42,8 @@ type stream struct {
 	pool    uint32 // sFlow: packets that could have been sampled
 	repeats uint32 // times that templates were sent
 	refresh int64  // when templates are due
-	sets    uint32 // IPFIX: datagrams of data so far; every fourth has fields of variable length
+	sets    uint32 // datagrams of data so far; of IPFIX every fourth has fields of variable length
+	open    bool   // it has sent something that a collector has its first number from
 }
 
 // Datagram says who sent a datagram, and what its header holds.
@@ -54,6 +57,11 @@ type Datagram struct {
 	Exported int64  // ns: the export time in the header, as exact as the protocol is; 0 for sFlow, which has none
 	Uptime   uint32 // ms since the exporter started, modulo 2^32 (49.7 days); not in IPFIX
 	Records  int    // flow records; 0 where it holds templates, sampler tables or counters
+	// Templates of a flood in it: see Options.Flood.
+	Templates int
+	// Lost is how many datagrams of its domain were lost (see Options.Loss) between the one before it and this one, and LostRecords
+	// how many flow records were in them.
+	Lost, LostRecords int
 }
 
 // New makes an emulator. The error names the option that is at fault.
@@ -64,14 +72,25 @@ func New(o Options) (*Emulator, error) {
 	}
 	e := &Emulator{opts: o, base: o.Base.UnixNano(), seed: mix(o.Seed), state: mix(mix(o.Seed) + uint64(o.Part)), share6: uint64(o.IPv6 * 65536)}
 	most, exporter := 0, 0
-	for i, n := range deal(o.Mix, o.Exporters) {
+	dealt := deal(o.Mix, o.Exporters)
+	e.loss = newLoss(&o)
+	e.flood = newFlood(&o, dealt)
+	for i, n := range dealt {
 		l := line{protocol: o.Mix[i].Protocol, weight: uint64(o.Mix[i].Weight), records: o.records(o.Mix[i].Protocol, false)}
 		l.variable = o.records(l.protocol, true)
 		most = max(most, l.records)
 		for range n {
+			floods := e.flood.joins(l.protocol)
 			if exporter%o.Parts == o.Part {
+				if floods {
+					e.flood.from = append(e.flood.from, source{len(e.lines), len(l.streams)})
+				}
+				first := 1
+				if o.DistinctDomains {
+					first += exporter * o.Domains
+				}
 				for d := range o.Domains {
-					l.streams = append(l.streams, newStream(exporter, uint32(d+1), e.seed))
+					l.streams = append(l.streams, newStream(exporter, uint32(first+d), e.seed))
 				}
 			}
 			exporter++
@@ -90,6 +109,7 @@ func New(o Options) (*Emulator, error) {
 		}
 	}
 	e.flows = make([]Flow, 0, most)
+	e.flood.divide(&o)
 	return e, nil
 }
 
@@ -140,6 +160,9 @@ func newStream(i int, domain uint32, seed uint64) stream {
 //
 // It allocates nothing but to grow dst.
 func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
+	if e.FloodDue(at) {
+		return e.appendFlood(dst, at)
+	}
 	l := &e.lines[0]
 	for i := 1; i < len(e.lines); i++ {
 		if e.lines[i].sent < l.sent {
@@ -150,31 +173,19 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 		e.lines[i].sent -= least // only the differences count
 	}
 	s := &l.streams[l.next]
-	d := Datagram{Exporter: s.addr, Port: s.port, Protocol: l.protocol, Domain: s.domain, Sequence: s.seq, Sent: at}
-	d.Uptime = uint32(s.boot + (at-e.base)/1e6)
+	d := e.stamp(l, s, at)
 	e.flows = e.flows[:0]
 
 	if at >= s.refresh && l.protocol != NetFlowV5 {
-		s.refresh = at + int64(e.opts.TemplateInterval)
-		switch l.protocol {
-		case NetFlowV9:
-			dst = e.templates9(dst, s, &d)
-		case IPFIX:
-			dst = e.templates10(dst, s, &d)
-		default:
-			dst = e.counters(dst, s, &d)
-		}
-		s.repeats++
-		return dst, d
+		return e.announce(dst, l, s, d)
 	}
+	if s.open {
+		e.lose(l, s, &d)
+	}
+	s.open = true
 
-	n, variable := l.records, false
-	if l.protocol == IPFIX {
-		if variable = s.sets%4 == 3; variable {
-			n = l.variable
-		}
-		s.sets++
-	}
+	n, variable := l.full(s)
+	s.sets++
 	if most > 0 {
 		n = min(n, most)
 	}
@@ -208,6 +219,38 @@ func (e *Emulator) Append(dst []byte, at int64, most int) ([]byte, Datagram) {
 		l.next = 0
 	}
 	return dst[:len(dst)+used], d
+}
+
+// stamp begins the datagram of a stream.
+func (e *Emulator) stamp(l *line, s *stream, at int64) Datagram {
+	return Datagram{Exporter: s.addr, Port: s.port, Protocol: l.protocol, Domain: s.domain, Sequence: s.seq, Sent: at, Uptime: uint32(s.boot + (at-e.base)/1e6)}
+}
+
+// announce writes what opens a domain's stream and is repeated.
+func (e *Emulator) announce(dst []byte, l *line, s *stream, d Datagram) ([]byte, Datagram) {
+	s.refresh = d.Sent + int64(e.opts.TemplateInterval)
+	switch l.protocol {
+	case NetFlowV9:
+		dst = e.templates9(dst, s, &d)
+	case IPFIX:
+		dst = e.templates10(dst, s, &d)
+	default:
+		dst = e.counters(dst, s, &d)
+	}
+	s.repeats++
+	s.open = true
+	return dst, d
+}
+
+// full is how many records the next full datagram of data has, and whether IPv4 ones have fields of variable length.
+func (l *line) full(s *stream) (n int, variable bool) {
+	n = l.records
+	if l.protocol == IPFIX {
+		if variable = s.sets%4 == 3; variable {
+			n = l.variable
+		}
+	}
+	return n, variable
 }
 
 // Flows are the records of the last datagram, in its order. They are valid until the next Append.

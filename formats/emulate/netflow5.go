@@ -14,7 +14,7 @@ func (e *Emulator) data5(b []byte, s *stream, d *Datagram) int {
 	be.PutUint32(b[8:], uint32(d.Sent/1e9))
 	be.PutUint32(b[12:], uint32(d.Sent%1e9))
 	be.PutUint32(b[16:], s.seq)
-	b[20], b[21] = 0, uint8(s.domain)
+	be.PutUint16(b[20:], uint16(s.domain))              // engine type and id
 	be.PutUint16(b[22:], 1<<14|uint16(e.opts.Sampling)) // mode 1: packet interval
 	s.seq += uint32(len(e.flows))
 	at := v5Header

@@ -79,11 +79,14 @@ func (m Mix) has(p Protocol) bool {
 // Limits of the options.
 const (
 	MaxExporters = 1 << 16
-	MaxDomains   = 255     // an engine id of NetFlow v5 has 8 bits
-	MaxSampling  = 1 << 28 // times MaxSamplers it fits 32 bits
+	MaxDomains   = 255       // an engine id of NetFlow v5 has 8 bits
+	MaxDomainsV5 = 1<<16 - 1 // with the engine type
+	MaxSampling  = 1 << 28   // times MaxSamplers it fits 32 bits
 	MaxSamplers  = 4
 	MinPayload   = 512
 	MaxPayload   = 65507 // of a UDP datagram over IPv4
+	MaxLoss      = 0.9
+	MaxFlood     = 10_000_000
 
 	MaxSamplingV5 = 1<<14 - 1 // the low 14 bits of the header's field
 	maxRecordsV5  = 30        // collectors refuse more
@@ -101,6 +104,9 @@ type Options struct {
 	Base    time.Time // of the exporters' uptimes; default 2026-01-01. Datagrams are sent at it or later
 	IPv6    float64   // share of IPv6 flows, 0 to 1; NetFlow v5 has none
 	Domains int       // observation domains (v9 source ids, v5 engines, sFlow sub-agents) of each exporter, default 1
+	// DistinctDomains gives no two exporters a domain in common, so that a collector that hears all of them from one address still
+	// tells them apart. Else the domains of each are 1 to Domains. NetFlow v5 has room for 65,535 domains in all.
+	DistinctDomains bool
 	// TemplateInterval is the time after which templates and sampler tables (sFlow: counters) are sent again, default one
 	// minute. They open each domain's stream in any case.
 	TemplateInterval time.Duration
@@ -109,6 +115,15 @@ type Options struct {
 	// Samplers is how many samplers each v9 or IPFIX domain has, default 1. Sampler k has the rate k x Sampling, and each flow
 	// names its own.
 	Samplers int
+	// Loss is the share of the datagrams of flows, 0 to MaxLoss, that have a sequence number and are not written: what a network
+	// loses. Each is followed by one of the same domain that is, so that a collector can count all of them. Templates, tables and
+	// counters are not lost, nor is what opens a stream.
+	Loss float64
+	// Flood is how many templates a second exporters announce beside their own, each with a layout that none had before; 0: none.
+	// They go out in datagrams of their own, in the time of Append, a second's worth at once at most.
+	Flood int
+	// FloodShare is the share of the exporters of v9 and IPFIX that do so, 0 to 1: one at least. Default: all.
+	FloodShare float64
 	// Part and Parts choose a subset of the exporters, so that several emulators play one network: of the exporters, dealt out
 	// in order of their protocols, this one plays every Parts-th from Part on. Default: all.
 	Part, Parts int
@@ -131,6 +146,9 @@ func (o Options) withDefaults() (Options, error) {
 	def(&o.Sampling, 1)
 	def(&o.Samplers, 1)
 	def(&o.Parts, 1)
+	if o.FloodShare == 0 {
+		o.FloodShare = 1
+	}
 	if o.Base.IsZero() {
 		o.Base = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
@@ -157,6 +175,7 @@ func (o Options) withDefaults() (Options, error) {
 		between("Domains", o.Domains, 1, MaxDomains),
 		between("Sampling", o.Sampling, 1, MaxSampling),
 		between("Samplers", o.Samplers, 1, MaxSamplers),
+		between("Flood", o.Flood, 0, MaxFlood),
 		between("Parts", o.Parts, 1, o.Exporters),
 		between("Part", o.Part, 0, o.Parts-1),
 	)
@@ -165,6 +184,18 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if err == nil && !(o.IPv6 >= 0 && o.IPv6 <= 1) {
 		err = fmt.Errorf("emulate: IPv6 is %v and must be from 0 to 1", o.IPv6)
+	}
+	if err == nil && !(o.Loss >= 0 && o.Loss <= MaxLoss) {
+		err = fmt.Errorf("emulate: Loss is %v and must be from 0 to %v", o.Loss, MaxLoss)
+	}
+	if err == nil && !(o.FloodShare > 0 && o.FloodShare <= 1) {
+		err = fmt.Errorf("emulate: FloodShare is %v and must be more than 0 and 1 at most", o.FloodShare)
+	}
+	if err == nil && o.DistinctDomains && o.Mix.has(NetFlowV5) {
+		err = between("Exporters x Domains of NetFlow v5 with DistinctDomains", o.Exporters*o.Domains, 1, MaxDomainsV5)
+	}
+	if err == nil && o.Flood > 0 && !o.Mix.has(NetFlowV9) && !o.Mix.has(IPFIX) {
+		err = fmt.Errorf("emulate: Flood is %d, and the mix %v has no protocol with templates", o.Flood, o.Mix)
 	}
 	if err == nil && o.TemplateInterval < 0 {
 		err = fmt.Errorf("emulate: TemplateInterval is %v and must be more than 0", o.TemplateInterval)

@@ -461,7 +461,9 @@ func kernelsOf(e flow.Encoding, n, width int) kernels {
 			k.one = since(1e6)
 		}
 	case flow.Micros:
-		k.one = ntp(1e3)
+		if k.one = ntp(1e3); n == lenTimeval {
+			k.one = timeval
+		}
 	case flow.Nanos:
 		k.one = ntp(1)
 	case flow.DeltaMicro:

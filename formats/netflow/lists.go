@@ -195,7 +195,7 @@ func (l *lister) field(f Field, v []byte, depth int) (rest []byte, ok bool) {
 		l.list(enc, x, depth+1)
 	case enc == flow.String:
 		l.quote(string(trimZeros(x)[:min(len(trimZeros(x)), maxListText)]))
-	case enc == flow.Octets || !fits(enc, uint16(n)):
+	case enc == flow.Octets || !fits(enc, uint16(n)) || enc == flow.Micros && n == lenTimeval:
 		l.hex(x)
 	case ty == sdk.Addr:
 		a, _ := netip.AddrFromSlice(x)

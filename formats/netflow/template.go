@@ -82,7 +82,9 @@ func fits(e flow.Encoding, n uint16) bool {
 		return n == 6
 	case flow.Seconds, flow.Millis:
 		return n >= 4 && n <= 8
-	case flow.Micros, flow.Nanos:
+	case flow.Micros:
+		return n == 8 || n == lenTimeval
+	case flow.Nanos:
 		return n == 8
 	case flow.Label:
 		return n == 3

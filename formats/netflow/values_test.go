@@ -87,11 +87,16 @@ func TestTimes(t *testing.T) {
 		{"milliseconds past all", 152, be.AppendUint64(nil, math.MaxUint64), math.MaxInt64 - math.MaxInt64%1_000_000},
 		{"microseconds", 154, ntp(at("2023-11-14T22:13:20.123457Z"), 0x7ff), at("2023-11-14T22:13:20.123457Z")},
 		{"microseconds, .999999", 154, ntp(at("2023-11-14T22:13:20.999999Z"), 0x7ff), at("2023-11-14T22:13:20.999999Z")},
+		{"microseconds, pmacct's", 154, be.AppendUint64(be.AppendUint64(nil, 1_700_000_000), 123_457), at("2023-11-14T22:13:20.123457Z")},
+		{"microseconds, pmacct's, past all", 154, be.AppendUint64(be.AppendUint64(nil, math.MaxUint64), math.MaxUint64), math.MaxInt64/1_000_000_000*1_000_000_000 - 1000},
 		{"nanoseconds", 156, ntp(at("2023-11-14T22:13:20.123456789Z"), 0), at("2023-11-14T22:13:20.123456789Z")},
 		{"nanoseconds past 2036", 156, ntp(at("2040-01-01T00:00:00.000000001Z"), 0), at("2040-01-01T00:00:00.000000001Z")},
 		{"NTP zero", 156, make([]byte, 8), 0},
 		{"delta microseconds", 158, u32s(1_500_000), (exportedAt*1000 - 1500) * 1e6},
-		{"observation time", 323, be.AppendUint64(nil, 1_700_000_000_123), at("2023-11-14T22:13:20.123Z")},
+		{"observed, seconds", 322, u32s(1_700_000_000), at("2023-11-14T22:13:20Z")},
+		{"observed, milliseconds", 323, be.AppendUint64(nil, 1_700_000_000_123), at("2023-11-14T22:13:20.123Z")},
+		{"observed, microseconds", 324, ntp(at("2023-11-14T22:13:20.123457Z"), 0x7ff), at("2023-11-14T22:13:20.123457Z")},
+		{"observed, nanoseconds", 325, ntp(at("2023-11-14T22:13:20.123456789Z"), 0), at("2023-11-14T22:13:20.123456789Z")},
 		{"uptime without a start time", 22, u32s(5), 0},
 	} {
 		tab := one(t, formatstest.Columns("flow_start"), []uint16{c.id, uint16(len(c.record))}, c.record)

@@ -30,7 +30,7 @@ type decode struct {
 	outputs outputs
 	parked  park
 
-	payload, addr, port, received, session int // columns of the input, -1: not there
+	payload, addr, port, received, session, thinning int // columns of the input, -1: not there
 
 	// What the call at hand works on.
 	parent *sdk.Batch // what the rows being made come of
@@ -51,6 +51,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	d := &decode{env: env, cfg: cfg, books: env.Books}
 	col := func(name string) int { return env.In.Index(name) }
 	d.payload, d.addr, d.port, d.received, d.session = col("payload"), col("exporter_addr"), col("exporter_port"), col("received"), col(session)
+	d.thinning = col(thinning)
 	if d.payload < 0 || d.addr < 0 || d.received < 0 {
 		return nil, fmt.Errorf("decode: the input has no datagrams but %v", env.In)
 	}
@@ -94,6 +95,10 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	if d.session >= 0 {
 		sessions = sdk.Values[netflow.Session](b, d.session)
 	}
+	var weights []uint32
+	if d.thinning >= 0 {
+		weights = sdk.Values[uint32](b, d.thinning)
+	}
 	g, rest := &d.dg, false
 	for i, p := range payloads {
 		if sflow.Is(p) { // the two codecs would wait for each other at each change: one after the other
@@ -107,13 +112,17 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		if sessions != nil {
 			g.Session = sessions[i]
 		}
+		if weights != nil {
+			d.weigh(weights[i])
+		}
 		d.datagram(b)
 	}
 	if rest {
 		d.run()
-		d.sflow.process(b, payloads, addrs, ports, received)
+		d.sflow.process(b, payloads, addrs, ports, weights, received)
 	}
 	d.run() // the payloads may be gone when this call returns
+	d.weigh(1)
 	g.Payload = nil
 	d.parked.close()
 	d.parent = nil
@@ -183,6 +192,7 @@ const (
 func (d *decode) of(b *sdk.Batch) {
 	if d.parent != b {
 		d.run() // codecs ask for the batch again, and it is then derived of the new parent
+		d.outputs.settle()
 		d.parent = b
 	}
 }
@@ -253,10 +263,8 @@ func (d *decode) refuse(of *sdk.Batch, received int64, payload []byte, code, mes
 func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err error) {
 	ns := now.UnixNano()
 	d.store.Expire(ns)
-	lost := d.store.Settle(ns)
+	d.settle(ns)
 	d.books.Note(noteEvicted, d.store.Evicted())
-	d.books.Lost(lostFlows, lost.Flows)
-	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 	if now.Sub(d.reportAt) >= reportEvery {
 		d.reportAt = now
 		d.report()
@@ -270,6 +278,13 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	d.run()
 	d.outputs.finish(nil, false)
 	return d.end(most), nil
+}
+
+// settle counts as lost what has been missing in exporters' sequences for a period.
+func (d *decode) settle(ns int64) {
+	lost := d.store.Settle(ns)
+	d.books.Lost(lostFlows, lost.Flows)
+	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
 }
 
 const reportEvery = time.Minute
@@ -313,13 +328,19 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 }
 
 // Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.
-func (d *decode) Drain(why sdk.Why, _ bool, out sdk.Out) (more bool, err error) {
+func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err error) {
 	d.begin(out)
 	d.parked.retry()
 	d.parked.drop(nil, why != sdk.Stopping)
 	d.report()
 	d.run()
 	d.outputs.finish(nil, true)
+	if last && (why == sdk.InputEnded || why == sdk.Stopping) {
+		// Nothing will come that could be late: what is missing is lost, as it will have been when two periods are over.
+		ns := d.env.Now().UnixNano()
+		d.settle(ns + 2*int64(time.Second))
+		d.settle(ns + 4*int64(time.Second))
+	}
 	return d.end(most), nil
 }
 

@@ -19,6 +19,10 @@ type outputs struct {
 	last  *output
 	ready []*sdk.Batch // sealed, to be given out
 	rows  int64        // in batches being built or ready
+
+	weight   uint64 // of the datagrams being decoded
+	weighted int    // the first row of last's batch that they made; -1: none yet
+	rate     int    // the column of the sampling rate, -1: nobody wants it
 }
 
 type output struct {
@@ -37,6 +41,7 @@ func (o *outputs) init(d *decode) {
 	o.names = flow.NewNames(o.out)
 	o.grow = sdk.NewGather(o.out, o.out)
 	o.parts = map[*sdk.Partition]*output{}
+	o.weight, o.weighted, o.rate = 1, -1, o.out.Index("sampling_rate")
 }
 
 // Open returns the batch of the parent's partition.
@@ -52,6 +57,7 @@ func (o *outputs) Open() *sdk.Batch {
 	}
 	// Frames and lists come on top of the columns: a batch of rows with long ones ends by its bytes.
 	if b := t.batch; b != nil && b.Rows() > 0 && b.Held() > maxHeld {
+		o.settle()
 		b.Seal()
 		o.ready = append(o.ready, b)
 		t.batch = nil
@@ -60,6 +66,9 @@ func (o *outputs) Open() *sdk.Batch {
 		t.batch = o.d.env.NewBatch(o.out, t.size)
 		o.names.Open(t.batch)
 	}
+	if o.weighted < 0 {
+		o.weighted = t.batch.Rows()
+	}
 	t.batch.Derive(o.d.parent)
 	return t.batch
 }
@@ -67,6 +76,7 @@ func (o *outputs) Open() *sdk.Batch {
 // Full moves a batch to a larger class, or gives it out.
 func (o *outputs) Full(b *sdk.Batch) {
 	t := o.last
+	o.settle()
 	b.Seal()
 	if b.Size() < sdk.MaxRows {
 		t.size = sdk.MaxRows

@@ -49,6 +49,7 @@ type parked struct {
 	bad     netflow.Reason
 	whole   []byte // the original, where a part was bad and nothing was used: it may yet be refused as a whole
 	bytes   int
+	weight  uint32
 	resolve bool
 }
 
@@ -91,7 +92,7 @@ func (k *park) vain(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) bool 
 // add parks what of a datagram has no template.
 func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	d := k.d
-	p := &parked{dg: *g, used: r.Used, bad: r.Bad}
+	p := &parked{dg: *g, used: r.Used, bad: r.Bad, weight: uint32(d.outputs.weight)}
 	size := r.Header
 	for _, s := range r.Unknown {
 		size += s.To - s.From
@@ -174,6 +175,7 @@ func (k *park) retry() {
 		}
 		p.mark = m
 		k.d.of(p.stay.batch)
+		k.d.weigh(p.weight)
 		r := k.d.netflow.Decode(&p.dg)
 		p.used = p.used || r.Used
 		if p.bad == netflow.None {
@@ -187,6 +189,7 @@ func (k *park) retry() {
 		p.resolve = true
 	}
 	k.d.run()
+	k.d.weigh(1)
 	k.sweep(func(p *parked) bool {
 		if p.resolve {
 			payload := p.dg.Payload

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -90,6 +91,42 @@ func contains(p netip.Prefix, a netip.Addr) bool {
 		}
 	}
 	return true
+}
+
+// thinning is the column that says how many datagrams of its exporter a datagram stands for, of sources that have to leave some out;
+// 0 is 1. The flows of one stand for so many times as many as its exporter says.
+const thinning = "thinning"
+
+// weigh says what the datagrams that follow stand for. Those of one weight are decoded together.
+func (d *decode) weigh(weight uint32) {
+	w := uint64(max(weight, 1))
+	if w == d.outputs.weight {
+		return
+	}
+	d.run()
+	d.outputs.settle()
+	d.outputs.weight = w
+}
+
+// settle gives the rows that the codecs have made their weight. It follows each run before which the weight, the batch or the partition
+// changes.
+func (o *outputs) settle() {
+	from := o.weighted
+	o.weighted = -1
+	if o.weight == 1 || from < 0 || o.rate < 0 || o.last == nil || o.last.batch == nil {
+		return
+	}
+	b := o.last.batch
+	if n := b.Rows() - from; n > 0 && !b.IsZero(o.rate) {
+		rates := sdk.Claim[uint64](b, o.rate, from, n)
+		for i, r := range rates {
+			high, low := bits.Mul64(r, o.weight)
+			if high > 0 {
+				low = math.MaxUint64
+			}
+			rates[i] = low
+		}
+	}
 }
 
 // rateOf makes what the decoder asks for each exporter; nil if nothing is set.

@@ -33,8 +33,9 @@ func (s *samples) init(d *decode) error {
 	return nil
 }
 
-// process decodes those datagrams of the input batch that are sFlow and settles what becomes of them. ports may be nil.
-func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, ports []uint16, received []int64) {
+// process decodes those datagrams of the input batch that are sFlow and settles what becomes of them. ports and weights
+// may be nil.
+func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, ports []uint16, weights []uint32, received []int64) {
 	d := s.d
 	var g sflow.Datagram
 	consumed, unwanted := uint64(0), uint64(0)
@@ -49,6 +50,9 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 		g.Payload, g.Addr, g.Received = p, addrs[i], received[i]
 		if ports != nil {
 			g.Port = ports[i]
+		}
+		if weights != nil {
+			d.weigh(weights[i])
 		}
 		switch r := s.dec.Decode(&g); {
 		case r.Why != sflow.None:

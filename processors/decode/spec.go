@@ -153,6 +153,8 @@ options of its observation domain say of the sampler that the record names; for 
 domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
 all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
 header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
+Where a source had to leave datagrams out and says for how many one stands (column thinning of udp with a rate_limit), the rates of all
+protocols are multiplied by that.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
 strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; templates_evicted,
@@ -185,6 +187,9 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			if in.Index(session) >= 0 {
 				needs = append(needs, session)
 			}
+			if in.Index(thinning) >= 0 {
+				needs = append(needs, thinning)
+			}
 			return needs
 		},
 		Input: func(_ any, in *sdk.Schema) error {
@@ -196,6 +201,10 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 			}
 			if i := in.Index(session); i >= 0 && in.Field(i).Type != sdk.Uint64 {
 				return &sdk.Problem{Message: fmt.Sprintf("the column session of the input is %s, and the number of a connection is uint64", in.Field(i).Type),
+					Help: "give that column another name"}
+			}
+			if i := in.Index(thinning); i >= 0 && in.Field(i).Type != sdk.Uint32 {
+				return &sdk.Problem{Message: fmt.Sprintf("the column thinning of the input is %s, and what a datagram stands for is uint32", in.Field(i).Type),
 					Help: "give that column another name"}
 			}
 			return nil

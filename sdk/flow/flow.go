@@ -81,6 +81,9 @@ func col(name string, t sdk.Type, unit, doc, nfdump string, es ...[]Element) Col
 	return c
 }
 
+// observed are the elements of when something was observed: of a packet that was sampled (RFC 5477, 8.5), or of an event.
+var observed = []Element{{ID: 325, Enc: Nanos}, {ID: 324, Enc: Micros}, {ID: 323, Enc: Millis}, {ID: 322, Enc: Seconds}}
+
 // extra marks a column that exists only where it is named.
 func extra(c Column) Column { c.Extra = true; return c }
 
@@ -90,9 +93,9 @@ var Columns = []Column{
 	col("received", sdk.Timestamp, "ns", "when the datagram or packet arrived at Weir", "genericFlow.msecReceived"),
 	col("exported", sdk.Timestamp, "ns", "when the exporter sent the record, by its own clock", ""),
 	col("flow_start", sdk.Timestamp, "ns", "first packet of the flow", "genericFlow.msecFirst",
-		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}, {ID: 323, Enc: Millis}}),
+		[]Element{{ID: 156, Enc: Nanos}, {ID: 154, Enc: Micros}, {ID: 152, Enc: Millis}, {ID: 150, Enc: Seconds}, {ID: 158, Enc: DeltaMicro}, {ID: 22, Enc: Uptime}}, observed),
 	col("flow_end", sdk.Timestamp, "ns", "last packet of the flow", "genericFlow.msecLast",
-		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}, {ID: 323, Enc: Millis}}),
+		[]Element{{ID: 157, Enc: Nanos}, {ID: 155, Enc: Micros}, {ID: 153, Enc: Millis}, {ID: 151, Enc: Seconds}, {ID: 159, Enc: DeltaMicro}, {ID: 21, Enc: Uptime}}, observed),
 	col("sampling_rate", sdk.Uint64, "packets", "one packet in so many was looked at; 1: all, or not known", "samplerInfo.packetInterval", u(34, 50)),
 	extra(col("sequence", sdk.Uint32, "", "sequence number of the datagram", "")),
 	extra(col("flow_id", sdk.Uint64, "", "the exporter's number of the flow", "flowId.flowId", u(148))),

@@ -13,6 +13,7 @@ import (
 type Config struct {
 	To     []string `yaml:"to" doc:"addresses host:port; each gets every datagram" required:"true" example:"[127.0.0.1:2055]"`
 	Source Source   `yaml:"source" doc:"address that datagrams come from. own: this host's. keep: the exporter's, with its port, so that the collector sees who sent it; needs Linux and CAP_NET_RAW" enum:"own,keep"`
+	GSO    bool     `yaml:"gso" doc:"give datagrams of one size to the kernel as one piece that the network card, or the receiver on this host, cuts (UDP GSO, Linux 4.18): two to three times as fast. For load tests"`
 }
 
 // Source is the source address of datagrams.
@@ -50,6 +51,9 @@ func (c *Config) Validate() error {
 	if c.Source != SourceOwn && c.Source != SourceKeep {
 		ps = append(ps, &sdk.Problem{Path: "source", Message: fmt.Sprintf("%q is neither own nor keep", string(c.Source))})
 	}
+	if c.GSO && c.Source == SourceKeep {
+		ps = append(ps, &sdk.Problem{Path: "gso", Message: "datagrams that keep their source leave by a raw socket, which cuts no pieces", Help: "leave one of the two out"})
+	}
 	return ps.Err()
 }
 
@@ -68,6 +72,9 @@ var Plugin = sdk.Plugin{
 		Doc:  "sends the payload of each record as a UDP datagram",
 		Long: "Its input needs a column `payload`: that of the udp, pcap, kafka and generate sources, or of whatever encodes flows. The\n" +
 			"datagrams leave from this host's address in the order of the records; with several addresses each gets all of them.\n\n" +
+			"With `gso` datagrams of one size in a row are one piece to the kernel until its end. Nothing of that is seen on the wire. But on this\n" +
+			"host, over loopback or into a container, a receiver that spreads datagrams over sockets by what is in them (Weir's `balance:\n" +
+			"domain`) sees only the first of each piece, and those behind it go where it goes: exporters then change workers.\n\n" +
 			"Delivered means handed to the kernel: UDP has no answer. That nobody listens at the other end (ICMP port unreachable) is\n" +
 			"logged and counted, and sending goes on. A payload that no datagram can hold is refused with the code `too_long`.\n\n" +
 			"With `source: keep` a datagram leaves with the address and port of the exporter that sent it (columns `exporter_addr` and\n" +

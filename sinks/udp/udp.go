@@ -59,6 +59,7 @@ func (s *sink) dial(ctx context.Context) (*writer, error) {
 			w.close()
 			return nil, err
 		}
+		d.cuts = s.cfg.GSO && canSegment(d.conn)
 		w.dests = append(w.dests, d)
 	}
 	return w, nil
@@ -94,6 +95,7 @@ type destination struct {
 	batch   *ipv4.PacketConn // its WriteBatch serves IPv6 sockets as well
 	raw     *rawHeaders      // of a socket that sends from any address; else nil
 	most    int              // bytes of payload
+	cuts    bool             // the kernel cuts pieces of several datagrams
 	refused uint64           // datagrams nobody listened for
 }
 
@@ -102,9 +104,13 @@ type writer struct {
 	sink  *sink
 	cols  columns
 	dests []*destination
-	msgs  [burst]ipv4.Message
+	msgs  [burst]ipv4.Message // of one datagram each
 	bufs  [burst][]byte
 	at    progress
+
+	cut     [burst]ipv4.Message // pieces
+	rows    [burst]int          // datagrams of each
+	control [burst][mostControl]byte
 }
 
 // progress is how far a block that came to an error has been sent: the same rows must not be sent again when it is retried.
@@ -209,6 +215,9 @@ func (w *writer) noSource(b *sdk.Block) error {
 
 // fill makes the messages of up to a burst of rows, from row k of a batch on.
 func (w *writer) fill(d *destination, b *sdk.Batch, vals [][]byte, k int) []ipv4.Message {
+	if d.cuts {
+		return w.pieces(vals[k:])
+	}
 	if d.raw == nil {
 		return w.msgs[:copy(w.bufs[:], vals[k:])]
 	}
@@ -232,9 +241,16 @@ func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, at *pro
 			}
 			sent, err := d.batch.WriteBatch(w.fill(d, batch, vals, k), 0)
 			sent = max(sent, 0)
+			cuts := d.cuts
+			if cuts {
+				sent = total(w.rows[:sent])
+			}
 			k, at.row = k+sent, at.row+sent
 			switch {
 			case err == nil:
+			case cuts && whole(err):
+				d.cuts = false // the same again, one by one
+				w.sink.env.Log.Debug("datagrams are sent one by one", "to", d.to, "error", err)
 			case errors.Is(err, syscall.ECONNREFUSED):
 				// The answer to an earlier datagram, handed over once: the one at k is not sent yet.
 				if d.refused++; d.refused == 1 {
@@ -258,9 +274,19 @@ func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, at *pro
 // release lets the payloads go: the block's memory is its owner's.
 func (w *writer) release(d *destination) {
 	clear(w.bufs[:])
+	for i := range w.cut {
+		w.cut[i].Buffers = nil
+	}
 	if d.raw != nil {
 		d.raw.release()
 	}
+}
+
+func total(rows []int) (n int) {
+	for _, k := range rows {
+		n += k
+	}
+	return n
 }
 
 func explain(to string, err error) error {

@@ -22,7 +22,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t testing.TB, to ...string) (*writer, *bytes.Buffer) {
 	t.Helper()
-	cfg := &Config{To: to, Source: SourceOwn}
+	return openWith(t, &Config{To: to, Source: SourceOwn})
+}
+
+func openWith(t testing.TB, cfg *Config) (*writer, *bytes.Buffer) {
+	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}

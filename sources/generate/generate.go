@@ -57,7 +57,8 @@ func (s *source) newReader(i int) (*reader, error) {
 	r := &reader{
 		src: s, emulator: e, columns: newColumns(s.env), left: endless,
 		partition: &sdk.Partition{Source: s.env.Node, Name: strconv.Itoa(i)},
-		pace:      pace{rate: float64(s.cfg.Rate) / float64(s.cfg.Readers)},
+		pace:      pace{rate: float64(s.cfg.Rate) / float64(s.cfg.Readers), burst: s.cfg.Burst > 0},
+		wire:      newWire(s.cfg, i),
 		clock:     clock{start: s.base.UnixNano(), virtual: s.cfg.Start != "", rate: uint64(s.cfg.Rate), readers: uint64(s.cfg.Readers)},
 	}
 	if r.clock.rate == 0 {
@@ -95,8 +96,24 @@ func (s *source) Stop(context.Context) error {
 
 func (s *source) Close(context.Context) error { return nil }
 
-func (s *source) received(datagrams int) {
+// account counts what a batch's making made, and by how much what waits has become more.
+func (s *source) account(m *made, waits int) {
 	s.books.Lock()
-	s.env.Books.Received.Add(uint64(datagrams))
-	s.books.Unlock()
+	defer s.books.Unlock()
+	b := s.env.Books
+	b.Received.Add(uint64(m.datagrams))
+	b.InHand.Add(int64(waits))
+	b.Lost(lostFlows, uint64(m.lostFlows))
+	b.Lost(lostDatagrams, uint64(m.lostDatagrams))
+	if m.templates > 0 {
+		b.Note(floodTemplates, uint64(m.templates))
+	}
+}
+
+// abandon counts datagrams that waited and were not asked for any more.
+func (s *source) abandon(waiting int) {
+	s.books.Lock()
+	defer s.books.Unlock()
+	s.env.Books.Drop(notSent, uint64(waiting))
+	s.env.Books.InHand.Add(-int64(waiting))
 }

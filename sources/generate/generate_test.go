@@ -159,6 +159,7 @@ func TestReproducible(t *testing.T) {
 			time.Sleep(time.Hour)
 			_, _, h := drain(t, accept(t, start(t, environment(), config(func(c *Config) {
 				c.Protocol, c.Records, c.Start, c.IPv6 = mix(t, "v5, v9, ipfix, sflow"), 20_000, "2026-01-01T00:00:00Z", 0.5
+				c.Loss, c.Reorder, c.TemplateFlood = 0.02, 0.1, 20_000
 				c.TemplateInterval = 50 * time.Millisecond
 				change(c)
 			}))))
@@ -377,6 +378,16 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Protocol, c.Sampling = mix(t, "v5"), 20000 }, "sampling: 20000 does not fit NetFlow v5, whose header has room for 16383"},
 		{func(c *Config) { c.TemplateInterval = 0 }, "template_interval: 0s is not more than 0"},
 		{func(c *Config) { c.Ring = 10 }, "ring: 10 datagrams are too few for exporters that have 8 domains in all"},
+		{func(c *Config) { c.Protocol, c.DistinctDomains, c.Exporters = mix(t, "v5"), true, 65536 }, "distinct_domains: NetFlow v5 has room for 65535 domains, and the exporters have 65536 in all"},
+		{func(c *Config) { c.Burst = 8 }, "burst: bursts are what a rate is sent in, and there is none"},
+		{func(c *Config) { c.Burst, c.Rate = 70_000, 1 }, "burst: 70000 is outside 0 to 65536"},
+		{func(c *Config) { c.Loss = 0.91 }, "loss: 0.91 is not a share from 0 to 0.9"},
+		{func(c *Config) { c.Reorder = -0.1 }, "reorder: -0.1 is not a share from 0 to 1"},
+		{func(c *Config) { c.ReorderWindow = 0 }, "reorder_window: 0 is outside 1 to 1024"},
+		{func(c *Config) { c.TemplateFlood = -1 }, "template_flood: -1 is outside 0 to 10000000"},
+		{func(c *Config) { c.TemplateFlood, c.Protocol = 1, mix(t, "v5, sflow") }, "template_flood: none of the protocols has templates"},
+		{func(c *Config) { c.FloodExporters = 0 }, "flood_exporters: 0 is not a share of more than 0, and 1 at most"},
+		{func(c *Config) { c.Loss, c.Ring = 0.1, 64 }, "ring: a ring is repeated as it is, and its numbers go back each time: no loss, order or flood could be told"},
 		{func(c *Config) { c.Start = "noon" }, `start: "noon" is not a time`},
 		{func(c *Config) { c.Start = "1960-01-01T00:00:00Z" }, "start: 1960-01-01T00:00:00Z is not between 1971 and 2100"},
 		{func(c *Config) { c.Readers = 9 }, "readers: 9 readers cannot share 8 exporters"},
@@ -396,10 +407,16 @@ func TestValidIsPossible(t *testing.T) {
 			for _, ring := range []int{0, 16} {
 				s := start(t, environment(), config(func(c *Config) {
 					c.Protocol, c.Readers, c.Ring, c.Sampling, c.IPv6 = mix(t, protocol), readers, ring, emulate.MaxSamplingV5, 1
+					if ring == 0 {
+						c.Loss, c.Reorder, c.ReorderWindow, c.Rate, c.Burst = emulate.MaxLoss, 1, 1, 100_000, 100
+					}
+					if ring == 0 && protocol != "v5" && protocol != "sflow" {
+						c.TemplateFlood, c.FloodExporters = 1000, 0.001
+					}
 				}))
 				for range readers {
-					b, err := accept(t, s).Read(t.Context(), 0)
-					if err != nil || b.Rows() == 0 {
+					b, err := accept(t, s).Read(t.Context(), 10*time.Second)
+					if err != nil || b == nil || b.Rows() == 0 {
 						t.Fatalf("%s, %d readers, ring %d: %v, %v", protocol, readers, ring, b, err)
 					}
 					settle(b)
@@ -424,6 +441,9 @@ func TestAllocations(t *testing.T) {
 	for _, ring := range []int{0, 4096} {
 		r := accept(t, start(t, environment(), config(func(c *Config) {
 			c.Ring, c.Protocol, c.IPv6, c.TemplateInterval = ring, mix(t, "v5, v9, ipfix, sflow"), 0.2, time.Hour
+			if ring == 0 {
+				c.Loss, c.Reorder, c.TemplateFlood = 0.01, 0.1, 100_000
+			}
 		})))
 		read := func() {
 			b, err := r.Read(t.Context(), 0)
@@ -432,10 +452,10 @@ func TestAllocations(t *testing.T) {
 			}
 			settle(b)
 		}
-		for range 10 {
+		for range 25 {
 			read()
 		}
-		if n := testing.AllocsPerRun(100, read); n > 0 {
+		if n := testing.AllocsPerRun(25, read); n > 0 {
 			t.Errorf("ring %d: %v allocations a batch, want 0", ring, n)
 		}
 	}

@@ -20,6 +20,7 @@ type pace struct {
 	rate  float64 // records a second; 0: no limit
 	start time.Time
 	sent  float64 // since start
+	burst bool    // whoever asks sends a burst when anything is due, and waits until that is paid for
 }
 
 // due is the number of records to send now; if it is 0, later is how long until there are some.
@@ -36,7 +37,10 @@ func (p *pace) due(now time.Time) (records int, later time.Duration) {
 		owed = most
 	}
 	// Rounding to ns must not leave a remainder that is waited for in vain.
-	least := max(1, p.rate*quantum.Seconds())
+	least := 1.0
+	if !p.burst {
+		least = max(least, p.rate*quantum.Seconds())
+	}
 	if owed+1e-6 < least {
 		return 0, time.Duration(math.Ceil((least - owed) / p.rate * 1e9))
 	}

@@ -25,10 +25,17 @@ type Config struct {
 	Seed             int           `yaml:"seed" doc:"chooses the hosts and flows: the same seed, the same traffic"`
 	IPv6             float64       `yaml:"ipv6" doc:"share of IPv6 flows, 0 to 1" example:"0.3"`
 	Domains          int           `yaml:"domains" doc:"observation domains of each exporter"`
+	DistinctDomains  bool          `yaml:"distinct_domains" doc:"give no two exporters a domain in common: a collector that hears all from one address, as behind a sink udp, then tells them apart"`
 	Sampling         int           `yaml:"sampling" doc:"packets that one sampled packet stands for, as the exporters announce it" example:"1000"`
 	TemplateInterval time.Duration `yaml:"template_interval" doc:"how often templates and sampler tables (sFlow: counters) are repeated"`
 	Ring             int           `yaml:"ring" doc:"build so many datagrams for each reader first and repeat them, so that making them costs nothing; 0: always new ones" example:"4096"`
 	Start            string        `yaml:"start" doc:"let time begin here and advance with the records, so that every run gives the same bytes; empty: the real time" example:"2026-01-01T00:00:00Z"`
+	Burst            int           `yaml:"burst" doc:"datagrams of flows that go out back to back each time, the rate being kept on average; 0: what 5 ms bring" example:"64"`
+	Loss             float64       `yaml:"loss" doc:"share of the datagrams of flows, 0 to 0.9, that take a sequence number and are not sent" example:"0.01"`
+	Reorder          float64       `yaml:"reorder" doc:"share of the datagrams of flows, 0 to 1, that later ones overtake" example:"0.05"`
+	ReorderWindow    int           `yaml:"reorder_window" doc:"most datagrams that one is overtaken by; after 250 ms it goes in any case"`
+	TemplateFlood    int           `yaml:"template_flood" doc:"different templates a second that exporters announce beside their own; 0: none" example:"10000"`
+	FloodExporters   float64       `yaml:"flood_exporters" doc:"share of the exporters of v9 and IPFIX that take part in the template flood; one at least" example:"0.1"`
 	Readers          int           `yaml:"readers" doc:"readers side by side, each with exporters of its own"`
 }
 
@@ -36,9 +43,19 @@ type Config struct {
 const (
 	maxRate    = 1_000_000_000
 	maxReaders = 256
+	maxBurst   = 1 << 16
+	maxWindow  = 1024
 
 	// virtualRate is how fast time advances with `start` and without `rate`, in records a second.
 	virtualRate = 100_000
+)
+
+// What the source counts beside the datagrams that it gives out.
+const (
+	lostFlows      sdk.Reason = "emulated_loss"           // flows of NetFlow v5 and IPFIX that were not sent, as loss asks for
+	lostDatagrams  sdk.Reason = "emulated_loss_datagrams" // datagrams of NetFlow v9 and sFlow, likewise
+	floodTemplates sdk.Reason = "flood_templates"         // templates of a template flood that were announced
+	notSent        sdk.Reason = "not_sent"                // datagrams that waited to be overtaken when the source was closed
 )
 
 // Times that fit the 32 bits of the protocols' headers with room on both sides.
@@ -82,12 +99,12 @@ func (c *Config) Validate() error {
 		wrong("ipv6", fmt.Sprintf("%v is not a share from 0 to 1", c.IPv6), "")
 	}
 	domains := between("domains", c.Domains, 1, emulate.MaxDomains)
-	if between("sampling", c.Sampling, 1, emulate.MaxSampling) && c.Sampling > emulate.MaxSamplingV5 {
-		for _, s := range c.Protocol {
-			if s.Protocol == emulate.NetFlowV5 {
-				wrong("sampling", fmt.Sprintf("%d does not fit NetFlow v5, whose header has room for %d", c.Sampling, emulate.MaxSamplingV5), "")
-			}
-		}
+	v5 := slices.ContainsFunc(c.Protocol, func(s emulate.Share) bool { return s.Protocol == emulate.NetFlowV5 })
+	if n := c.Exporters * c.Domains; exporters && domains && v5 && c.DistinctDomains && n > emulate.MaxDomainsV5 {
+		wrong("distinct_domains", fmt.Sprintf("NetFlow v5 has room for %d domains, and the exporters have %d in all", emulate.MaxDomainsV5, n), "")
+	}
+	if between("sampling", c.Sampling, 1, emulate.MaxSampling) && v5 && c.Sampling > emulate.MaxSamplingV5 {
+		wrong("sampling", fmt.Sprintf("%d does not fit NetFlow v5, whose header has room for %d", c.Sampling, emulate.MaxSamplingV5), "")
 	}
 	if c.TemplateInterval <= 0 {
 		wrong("template_interval", fmt.Sprintf("%v is not more than 0", c.TemplateInterval), "")
@@ -96,6 +113,7 @@ func (c *Config) Validate() error {
 		wrong("ring", fmt.Sprintf("%d datagrams are too few for exporters that have %d domains in all", c.Ring, c.Exporters*c.Domains),
 			fmt.Sprintf("each domain sends templates and data: take %d at least", 2*c.Exporters*c.Domains))
 	}
+	c.impairments(wrong, between)
 	if _, err := c.start(); err != nil {
 		wrong("start", err.Error(), "write it as 2026-01-01T00:00:00Z")
 	}
@@ -103,6 +121,31 @@ func (c *Config) Validate() error {
 		wrong("readers", fmt.Sprintf("%d readers cannot share %d exporters", c.Readers, c.Exporters), "each reader has exporters of its own")
 	}
 	return ps.Err()
+}
+
+// impairments checks what makes traffic worse than it has to be.
+func (c *Config) impairments(wrong func(path, message, help string), between func(path string, v, low, high int) bool) {
+	if between("burst", c.Burst, 0, maxBurst) && c.Burst > 0 && c.Rate == 0 {
+		wrong("burst", "bursts are what a rate is sent in, and there is none", "give a rate, or leave burst out")
+	}
+	share := func(path string, v, most float64) {
+		if !(v >= 0 && v <= most) {
+			wrong(path, fmt.Sprintf("%v is not a share from 0 to %v", v, most), "")
+		}
+	}
+	share("loss", c.Loss, emulate.MaxLoss)
+	share("reorder", c.Reorder, 1)
+	between("reorder_window", c.ReorderWindow, 1, maxWindow)
+	if !(c.FloodExporters > 0 && c.FloodExporters <= 1) {
+		wrong("flood_exporters", fmt.Sprintf("%v is not a share of more than 0, and 1 at most", c.FloodExporters), "")
+	}
+	flood := between("template_flood", c.TemplateFlood, 0, emulate.MaxFlood) && c.TemplateFlood > 0
+	if flood && !slices.ContainsFunc(c.Protocol, func(s emulate.Share) bool { return s.Protocol == emulate.NetFlowV9 || s.Protocol == emulate.IPFIX }) {
+		wrong("template_flood", "none of the protocols has templates", "name v9 or ipfix among them")
+	}
+	if c.Ring > 0 && (c.Loss > 0 || c.Reorder > 0 || flood) {
+		wrong("ring", "a ring is repeated as it is, and its numbers go back each time: no loss, order or flood could be told", "leave it out")
+	}
 }
 
 // start is the time at which virtual time begins; zero: time is real.
@@ -124,7 +167,8 @@ func (c *Config) start() (time.Time, error) {
 func (c *Config) options(reader int, base time.Time) emulate.Options {
 	return emulate.Options{
 		Mix: c.Protocol, Exporters: c.Exporters, Seed: uint64(c.Seed), Records: c.DatagramRecords, Payload: c.DatagramBytes, Base: base,
-		IPv6: c.IPv6, Domains: c.Domains, TemplateInterval: c.TemplateInterval, Sampling: c.Sampling, Part: reader, Parts: c.Readers,
+		IPv6: c.IPv6, Domains: c.Domains, DistinctDomains: c.DistinctDomains, TemplateInterval: c.TemplateInterval, Sampling: c.Sampling,
+		Loss: c.Loss, Flood: c.TemplateFlood, FloodShare: c.FloodExporters, Part: reader, Parts: c.Readers,
 	}
 }
 
@@ -138,14 +182,21 @@ var Plugin = sdk.Plugin{
 			"real traffic. Every eighth exporter's uptime wraps soon after the start. Exporters have addresses of 192.0.2.0/24, 198.51.100.0/24, " +
 			"203.0.113.0/24 and 198.18.0.0/15, which are reserved for documentation and tests.\n\n" +
 			"With `ring` each reader builds its datagrams once and repeats them. The exporters' sequence numbers and clocks go back where it begins anew.\n\n" +
+			"`loss`, `reorder` and `template_flood` play what goes wrong on the way to a collector; all of it follows from `seed`. `rate` and `records` " +
+			"speak of what is sent. A lost datagram takes a sequence number and is not sent: it is no record of the ledger but stands beside it, as " +
+			"`emulated_loss` (flows, of NetFlow v5 and IPFIX) and `emulated_loss_datagrams` (of NetFlow v9 and sFlow). That is what a collector must " +
+			"find missing: the `sequence_gap` and `sequence_gap_datagrams` of decode. Templates, tables and counters, and what opens a stream, are neither " +
+			"lost nor overtaken. A template flood's datagrams come beside the rate; its templates are noted as `flood_templates`, no two have the same layout.\n\n" +
 			"A source that falls behind its `rate` by more than a second, because the pipeline is slower, gives up what is older: the rate is then a ceiling.",
 		Config: func() any {
 			return &Config{
 				Protocol: emulate.Mix{{Protocol: emulate.NetFlowV9, Weight: 1}}, Exporters: 8, DatagramRecords: 24, DatagramBytes: 1472, Seed: 1,
 				Domains: 1, Sampling: 1, TemplateInterval: time.Minute, Readers: 1,
+				ReorderWindow: 16, FloodExporters: 1,
 			}
 		},
 		Output:   func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{sdk.Datagram}, nil },
+		Reasons:  []sdk.Reason{notSent},
 		Slowable: true,
 		Lanes:    func(cfg any) (int, bool) { return cfg.(*Config).Readers, true },
 	},

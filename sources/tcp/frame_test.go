@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -120,7 +121,7 @@ func FuzzStream(f *testing.F) {
 			}
 		})
 		want, why := expected(stream, cfg.MaxMessage)
-		if !cmp.Equal(want, got) {
+		if !slices.EqualFunc(want, got, bytes.Equal) { // cmp takes 50 ms for 9000 of them
 			t.Errorf("%d messages came out, want %d", len(got), len(want))
 		}
 		dropped := map[sdk.Reason]uint64{}

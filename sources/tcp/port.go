@@ -105,10 +105,16 @@ const shortage = 100 * time.Millisecond
 func (p *port) accept(ln *net.TCPListener, ended chan struct{}) {
 	defer close(ended)
 	defer ln.Close()
-	for {
+	for over := false; ; {
 		c, err := ln.Accept()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return
+			if over {
+				return
+			}
+			// On a busy machine this goroutine may not have run between a connection and the deadline, behind which none is taken.
+			over = true
+			ln.SetDeadline(time.Now().Add(grace))
+			continue
 		}
 		r := p.taker()
 		switch {

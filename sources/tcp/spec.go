@@ -136,7 +136,9 @@ var Plugin = sdk.Plugin{
 		Long: `Each IPFIX message becomes one record: its bytes, the address and port of the exporter, and the time at which its last byte was
 read. NetFlow has no framing for TCP and is not accepted.
 
-Templates hold for the connection they came on and end with it; the column session tells decode which that is. When the
+Templates hold for the connection they came on and end with it (RFC 7011, 8); the column session tells decode which that is.
+So they are not kept for the next start, as those of datagrams are: an exporter that connects anew sends them anew, before its
+data. When the
 pipeline cannot keep up, connections are not read and TCP slows the exporters: nothing is lost.
 
 A connection that does not send IPFIX, announces a message longer than max_message, or completes none for idle_timeout is

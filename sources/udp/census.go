@@ -55,10 +55,13 @@ type exporter struct {
 	datagrams, bytes uint64
 	dropped          uint64
 	spent            int64 // of the rate limit: until when what has passed would have lasted at the rate
+	owed             int   // dropped since one passed
 
-	since int64  // when the window of the rate began
-	was   uint64 // datagrams then
-	rate  float64
+	since      int64  // when the window of the rate began
+	was        uint64 // datagrams then
+	wasDropped uint64
+	rate       float64
+	thinning   float64 // of the last full window
 }
 
 func (c *census) init(most int) {
@@ -84,7 +87,8 @@ func (c *census) heard(addr [16]byte, n, bytes int, at int64) *exporter {
 	s.bytes += uint64(bytes)
 	if d := at - s.since; d >= int64(rateWindow) || d < -int64(rateWindow) {
 		s.rate = max(0, float64(s.datagrams-s.was)/(float64(d)/1e9)) // 0 after a clock that was set back
-		s.since, s.was = at, s.datagrams
+		s.thinning = s.thinned()
+		s.since, s.was, s.wasDropped = at, s.datagrams, s.dropped
 	}
 	return s
 }
@@ -143,6 +147,15 @@ func (s *exporter) perSecond(now int64) float64 {
 	return s.rate
 }
 
+// thinned is for how many datagrams one that passed has stood in the window that is open, on average; 0: none was dropped.
+func (s *exporter) thinned() float64 {
+	all, dropped := s.datagrams-s.was, s.dropped-s.wasDropped
+	if dropped == 0 || dropped >= all {
+		return 0
+	}
+	return float64(all) / float64(all-dropped)
+}
+
 // Exporters is what the source answers under the topic `exporters`.
 type Exporters struct {
 	Exporters []Exporter `json:"exporters"`         // heard last first; those that `allow` refuses behind the others
@@ -159,6 +172,7 @@ type Exporter struct {
 	First     time.Time             `json:"first_seen"`
 	Last      time.Time             `json:"last_seen"`
 	Dropped   map[sdk.Reason]uint64 `json:"dropped,omitempty"`
+	Thinning  float64               `json:"thinning,omitempty"` // by rate_limit: one in so many passed lately, and stands for the others
 }
 
 // report lists what is known. Workers wait for as long as the copying takes: 64k entries are some milliseconds.
@@ -196,6 +210,8 @@ func (s *exporter) report(stranger bool, now int64) Exporter {
 		e.Dropped = map[sdk.Reason]uint64{ReasonRateLimited: s.dropped}
 		if stranger {
 			e.Dropped = map[sdk.Reason]uint64{ReasonNotAllowed: s.dropped}
+		} else if e.Thinning = s.thinning; s.since == s.first {
+			e.Thinning = s.thinned()
 		}
 	}
 	return e

@@ -39,26 +39,54 @@ const (
 	setBack = int64(10 * time.Second)
 )
 
-// passed counts what passed and what did not.
-type passed struct{ kept, notAllowed, limited int }
+// passed counts what passed and what did not; thinned: what passed and stands for more than itself.
+type passed struct{ kept, notAllowed, limited, thinned int }
 
-// take judges the n datagrams of a run, bytes long together, that one sender sent; at is when the kernel received the last. The
-// first so many pass as take says. The caller holds mu, for a whole batch.
-func (g *gate) take(p *passed, addr [16]byte, n, bytes int, at int64) (pass int) {
+// share says which of a run of datagrams pass: the first so many, which stand for of datagrams together.
+type share struct{ pass, of int }
+
+// weight is how many datagrams the i-th that passes stands for. They differ by one at most, and sum up exactly.
+func (s share) weight(i int) uint32 {
+	w := s.of / s.pass
+	if i < s.of%s.pass {
+		w++
+	}
+	return uint32(w)
+}
+
+// mostOwed bounds what one exporter's next datagram may stand for, and with it weight. No limit lets so many wait for one.
+const mostOwed = 1 << 30
+
+// take judges the n datagrams of a run, bytes long together, that one sender sent; at is when the kernel received the last. Those
+// that pass stand for themselves, for those of the run that do not, and for those dropped before since one passed. The caller
+// holds mu, for a whole batch.
+func (g *gate) take(p *passed, addr [16]byte, n, bytes int, at int64) share {
 	if g.allow != nil && !g.allow.Contains(netip.AddrFrom16(addr).Unmap()) {
 		g.strangers.heard(addr, n, bytes, at).dropped += uint64(n)
 		p.notAllowed += n
-		return 0
+		return share{}
 	}
 	s := g.known.heard(addr, n, bytes, at)
-	pass = n
+	to := share{n, n}
 	if g.interval > 0 {
-		pass = s.spend(n, at, g.interval)
-		s.dropped += uint64(n - pass)
-		p.limited += n - pass
+		to = s.thin(s.spend(n, at, g.interval), n)
+		p.limited += n - to.pass
+		p.thinned += min(to.pass, to.of-to.pass)
 	}
-	p.kept += pass
-	return pass
+	p.kept += to.pass
+	return to
+}
+
+// thin makes the first so many of n datagrams stand for all, and for those owed.
+func (s *exporter) thin(pass, n int) share {
+	s.dropped += uint64(n - pass)
+	all := s.owed + n
+	if pass == 0 {
+		s.owed = min(all, mostOwed)
+		return share{}
+	}
+	s.owed = 0
+	return share{pass, all}
 }
 
 // spend takes up to n datagrams out of what the limit leaves at a time. It is a token bucket kept as one time: until when what has

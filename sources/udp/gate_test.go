@@ -3,6 +3,7 @@ package udp
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -69,6 +70,39 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// What passes stands for all that came: its weights sum up to it but for what was dropped since the last one passed, they differ by one
+// at most within a run, and are 1 without a limit.
+func TestWhatPassesStandsForAll(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		rate := r.IntN(2000)
+		x := newExporters()
+		g := newGate(x, &Config{RateLimit: rate})
+		var p passed
+		sent, stood, more := 0, 0, 0
+		for at := t0; at < t0+5e9; at += r.Int64N(20e6) {
+			n := 1 + r.IntN(90)
+			s := g.take(&p, addr(1), n, 100*n, at)
+			sent += n
+			least, most := uint32(math.MaxUint32), uint32(0)
+			for i := range s.pass {
+				w := s.weight(i)
+				stood += int(w)
+				least, most = min(least, w), max(most, w)
+				if w > 1 {
+					more++
+				}
+			}
+			if s.pass > 0 && (least < 1 || most-least > 1) || rate == 0 && most != 1 {
+				t.Fatalf("rate %d: %d to %d of %+v", rate, least, most, s)
+			}
+		}
+		if owed := x.known.by[addr(1)].owed; stood+owed != sent || p.kept+p.limited != sent || p.thinned != more {
+			t.Errorf("rate %d: %d sent, %d stood for and %d owed, %+v, %d stood for more than themselves", rate, sent, stood, owed, p, more)
+		}
+	}
+}
+
 // A clock that was set back by an hour stops nobody for an hour.
 func TestRateLimitAndTheClock(t *testing.T) {
 	g := newGate(newExporters(), &Config{RateLimit: 10})
@@ -92,15 +126,15 @@ func TestExportersAreToldApart(t *testing.T) {
 	for i, a := range [][16]byte{addr(1), addr(2), six, addr(9)} {
 		g.take(&p, a, 15, 1500, t0+int64(i)*1e9)
 	}
-	if p != (passed{kept: 30, limited: 15, notAllowed: 15}) {
+	if p != (passed{kept: 30, limited: 15, notAllowed: 15, thinned: 15}) {
 		t.Errorf("%+v", p)
 	}
 	limited, refused := map[sdk.Reason]uint64{ReasonRateLimited: 5}, map[sdk.Reason]uint64{ReasonNotAllowed: 15}
 	at := func(s int64) time.Time { return time.Unix(0, t0+s*1e9).UTC() }
 	want := &Exporters{Capacity: maxExporters, Exporters: []Exporter{
-		{Addr: "2001:db8::1", Datagrams: 15, Bytes: 1500, First: at(2), Last: at(2), Dropped: limited},
-		{Addr: "10.0.0.2", Datagrams: 15, Bytes: 1500, First: at(1), Last: at(1), Dropped: limited},
-		{Addr: "10.0.0.1", Datagrams: 15, Bytes: 1500, First: at(0), Last: at(0), Dropped: limited},
+		{Addr: "2001:db8::1", Datagrams: 15, Bytes: 1500, First: at(2), Last: at(2), Dropped: limited, Thinning: 1.5},
+		{Addr: "10.0.0.2", Datagrams: 15, Bytes: 1500, First: at(1), Last: at(1), Dropped: limited, Thinning: 1.5},
+		{Addr: "10.0.0.1", Datagrams: 15, Bytes: 1500, First: at(0), Last: at(0), Dropped: limited, Thinning: 1.5},
 		{Addr: "10.0.0.9", Datagrams: 15, Bytes: 1500, First: at(3), Last: at(3), Dropped: refused},
 	}}
 	if d := cmp.Diff(want, x.report(t0+4e9), cmpopts.IgnoreFields(Exporter{}, "Rate")); d != "" {
@@ -233,7 +267,7 @@ func TestPrefix(t *testing.T) {
 }
 
 // A table under hostile traffic: addresses, times and counts of any kind. What came in is what passed and what was dropped, and
-// what the table says of all together.
+// what the table says of all together; and what passed stands for no more than what came.
 func FuzzGate(f *testing.F) {
 	f.Add(uint8(10), []byte{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12})
 	f.Fuzz(func(t *testing.T, rate uint8, in []byte) {
@@ -241,22 +275,29 @@ func FuzzGate(f *testing.F) {
 		x.known.most, x.strangers.most = 4, 2
 		g := newGate(x, &Config{RateLimit: int(rate), Allow: prefixes(t, "10.0.0.0/28")})
 		var p passed
-		sent, at := 0, t0
+		sent, stood, at := 0, 0, t0
 		for ; len(in) >= 4; in = in[4:] {
 			n := int(in[1])%32 + 1
 			at += int64(int8(in[2])) * int64(1+int(in[3])) << (in[3] % 32)
-			if got := g.take(&p, addr(int(in[0])%24), n, n, at); got < 0 || got > n {
-				t.Fatalf("%d of %d", got, n)
+			got := g.take(&p, addr(int(in[0])%24), n, n, at)
+			if got.pass < 0 || got.pass > n {
+				t.Fatalf("%+v of %d", got, n)
+			}
+			for i := range got.pass {
+				stood += int(got.weight(i))
 			}
 			sent += n
+		}
+		if stood < p.kept || stood > p.kept+p.limited {
+			t.Errorf("%+v stand for %d", p, stood)
 		}
 		told, dropped := uint64(0), uint64(0)
 		rep := x.report(at)
 		for _, e := range append(rep.Exporters, rep.Others...) {
 			told += e.Datagrams
 			dropped += e.Dropped[ReasonRateLimited] + e.Dropped[ReasonNotAllowed]
-			if e.Rate < 0 || e.Rate != e.Rate {
-				t.Errorf("a rate of %f", e.Rate)
+			if e.Rate < 0 || e.Rate != e.Rate || e.Thinning < 0 || e.Thinning != e.Thinning {
+				t.Errorf("a rate of %f, thinned by %f", e.Rate, e.Thinning)
 			}
 		}
 		if p.kept+p.limited+p.notAllowed != sent || told > uint64(sent) || dropped > uint64(p.limited+p.notAllowed) || len(x.known.by) > 4 || len(x.strangers.by) > 2 {

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -40,11 +41,14 @@ type socket struct {
 	worker  int  // or which of those passed
 	holders int  // readers of it, of this generation and the next; under group.mu
 	left    bool // it is out of the group; under group.mu
+	gro     bool // the kernel hands over trains; under group.mu
 
 	mu     sync.Mutex
 	closed bool
 	drops  uint32 // the kernel's count when it was last read
 	lost   uint64 // of it, since the socket is ours
+
+	trains atomic.Bool // datagrams have come in some
 }
 
 // open takes hold of a socket of the address for each worker.
@@ -117,6 +121,7 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
 		}
 		setReceiveBuffer(s.fd, int(cfg.ReceiveBuffer))
+		g.join(s, cfg, log)
 		s.holders++
 		return s, nil
 	}
@@ -138,11 +143,29 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 	if m, ok := s.memory(); ok { // not of an earlier life of a socket that was passed
 		s.drops = m[memDrops]
 	}
+	g.join(s, cfg, log)
 	g.sockets[w] = s
 	if err := g.joined(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
 	}
 	return s, nil
+}
+
+var setGRO = func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) } // another in tests
+
+// join has the kernel hand over trains. It is never taken back: what already waits would lose its seams. A socket that was passed stays as
+// it came, for whoever has it next may not expect trains.
+func (g *group) join(s *socket, cfg *Config, log *slog.Logger) {
+	if !cfg.GRO || s.gro || g.passed != nil {
+		return
+	}
+	if err := setGRO(s.fd); err != nil {
+		if s.worker == 0 {
+			log.Info("each datagram is received by itself, which costs more: this kernel hands over no trains (UDP_GRO, Linux 5.0)", "listen", g.bound, "error", err)
+		}
+		return
+	}
+	s.gro = true
 }
 
 // openSocket makes the socket of worker w.
@@ -270,11 +293,19 @@ func (s *socket) memory() (m [9]uint32, ok bool) {
 	return m, e == 0
 }
 
+// waiting is how many bytes the kernel charges the receive buffer for what waits in it.
+func (s *socket) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, _ := s.memory()
+	return int(m[memUsed])
+}
+
 // socket tells of the reader's. The drops not yet in the books are in it: they will be within a second.
 func (r *reader) socket() Socket {
 	g, s := r.sock.group, r.sock
 	g.mu.Lock()
-	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why}
+	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why, GRO: s.gro, DropsAtLeast: s.trains.Load()}
 	g.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -94,8 +94,8 @@ func TestLentSlabsAreNotWritten(t *testing.T) {
 	}
 }
 
-// sender sends numbered datagrams from several ports, at a rate that no buffer overflows at, until it is told to stop.
-func sender(t *testing.T, to netip.AddrPort) (stop func() (sent int)) {
+// stream sends numbered datagrams from several ports, at a rate that no buffer overflows at, until it is told to stop.
+func stream(t *testing.T, to netip.AddrPort) (stop func() (sent int)) {
 	var conns []*net.UDPConn
 	for range 16 {
 		conns = append(conns, dial(t, to))
@@ -154,7 +154,7 @@ func TestTakeOverLosesNothing(t *testing.T) {
 			old := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: c.before, Balance: c.balance})
 			at := old.Addrs()[0]
 			oldWait := collect(t, old)
-			stop := sender(t, at)
+			stop := stream(t, at)
 			time.Sleep(30 * time.Millisecond)
 			env2 := testEnv(t)
 			cfg := &Config{Listen: []string{at.String()}, Workers: c.then, SharePort: true, Balance: c.next}
@@ -236,8 +236,8 @@ type fixture struct {
 	msg  []byte
 }
 
-func newFixture(t testing.TB, size int) *fixture {
-	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1})
+func newFixture(t testing.TB, size int, gro bool) *fixture {
+	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, GRO: gro})
 	r, err := s.Accept(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -279,14 +279,24 @@ func (f *fixture) read(t testing.TB, n int) {
 }
 
 func TestBatchesCostNoAllocation(t *testing.T) {
-	f := newFixture(t, 1400)
-	f.send(t, 10*slots)
-	f.read(t, 10*slots)
-	if n := testing.AllocsPerRun(50, func() {
-		f.send(t, slots)
-		f.read(t, slots)
-	}); n != 0 {
-		t.Errorf("%v allocations a batch", n)
+	for _, train := range []int{1, 30} {
+		f := newFixture(t, 1400*train, train > 1)
+		if train > 1 {
+			trains(t)
+			if err := unix.SetsockoptInt(f.conn, unix.SOL_UDP, unix.UDP_SEGMENT, 1400); err != nil {
+				t.Skip("this kernel sends no trains: ", err)
+			}
+		}
+		for range 10 {
+			f.send(t, slots)
+			f.read(t, slots*train)
+		}
+		if n := testing.AllocsPerRun(50, func() {
+			f.send(t, slots)
+			f.read(t, slots*train)
+		}); n != 0 {
+			t.Errorf("%v allocations a receive of trains of %d", n, train)
+		}
 	}
 }
 
@@ -298,19 +308,34 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-// The CPU of reading datagrams that wait in the socket's buffer: the system call, time stamps, addresses, the batch.
+// The CPU of reading datagrams that wait in the socket's buffer: the system call, time stamps, addresses, the batch; not of sending them.
+// In trains, where the kernel hands over so.
 func BenchmarkRead(b *testing.B) {
-	for _, size := range []int{200, 1400} {
-		b.Run(fmt.Sprintf("%dB", size), func(b *testing.B) {
-			f := newFixture(b, size)
-			const n = 25 * slots
-			f.send(b, n)
+	for _, c := range []struct {
+		size  int
+		gro   bool
+		train int
+	}{{200, false, 1}, {1400, false, 1}, {200, true, 1}, {1400, true, 1}, {200, true, 32}, {1400, true, 32}, {1400, true, 4}} {
+		name := fmt.Sprintf("%dB", c.size)
+		if c.gro {
+			name = fmt.Sprintf("%dB-gro-trains-of-%d", c.size, c.train)
+		}
+		b.Run(name, func(b *testing.B) {
+			f := newFixture(b, c.size*c.train, c.gro)
+			if c.train > 1 {
+				trains(b)
+				if err := unix.SetsockoptInt(f.conn, unix.SOL_UDP, unix.UDP_SEGMENT, c.size); err != nil {
+					b.Skip("this kernel sends no trains: ", err)
+				}
+			}
+			const n = 832 // receives of 32 and 64 are full: no nap
+			f.send(b, n/c.train)
 			f.read(b, n)
 			var used time.Duration
 			b.ReportAllocs()
 			for range b.N {
 				b.StopTimer()
-				f.send(b, n)
+				f.send(b, n/c.train)
 				b.StartTimer()
 				start := cpu(b)
 				f.read(b, n)

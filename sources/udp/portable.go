@@ -98,11 +98,12 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 			p.conn.SetReadDeadline(time.Now().Add(time.Millisecond)) // what is here already
 		}
 		now := p.src.env.Now().UnixNano()
-		if row := got.kept; p.passes(&got, from, n, now) {
+		row := got.kept
+		if to := p.take(&got, from, n, now); to.pass == 1 {
 			if b == nil {
 				b = p.src.env.NewBatch(p.src.cols.schema, portableRows)
 			}
-			p.src.cols.set(b, row, p.buf[:n], from, now)
+			p.src.cols.set(b, row, p.buf[:n], from, now, to.weight(0))
 		}
 		read++
 		bytes += n
@@ -128,11 +129,11 @@ func (p *portable) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, er
 	return b, nil
 }
 
-// passes puts a datagram to the gate. One worker reads, so nobody contends for the lock.
-func (p *portable) passes(got *passed, from netip.AddrPort, bytes int, now int64) bool {
+// take puts a datagram to the gate. One worker reads, so nobody contends for the lock.
+func (p *portable) take(got *passed, from netip.AddrPort, bytes int, now int64) share {
 	p.src.gate.mu.Lock()
 	defer p.src.gate.mu.Unlock()
-	return p.src.gate.take(got, from.Addr().As16(), 1, bytes, now) == 1
+	return p.src.gate.take(got, from.Addr().As16(), 1, bytes, now)
 }
 
 func (p *portable) socket() Socket {
@@ -140,7 +141,7 @@ func (p *portable) socket() Socket {
 }
 
 // set writes one row, copying the payload.
-func (c *columns) set(b *sdk.Batch, row int, payload []byte, from netip.AddrPort, received int64) {
+func (c *columns) set(b *sdk.Batch, row int, payload []byte, from netip.AddrPort, received int64, weight uint32) {
 	if c.payload >= 0 {
 		b.SetBytes(c.payload, row, payload)
 	}
@@ -152,5 +153,8 @@ func (c *columns) set(b *sdk.Batch, row int, payload []byte, from netip.AddrPort
 	}
 	if c.received >= 0 {
 		sdk.Claim[int64](b, c.received, row, 1)[0] = received
+	}
+	if c.thinning >= 0 && weight > 1 {
+		sdk.Claim[uint32](b, c.thinning, row, 1)[0] = weight
 	}
 }

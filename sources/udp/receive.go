@@ -19,12 +19,6 @@ import (
 )
 
 const (
-	// nap: when datagrams come fast but each wake-up finds only a few, sleeping a little lets more gather and nearly halves the
-	// CPU of both the receiver and the core that wakes it (250 kpps: 60 % of a core without, 32 % with it). The kernel's sleep
-	// is used, for Go's takes a millisecond in an idle process.
-	nap      = 200 * time.Microsecond
-	napAbove = 4 // datagrams a wake-up on average; below it a nap costs more than it saves
-
 	dropsEvery = time.Second
 	pollSlice  = 100 * time.Millisecond // between looks at a cancelled context
 	// stuck is how long a socket that could not leave is read: it may never run dry.
@@ -43,20 +37,20 @@ type reader struct {
 	next   int64
 	depth  *bpf.Depth // nil if nobody asks how far it is
 	frame  *frame
-	home   chan *slab
+	rack   *rack
 	polls  [2]unix.PollFd // the socket and wake
 	wakeMu sync.Mutex     // Stop comes from another goroutine, perhaps after Close
 	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
-	mean   int            // moving average of datagrams a receive, times 8
-	short  bool           // the last receive did not fill the slab
-	looked time.Time      // at the drops
+	looked time.Time      // at the drops and the buffer
+	charge int            // bytes of it for a message, lately
+	buffer int            // bytes that the kernel may charge for what waits
+	naps
 
 	stopped atomic.Bool
 	ended   bool
 	leaving bool
 	left    time.Time     // when the socket left its group
 	limit   time.Duration // how long it is read from then on, at most; 0: until it is empty
-	timer   *time.Timer
 }
 
 func newReader(s *source, sock *socket, worker int, hold sdk.Shared) (*reader, error) {
@@ -68,10 +62,8 @@ func newReader(s *source, sock *socket, worker int, hold sdk.Shared) (*reader, e
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), f.close())
 	}
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
 	addr := sock.group.address()
-	r := &reader{src: s, sock: sock, worker: worker, hold: hold, part: s.partition(addr, worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, home: newSlabs(), wake: wake, timer: timer, looked: time.Now()}
+	r := &reader{src: s, sock: sock, worker: worker, hold: hold, part: s.partition(addr, worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, rack: newRack(), wake: wake}
 	r.polls = [2]unix.PollFd{{Fd: int32(sock.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
 	return r, nil
 }
@@ -104,6 +96,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 	if now.Sub(r.looked) >= dropsEvery {
 		r.looked = now
 		r.drops()
+		r.buffer = 2 * receiveBuffer(r.sock.fd)
 	}
 	for until := now.Add(wait); ; now = time.Now() {
 		if err := ctx.Err(); err != nil {
@@ -113,13 +106,17 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 			r.ended = true
 			return nil, io.EOF
 		}
-		if r.frame.slab == nil && !r.slab(until.Sub(now)) {
-			return nil, nil
+		if r.frame.slab == nil {
+			s := r.rack.get(until.Sub(now))
+			if s == nil {
+				return nil, nil
+			}
+			r.frame.use(s)
 		}
-		if r.short && r.mean > napAbove*8 && until.Sub(now) > nap && !r.leaving {
-			r.short = false
-			ts := unix.NsecToTimespec(int64(nap))
-			_ = unix.Nanosleep(&ts, nil)
+		napped := until.Sub(now) > nap && !r.leaving && r.due()
+		if napped {
+			time.Sleep(nap)
+			r.slept(r.sock.waiting(), r.buffer)
 		}
 		n, e := r.frame.receive(r.sock.fd)
 		switch {
@@ -147,6 +144,9 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		if now = time.Now(); !now.Before(until) {
 			return nil, nil
 		}
+		if r.empty(napped); r.due() && until.Sub(now) > nap && !r.leaving {
+			continue
+		}
 		if err := r.poll(until.Sub(now)); err != nil {
 			return nil, err
 		}
@@ -170,28 +170,6 @@ func (r *reader) leave(now time.Time) bool {
 	return true
 }
 
-// slab takes a free slab for the next receive, waiting for one.
-func (r *reader) slab(wait time.Duration) bool {
-	select {
-	case s := <-r.home:
-		r.frame.use(s)
-		return true
-	default:
-	}
-	if wait <= 0 {
-		return false
-	}
-	r.timer.Reset(wait)
-	select {
-	case s := <-r.home:
-		r.timer.Stop()
-		r.frame.use(s)
-		return true
-	case <-r.timer.C:
-		return false
-	}
-}
-
 // poll waits until a datagram is there, the reader is stopped, or the time is over.
 func (r *reader) poll(wait time.Duration) error {
 	fds := r.polls[:]
@@ -205,22 +183,24 @@ func (r *reader) poll(wait time.Duration) error {
 	return nil
 }
 
-// batch makes a batch of those of the n datagrams just received that pass; nil if none does.
+// batch makes a batch of those of the datagrams in the n messages just received that pass; nil if none does.
 func (r *reader) batch(n int) (b *sdk.Batch) {
-	now := r.src.env.Now().UnixNano()
-	p := r.frame.judge(r.src.gate, n, now)
+	f, now := r.frame, r.src.env.Now().UnixNano()
+	p := f.judge(r.src.gate, n, now)
 	if p.kept > 0 {
-		b = r.src.env.NewBatch(r.src.cols.schema, slots)
-		r.frame.fill(b, p.kept, &r.src.cols, now)
+		b = r.src.env.NewBatch(r.src.cols.schema, p.kept)
+		f.fill(b, &r.src.cols, now)
 		b.Root(sdk.Range{Partition: r.part, First: r.next, Last: r.next + int64(p.kept) - 1})
 		r.next += int64(p.kept)
 	}
-	r.frame.rearm(n)
-	r.mean += n - r.mean/8
-	r.short = n < slots
+	r.read(len(f.got), n < f.room())
 	r.src.received(&p)
+	if len(f.got) > n && !r.sock.trains.Load() {
+		r.sock.trains.Store(true)
+	}
+	r.charge = bpf.Charge(n, f.bytes) / n
 	if r.depth != nil {
-		r.depth.Took(n)
+		r.depth.Took(r.charge * n)
 	}
 	return b
 }
@@ -230,6 +210,6 @@ func (r *reader) drops() {
 	n := r.sock.newDrops()
 	r.src.lost(n)
 	if r.depth != nil {
-		r.depth.Took(int(n))
+		r.depth.Took(int(n) * r.charge)
 	}
 }

@@ -16,7 +16,9 @@ type Socket struct {
 	BalanceAsked Balance `json:"balance_asked,omitempty"`  // empty: there is nothing to balance
 	Balance      string  `json:"balance"`                  // in force
 	Why          string  `json:"balance_reason,omitempty"` // why it is not the one asked for
+	GRO          bool    `json:"gro"`                      // the kernel hands over datagrams in trains where they came so
 	Drops        uint64  `json:"kernel_drops"`             // since this process opened or took over the socket
+	DropsAtLeast bool    `json:"kernel_drops_at_least"`    // datagrams come in trains, of which the kernel counts one when it drops them
 }
 
 func (s *source) sockets() *Sockets {

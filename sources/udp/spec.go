@@ -21,8 +21,9 @@ type Config struct {
 	Workers       int      `yaml:"workers" doc:"sockets for each address, each read by a lane of its own; 0: one for each CPU, at most 4" example:"4"`
 	Balance       Balance  `yaml:"balance" doc:"which worker gets a datagram. packet: each in turn, skipping workers that have fallen behind. source: by the exporter's address. domain: by the exporter's address and observation domain, so that templates stay in front of their data. kernel: by a hash of addresses and ports. What the system does not allow steps down to the next it does, and says so" enum:"packet,source,domain,kernel"`
 	ReceiveBuffer sdk.Size `yaml:"receive_buffer" doc:"memory of the kernel for datagrams not yet read, for each socket; more than net.core.rmem_max needs CAP_NET_ADMIN" example:"64MiB"`
+	GRO           bool     `yaml:"gro" doc:"let the kernel hand over datagrams of one exporter in trains where they came so (UDP_GRO), for a fraction of the cost; Linux 5.0. Of a train that it drops the kernel counts one, so kernel_drops says \"at least\". From true to false it changes when the process starts anew"`
 	Allow         []Prefix `yaml:"allow" doc:"networks and addresses whose datagrams are taken; those of others are dropped as not_allowed. Empty: all" example:"[192.0.2.0/24, 2001:db8::/32]"`
-	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited. 0: no limit" example:"20000"`
+	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited, and what passes stands for it. 0: no limit" example:"20000"`
 	SharePort     bool     `yaml:"share_port" doc:"start although another process of the same user receives on the port too: for a successor that takes over while its predecessor drains"`
 }
 
@@ -123,6 +124,15 @@ const (
 	ReasonRateLimited sdk.Reason = "rate_limited"
 )
 
+// noteThinned: datagrams that passed and stand for others that a limit dropped.
+const noteThinned sdk.Reason = "thinned"
+
+// Thinned is the schema of what the source hands out behind a limit.
+var Thinned = sdk.NewSchema(append(slices.Clone(sdk.Datagram.Fields()), sdk.Field{Name: thinning, Type: sdk.Uint32, Extra: true,
+	Doc: "how many datagrams of the exporter it stands for, itself and those that a limit dropped; 0 is 1"})...)
+
+const thinning = "thinning"
+
 // Plugin is the source `udp`.
 var Plugin = sdk.Plugin{
 	Spec: sdk.Spec{
@@ -147,18 +157,31 @@ The source keeps account of every sender: "weir inspect exporters --live" shows 
 whom "allow" keeps out. 65,536 exporters and 4,096 strangers are told apart at most, those silent for a day forgotten; what comes
 from more is counted together, and shares one "rate_limit".
 
-A "rate_limit" drops datagrams, and flows with them, so sums over an exporter that is limited are too low. The columns of a datagram
-have no place for a factor to put that right, and none would hold: what a dropped datagram carried is not known, and the next ones
-may have come before the loss is seen. What is dropped shows as gaps in the exporter's sequence numbers, which decode counts for
-each exporter as lost before Weir; "weir inspect exporters" has both numbers side by side, and sums can be corrected by them
-afterwards. The limit protects the others from one that floods; an exporter that really sends too much is better sampled
-by itself.
+A "rate_limit" drops datagrams, and flows with them. So that sums over an exporter that is limited stay right, each datagram that passes
+stands for those dropped since the one before it: the column thinning says how many it is, and decode multiplies the sampling
+rate of its flows by that. Their sum is exactly what came. It is right for sums of many flows, as sampling is; what one dropped
+datagram carried is not known. thinned notes how many datagrams stand for more than themselves, and "weir inspect exporters" one in how many passes lately.
+What is dropped still shows as gaps in the exporter's sequence numbers. The limit protects the others from one that floods; an
+exporter that really sends too much is better sampled by itself.
+
+Where datagrams of one exporter come together, and are of one size but for the last, the kernel hands them over in a train (gro): a
+network card's driver joins what it finds at one look, so there are trains where it is busy and exporters send in bursts, and none
+where datagrams come singly, which costs nothing either. All of a train have one time stamp and go to one worker. When the kernel
+drops a train it counts one: kernel_drops is then a bound from below, and "weir inspect sockets" says so; sequence numbers tell the rest.
+
+"balance: packet" passes over a worker that has fallen behind. The others do not: what they are for is that an exporter's datagrams stay
+in order on one worker, so a worker that stalls loses what is its own once its buffer is full.
 
 What the kernel has to drop because its buffer is full stands beside the ledger as lost{kernel_drops}; losses before the socket
 (network card, backlog of the CPU) do not show there. When the pipeline stops, the sockets leave their group first, so that
 another process that listens on the port takes over, and what they already hold is read to the end.`,
-		Config: func() any { return &Config{Balance: BalanceDomain, ReceiveBuffer: 16 << 20} },
-		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{sdk.Datagram}, nil },
+		Config: func() any { return &Config{Balance: BalanceDomain, ReceiveBuffer: 16 << 20, GRO: true} },
+		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
+			if cfg.(*Config).RateLimit > 0 {
+				return []*sdk.Schema{Thinned}, nil
+			}
+			return []*sdk.Schema{sdk.Datagram}, nil
+		},
 		Lanes: func(cfg any) (int, bool) {
 			c := cfg.(*Config)
 			return len(c.Listen) * c.workers(), true

@@ -72,6 +72,7 @@ func (s *source) received(p *passed) {
 	s.env.Books.Received.Add(uint64(p.kept + p.notAllowed + p.limited))
 	s.env.Books.Drop(ReasonNotAllowed, uint64(p.notAllowed))
 	s.env.Books.Drop(ReasonRateLimited, uint64(p.limited))
+	s.env.Books.Note(noteThinned, uint64(p.thinned))
 	s.mu.Unlock()
 }
 
@@ -90,8 +91,8 @@ func (s *source) partition(a netip.AddrPort, worker int) *sdk.Partition {
 
 // columns are where the schema has what a datagram gives, -1 for what nobody needs.
 type columns struct {
-	schema                        *sdk.Schema
-	payload, addr, port, received int
+	schema                                  *sdk.Schema
+	payload, addr, port, received, thinning int
 }
 
 func resolve(env *sdk.Env) columns {
@@ -100,7 +101,7 @@ func resolve(env *sdk.Env) columns {
 		s = env.Out[0]
 	}
 	at := func(col int) int { return s.Index(sdk.Datagram.Field(col).Name) }
-	return columns{s, at(sdk.DatagramPayload), at(sdk.DatagramExporterAddr), at(sdk.DatagramExporterPort), at(sdk.DatagramReceived)}
+	return columns{s, at(sdk.DatagramPayload), at(sdk.DatagramExporterAddr), at(sdk.DatagramExporterPort), at(sdk.DatagramReceived), s.Index(thinning)}
 }
 
 // words are for a port that cannot be bound.
