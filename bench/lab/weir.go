@@ -27,7 +27,7 @@ func NewWeir(ring *emulate.Ring, what string, columns []string) (*Contender, err
 	}
 	out := flow.Schema.Select(func(f sdk.Field) bool { return slices.Contains(columns, f.Name) })
 	env := &sdk.Env{Pipeline: "bench", Node: "decode", Dir: dir, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, Pool: sdk.NewPool(nil),
-		Books: new(sdk.Books), In: sdk.Datagram, Out: []*sdk.Schema{out}, Unread: func(int) bool { return false }, Share: share}
+		Books: new(sdk.Books), In: sdk.Datagram, Out: []*sdk.Schema{out}, Unread: func(port int) bool { return port > 0 }, Share: share}
 	p, err := decode.Plugin.Processor(env, decode.Plugin.Spec.Config())
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

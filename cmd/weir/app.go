@@ -118,6 +118,18 @@ func (a *app) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
 	root.AddCommand(a.runCommand(), a.validateCommand(), a.planCommand(), a.inspectCommand(), a.explainCommand(), a.benchCommand(),
 		a.generateCommand(), a.versionCommand())
+	root.InitDefaultCompletionCmd("completion")
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" { // cobra's own prints help and is content, whatever shell is named
+			c.RunE = func(_ *cobra.Command, args []string) error {
+				if len(args) > 0 {
+					return usage("there is no completion for %q: name bash, zsh, fish or powershell", args[0])
+				}
+				return usage("name a shell: bash, zsh, fish or powershell")
+			}
+			c.Args = cobra.ArbitraryArgs
+		}
+	}
 	return root
 }
 

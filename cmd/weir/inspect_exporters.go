@@ -87,6 +87,10 @@ type exporter struct {
 	Waited        uint64                `json:"datagrams_waited"`
 	NoTemplate    uint64                `json:"datagrams_no_template"`
 	Missing       *decode.Missing       `json:"missing_template,omitempty"`
+	From          string                `json:"source_addr,omitempty"` // of an sFlow agent whose datagrams come from another address
+	SubAgents     int                   `json:"sub_agents,omitempty"`
+	Unrated       uint64                `json:"samples_without_sampling_rate,omitempty"`
+	Rejected      uint64                `json:"rejected_bytes,omitempty"`
 	Nodes         []string              `json:"nodes"` // pipeline.node: who knows of it
 }
 
@@ -180,6 +184,12 @@ func (e *exporter) tells(d *decode.Exporter) {
 	if d.Missing != nil {
 		e.Missing = d.Missing
 	}
+	if d.From != "" {
+		e.From = d.From
+	}
+	e.SubAgents = max(e.SubAgents, d.SubAgents)
+	e.Unrated += d.Unrated
+	e.Rejected += d.Rejected
 }
 
 func (e *exporter) heard(at *time.Time) {
@@ -205,6 +215,9 @@ func (e *exporter) cells(now time.Time) []string {
 	if name == "" {
 		name = "(others)"
 	}
+	if e.From != "" {
+		name += " (from " + e.From + ")"
+	}
 	var dropped, lost, rates []string
 	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
 		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
@@ -227,6 +240,9 @@ func (e *exporter) cells(now time.Time) []string {
 	}
 	if e.NoTemplate > 0 {
 		missing = strings.TrimPrefix(missing+", "+counted(e.NoTemplate, "datagram")+" given up", ", ")
+	}
+	if e.Unrated > 0 {
+		missing = strings.TrimPrefix(missing+", rate of "+counted(e.Unrated, "sample"), ", ")
 	}
 	heard, rate, size := "", "", ""
 	if e.Last != nil {

@@ -39,6 +39,8 @@ func TestInspectExporters(t *testing.T) {
 		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
 		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300}},
 	}})
+	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
+		{Addr: "192.0.2.20", Last: &seen, SamplingRates: []uint64{512}, LostDatagrams: 2, SubAgents: 2, Unrated: 3, From: "192.0.2.1"}}})
 	told.Nodes = append(told.Nodes, admin.Told{Pipeline: "p", Node: "broken", Error: "no memory"})
 	var asked string
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,6 +59,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
 (others)             3      0  0.0                                                                                                               now
 192.0.2.9                                                                          template 300 of domain 1
+192.0.2.20 (from 192.0.2.1)                             2 datagrams  rate of 3 samples 1:512  2s ago
 `
 	squeeze := func(s string) (lines []string) {
 		for l := range strings.Lines(strings.TrimSpace(s)) {
@@ -78,7 +81,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 	first, last := before(time.Hour), before(time.Second)
 	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Bytes: 4 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7},
 		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
-		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 4 {
+		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 5 {
 		t.Error("(-want +got):", d)
 	}
 	if code := execute([]string{"inspect", "exporters"}, &out, &errs); code != exitUsage {

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -96,12 +97,14 @@ func (p *process) build(plans []*plan.Plan) error {
 	return nil
 }
 
-// redactedNotReady keeps the kind of the error and takes secrets out of its text.
+// redactedNotReady keeps the kind of the error, and the node in its text, and takes secrets out of it.
 func redactedNotReady(p *config.Pipeline, err error, n *sdk.NotReady) error {
-	if text := err.Error(); p.Redact(text) != text {
-		return &sdk.NotReady{What: p.Redact(n.What), Do: p.Redact(n.Do)}
+	text := err.Error()
+	if p.Redact(text) == text {
+		return err
 	}
-	return err
+	node, _ := strings.CutSuffix(text, n.Error())
+	return &sdk.NotReady{What: p.Redact(node + n.What), Do: p.Redact(n.Do)}
 }
 
 // discard gives back what build made.

@@ -196,30 +196,34 @@ func TestUnbalanced(t *testing.T) {
 	}
 }
 
-// SIGTERM drains; a drain that hangs ends at a second signal, and what was left is counted.
+// SIGTERM drains; a drain that hangs ends at a second signal, the same or another, and what was left is counted.
 func TestSecondSignal(t *testing.T) {
-	errs, ended := running(t, "json", map[string]string{
-		"hangs": "sources: {in: {type: generate, with: {rate: 100000}}}\nsinks: {out: {type: stuck, batch: {age: 10ms}}}\n",
-	})
-	until(t, errs, "a write hangs")
-	for _, step := range []struct {
-		signal syscall.Signal
-		said   string
-	}{{syscall.SIGTERM, "msg=draining signal=terminated"}, {syscall.SIGINT, "stopping at once"}} {
-		if err := syscall.Kill(os.Getpid(), step.signal); err != nil {
-			t.Fatal(err)
-		}
-		until(t, errs, step.said)
-	}
-	if got := code(wait(t, errs, ended)); got != exitRuntime {
-		t.Errorf("exit code %d, want %d", got, exitRuntime)
-	}
-	s := summaries(t, errs)["hangs"]
-	if !s.Balanced || s.Delivered != 0 || s.Dropped["stopped"] != s.Received || s.Received == 0 {
-		t.Errorf("%+v", s)
-	}
-	if !strings.Contains(s.Error, "second signal") {
-		t.Errorf("the error is %q", s.Error)
+	for _, second := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(second.String(), func(t *testing.T) {
+			errs, ended := running(t, "json", map[string]string{
+				"hangs": "sources: {in: {type: generate, with: {rate: 100000}}}\nsinks: {out: {type: stuck, batch: {age: 10ms}}}\n",
+			})
+			until(t, errs, "a write hangs")
+			for _, step := range []struct {
+				signal syscall.Signal
+				said   string
+			}{{syscall.SIGTERM, "msg=draining signal=terminated"}, {second, "counted\" signal=" + second.String()}} {
+				if err := syscall.Kill(os.Getpid(), step.signal); err != nil {
+					t.Fatal(err)
+				}
+				until(t, errs, step.said)
+			}
+			if got := code(wait(t, errs, ended)); got != exitRuntime {
+				t.Errorf("exit code %d, want %d", got, exitRuntime)
+			}
+			s := summaries(t, errs)["hangs"]
+			if !s.Balanced || s.Delivered != 0 || s.Dropped["stopped"] != s.Received || s.Received == 0 {
+				t.Errorf("%+v", s)
+			}
+			if !strings.Contains(s.Error, "second signal") {
+				t.Errorf("the error is %q", s.Error)
+			}
+		})
 	}
 }
 

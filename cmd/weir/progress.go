@@ -41,7 +41,7 @@ func (s *status) Write(p []byte) (int, error) {
 // show puts a text into the line, cut to the terminal's width.
 func (s *status) show(text string) {
 	width, _, err := term.GetSize(s.fd)
-	if err != nil || width < 20 {
+	if err != nil || width < 1 { // a terminal that does not know its size
 		width = 80
 	}
 	if r := []rune(text); len(r) >= width {

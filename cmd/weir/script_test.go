@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,12 +17,28 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 
 	"github.com/weirflow/weir/core/admin"
 )
 
-func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}) }
+func TestMain(m *testing.M) { testscript.Main(leakChecked{m}, map[string]func(){"weir": main}) }
+
+// leakChecked fails tests that pass and leave goroutines behind.
+type leakChecked struct{ m *testing.M }
+
+func (l leakChecked) Run() int {
+	code := l.m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, "left behind:", err)
+			code = 1
+		}
+	}
+	return code
+}
 
 // The scripts run the whole binary: testdata/script/*.txtar, a file a command. Beside testscript's own they have:
 //
@@ -34,6 +52,8 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"weir": main}
 //	keep NAME A                   puts such a figure into $NAME
 //	certificates NAME...          writes ca.crt and NAME.crt and NAME.key of each, for 127.0.0.1
 //	field NAME A                  the same of a JSON object on standard output: NAME > A
+//	capture FILE PAYLOAD...       writes a capture file with a UDP datagram to port 2055 for each payload
+//	lint PORT                     /metrics there can be read, and Prometheus' linter finds nothing
 //
 // Each script has free ports in $PORT1 to $PORT4, and no setting of the caller's environment.
 func TestScripts(t *testing.T) {
@@ -55,6 +75,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exit": exitCode, "hold": hold, "answers": answers, "ledger": compareLedger, "field": compareField,
 			"keep": keepFigure, "eventually": eventually, "certificates": makeCertificates,
+			"capture": writeCapture, "lint": lint,
 		},
 	})
 }
@@ -137,6 +158,47 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 		err = errors.New("nothing has been delivered")
 	}
 	ts.Fatalf("not ready: %v", err)
+}
+
+// writeCapture writes Ethernet frames: IPv4, UDP from 192.0.2.1.
+func writeCapture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: capture FILE PAYLOAD...")
+	}
+	var b []byte
+	for _, v := range []uint32{0xa1b2c3d4, 4<<16 | 2, 0, 0, 1 << 18, 1} {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	for i, payload := range args[1:] {
+		frame := append(make([]byte, 12), 0x08, 0x00, 0x45, 0)
+		frame = binary.BigEndian.AppendUint16(frame, uint16(28+len(payload)))
+		frame = append(frame, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2)
+		for _, v := range []uint16{2055, 2055, uint16(8 + len(payload)), 0} {
+			frame = binary.BigEndian.AppendUint16(frame, v)
+		}
+		frame = append(frame, payload...)
+		for _, v := range []uint32{1_790_000_000 + uint32(i), 0, uint32(len(frame)), uint32(len(frame))} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		b = append(b, frame...)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o644))
+}
+
+func lint(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: lint PORT")
+	}
+	text, err := fetch(context.Background(), "127.0.0.1:"+args[0], "/metrics")
+	ts.Check(err)
+	if n := strings.Count(string(text), "\nweir_"); n < 25 {
+		ts.Fatalf("only %d lines of our own:\n%s", n, text)
+	}
+	problems, err := promlint.New(bytes.NewReader(text)).Lint()
+	ts.Check(err)
+	for _, p := range problems {
+		ts.Fatalf("%s: %s", p.Metric, p.Text)
+	}
 }
 
 func compareLedger(ts *testscript.TestScript, neg bool, args []string) {

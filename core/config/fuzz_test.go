@@ -35,6 +35,9 @@ func checkParse(t *testing.T, text []byte, set string) {
 		if strings.Contains(one.Message+one.Help, "hunter2") {
 			t.Fatalf("a secret is shown: %+v", one)
 		}
+		if len(one.Path) > maxShown+3 || len(one.Message) > maxShown+3 || len(one.Help) > maxShown+3 {
+			t.Fatalf("too long to be read: %.200s %.200s %.200s", one.Path, one.Message, one.Help)
+		}
 		src, has := d.Texts[one.At.File]
 		if one.At.Line == 0 {
 			continue

@@ -132,7 +132,7 @@ func (r *reading) fillScalar(v *value, path string) {
 			bad(CodeTooMuch, at, n, "", "more than %d bytes are put in by `${...}`", maxPutTotal)
 			return
 		}
-		if value != "" {
+		if value != "" && kind != "param" { // parameters stand in the file or on the command line; what they are made of is hidden by itself
 			s := secret{value, shown}
 			if !own[s] {
 				own[s] = true

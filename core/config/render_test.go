@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -128,13 +129,16 @@ func TestSortRemovesWhatFollows(t *testing.T) {
 	d.Add(Diagnostic{Code: CodeExpression, Path: "a.with.when"})
 	d.Add(Diagnostic{Code: CodeMissing, Path: "a.with.when"})
 	d.Add(Diagnostic{Code: CodeExpression, Path: "b.with.when"})
-	d.Add(Diagnostic{Code: CodeNoSink})
+	d.Add(Diagnostic{Code: CodeExpression, Path: "a.with.when", At: Pos{File: "other.yaml"}})
+	d.Add(Diagnostic{Code: CodeUnknownType, Path: "sources.in.type"})
+	d.Add(Diagnostic{Code: CodeNoSource, Path: "sources"})
+	d.Add(Diagnostic{Code: CodeNoSink, Path: "sinks"})
 	d.Sort()
 	var got []string
 	for _, one := range d.List {
 		got = append(got, one.Code+one.Path)
 	}
-	if diff := cmp.Diff([]string{"E203a.with.when", "E305", "E403b.with.when"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"E203a.with.when", "E206sources.in.type", "E305sinks", "E403b.with.when", "E403a.with.when"}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -157,5 +161,38 @@ func TestPlacesStayWithinTheirText(t *testing.T) {
 	want := [][2]Pos{{{File: "f.yaml"}, {}}, {at(1, 3), at(1, 3)}, {at(2, 2), {}}, {at(2, 3), {}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A key of 100,000 letters is a fault like any other: path, message and help stay readable, in every form.
+func TestOverlongNamesAreCut(t *testing.T) {
+	key := strings.Repeat("é", 50_000)
+	text := "sources:\n  in: { type: udp, with: { " + key + ": 1 } }\n  " + key + ": { type: udp }\n  b: *" + key + "\nsinks:\n  out: { type: stdout, from: [" + key + "], queue: { bytes: " + key +
+		", when_full: " + key + " }, with: { format: \"${param:" + key + "}\" } }\n" + key + ": 1\n"
+	for _, text := range []string{text, strings.Replace(text, "  b: *"+key+"\n", "", 1)} {
+		_, d := Parse("f.yaml", []byte(text), testOptions())
+		if len(d.List) == 0 {
+			t.Fatal("nothing was found")
+		}
+		for _, form := range []Format{FormatText, FormatJSON, FormatGitHub} {
+			var b strings.Builder
+			if err := Render(&b, d, form); err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(b.String()) {
+				if len(line) > 1200 || !utf8.ValidString(line) {
+					t.Errorf("%s: a line of %d bytes: %.150s", form, len(line), line)
+				}
+			}
+			if !strings.Contains(b.String(), "ééé...") {
+				t.Errorf("%s: it does not say that something was left out", form)
+			}
+		}
+	}
+	if got := bounded(strings.Repeat("word ", 1000)); len(got) != maxShown+3 {
+		t.Errorf("%d bytes are shown of many words", len(got))
+	}
+	if short := "as it is " + strings.Repeat("x", maxShownWord); bounded(short) != short {
+		t.Error("what is not too long was cut")
 	}
 }

@@ -20,10 +20,38 @@ func (d *Diagnostics) Add(one Diagnostic) {
 			one.Severity = c.Severity
 		}
 	}
+	one.Path, one.Message, one.Help = bounded(one.Path), bounded(one.Message), bounded(one.Help)
 	if len(d.List) >= MaxDiagnostics && (one.Severity != SeverityError || d.Failed()) {
 		return
 	}
 	d.List = append(d.List, one)
+}
+
+// Bounds of what a diagnostic shows: a word, and the whole of a message. Whoever looks for a fault has the file.
+const (
+	maxShownWord = 200
+	maxShown     = 2000
+)
+
+// bounded leaves out the middle of words that no screen has room for, such as a key of 100,000 letters.
+func bounded(s string) string {
+	if len(s) <= maxShownWord {
+		return s
+	}
+	var b strings.Builder
+	for i, word := range strings.Split(s, " ") {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if len(word) > maxShownWord {
+			word = strings.ToValidUTF8(word[:maxShownWord/2], "") + "..." + strings.ToValidUTF8(word[len(word)-maxShownWord/4:], "")
+		}
+		b.WriteString(word)
+		if b.Len() > maxShown {
+			return strings.ToValidUTF8(b.String()[:maxShown], "") + "..."
+		}
+	}
+	return b.String()
 }
 
 // Merge appends what o holds.
@@ -48,15 +76,24 @@ func (d *Diagnostics) text(name string, text []byte) {
 }
 
 // Sort orders the list by place, and removes what was said twice and what only follows: where an option is missing or unreadable (E2),
-// nothing is said of its columns and expressions (E4). Load and Parse do it before they return; do it again after Merge.
+// nothing is said of its columns and expressions (E4); where something under `sources` or `sinks` cannot be read, not that there is
+// none. Load and Parse do it before they return; do it again after Merge.
 func (d *Diagnostics) Sort() {
-	told := map[string]bool{}
+	told, sections := map[string]bool{}, map[string]bool{}
 	for i := range d.List {
-		if one := &d.List[i]; one.Path != "" && strings.HasPrefix(one.Code, "E2") {
-			told[one.Path] = true
+		one := &d.List[i]
+		if one.Path != "" && strings.HasPrefix(one.Code, "E2") {
+			told[one.At.File+"\n"+one.Path] = true
+		}
+		if one.Code != CodeNoSource && one.Code != CodeNoSink && one.Severity == SeverityError {
+			section, _, _ := strings.Cut(one.Path, ".")
+			sections[one.At.File+"\n"+section] = true
 		}
 	}
-	d.List = slices.DeleteFunc(d.List, func(one Diagnostic) bool { return strings.HasPrefix(one.Code, "E4") && told[one.Path] })
+	d.List = slices.DeleteFunc(d.List, func(one Diagnostic) bool {
+		where := one.At.File + "\n" + one.Path
+		return strings.HasPrefix(one.Code, "E4") && told[where] || (one.Code == CodeNoSource || one.Code == CodeNoSink) && sections[where]
+	})
 	d.clamp()
 	slices.SortStableFunc(d.List, func(a, b Diagnostic) int {
 		return cmp.Or(strings.Compare(a.At.File, b.At.File), cmp.Compare(a.At.Line, b.At.Line), cmp.Compare(a.At.Col, b.At.Col),

@@ -98,6 +98,7 @@ func (b *block) key() string {
 func (k *sinkLane) settled(b *block) {
 	k.acct.Delivered.Add(uint64(b.Rows))
 	k.acct.InFlight.Add(-int64(b.Rows))
+	k.st.complaint(k.node).over(k.run_)
 	b.finish(sdk.Delivered)
 	switch {
 	case b.seg == nil:

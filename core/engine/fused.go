@@ -73,6 +73,9 @@ func (f *fusedSink) write(b *sdk.Batch) {
 			f.acct.Delivered.Add(n)
 			b.Done(sdk.Delivered)
 			b.Release()
+			if attempt > 1 {
+				f.in.lane.st.complaint(f.in.node).over(r)
+			}
 			return
 		}
 		switch sdk.ClassOf(f.err) {
@@ -89,8 +92,8 @@ func (f *fusedSink) write(b *sdk.Batch) {
 			}
 			f.acct.Retries.Add(1)
 			backoff = pause(f.in.node, backoff)
-			r.log.Warn("batch was not stored, trying again", "node", f.in.node.ID, "after", backoff, "error", f.err)
-			f.in.lane.wait(backoff)
+			f.in.lane.st.complaint(f.in.node).failed(r, "batch was not stored, trying again", backoff, f.err)
+			f.pause(backoff)
 		case sdk.Permanent:
 			f.refuse(b, f.err)
 			return
@@ -102,6 +105,15 @@ func (f *fusedSink) write(b *sdk.Batch) {
 			return
 		}
 	}
+}
+
+// pause is the whole pause before the next try, whoever wakes the lane meanwhile: what it was woken for is looked at afterwards.
+func (f *fusedSink) pause(d time.Duration) {
+	l := f.in.lane
+	for end := time.Now().Add(d); d > 0 && !l.run().aborted(); d = time.Until(end) {
+		l.wait(d)
+	}
+	l.waker.Wake()
 }
 
 // refuse drops or dead-letters the batch; a fused sink does not write the rest again, it has said which rows it took.

@@ -35,6 +35,8 @@ type stage struct {
 	fusedSinks map[*plan.Node]sdk.Sink
 	sinkObj    sdk.Sink // of a sink's stage
 	drained    bool
+
+	complaints sync.Map // *plan.Node to *complaint
 }
 
 // lane is one goroutine that drives one instance of a stage.

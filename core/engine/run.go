@@ -197,6 +197,9 @@ func (r *Run) Stop() {
 			defer t.Stop()
 			select {
 			case <-t.C:
+				if !r.aborted() {
+					r.log.Warn("drain_timeout is over: what is not settled is dropped, and counted as stopped", "drain_timeout", timeout)
+				}
 				r.abort(fmt.Errorf("drain_timeout of %v is over", timeout))
 				r.wakeAll()
 			case <-r.done:

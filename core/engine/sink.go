@@ -179,6 +179,9 @@ func (k *sinkLane) askFlush() {
 	}
 }
 
+// flushAgain is about how soon a flush that failed is tried again.
+const flushAgain = time.Second
+
 // flush has the writer make durable what it took, once nothing else is being written.
 func (k *sinkLane) flush() {
 	if k.flushing == nil {
@@ -205,7 +208,7 @@ func (k *sinkLane) flush() {
 		k.flushing = nil
 		k.flushAsked.Store(false)
 		if err != nil && !k.run_.aborted() {
-			k.run_.log.Warn("sink could not flush", "node", k.node.ID, "error", err)
+			k.st.complaint(k.node).failed(k.run_, "sink could not flush, trying again", flushAgain, err)
 		}
 	default:
 	}
@@ -368,17 +371,27 @@ func (k *sinkLane) dropGone() {
 // abandon settles everything that is left after an abort as dropped.
 func (k *sinkLane) abandon() {
 	deadline := time.Now().Add(k.run_.opt.KillGrace)
-	k.st.q.Empty(k.id, k.waker, k.run_.opt.KillGrace, k.lane.dropItem)
+	records := 0
+	drop := func(b *block) {
+		records += b.Rows
+		k.dropBlock(b, sdk.ReasonStopped)
+	}
+	k.st.q.Empty(k.id, k.waker, k.run_.opt.KillGrace, func(it queue.Item) {
+		if it.Batch != nil {
+			records += it.Batch.Rows()
+		}
+		k.lane.dropItem(it)
+	})
 	if k.plain != nil {
-		k.dropBlock(k.plain, sdk.ReasonStopped)
+		drop(k.plain)
 		k.plain = nil
 	}
 	for seg, b := range k.segs {
 		delete(k.segs, seg)
-		k.dropBlock(b, sdk.ReasonStopped)
+		drop(b)
 	}
 	for _, b := range k.ready {
-		k.dropBlock(b, sdk.ReasonStopped)
+		drop(b)
 	}
 	k.ready = nil
 	for len(k.writing) > 0 && time.Now().Before(deadline) {
@@ -391,7 +404,7 @@ func (k *sinkLane) abandon() {
 			if c.err == nil {
 				k.settled(c.b)
 			} else {
-				k.dropBlock(c.b, sdk.ReasonStopped)
+				drop(c.b)
 			}
 		}
 		if len(k.writing) > 0 {
@@ -406,7 +419,10 @@ func (k *sinkLane) abandon() {
 	for b := range k.writing {
 		// The sink may still look into the data: it is not given back.
 		b.leak = true
-		k.dropBlock(b, sdk.ReasonStopped)
+		drop(b)
+	}
+	if records > 0 {
+		k.run_.log.Warn("the sink did not take what was left: dropped, and counted as stopped", "node", k.node.ID, "records", records)
 	}
 }
 

@@ -14,10 +14,13 @@ import (
 // A hundred partitions at ten rows a second each, behind open batches that are given out only when full or cut, into a keyed sink
 // at `age: 1s`. What is open of each partition must cost little, and cuts by age are bounded for all of them together (DESIGN 7).
 func TestTricklingPartitionsCostLittle(t *testing.T) {
+	seconds := uint64(60)
+	if testing.Short() {
+		seconds = 12 // as many blocks a second, of as many partitions
+	}
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			partitions = 100
-			seconds    = 60
 			mostHeld   = 64 << 20
 			mostHeap   = 128 << 20 // with what the world remembers and the collector has not yet taken
 			mostBlocks = 10        // a second
@@ -50,7 +53,7 @@ sinks:
 		runtime.ReadMemStats(&after)
 		heap := int64(after.HeapAlloc) - int64(before.HeapAlloc)
 		t.Logf("queue: at most %d KiB held; pool: %d KiB, at most %d batches out; heap grew by %d KiB; %.1f blocks a second; %+v",
-			most>>10, mem.n.Load()>>10, inUse, heap>>10, float64(blocks)/seconds, r.QueueStats()["a"])
+			most>>10, mem.n.Load()>>10, inUse, heap>>10, float64(blocks)/float64(seconds), r.QueueStats()["a"])
 		if s := r.QueueStats()["a"]; s.MostBytes > mostHeld {
 			t.Errorf("the queue held %d bytes", s.MostBytes)
 		}

@@ -194,7 +194,7 @@ func (k *sinkLane) failed(b *block, err error) {
 		k.acct.Retries.Add(1)
 		b.backoff = pause(k.node, b.backoff)
 		b.notBefore = time.Now().Add(b.backoff)
-		k.run_.log.Warn("block was not stored, trying again", "node", k.node.ID, "key", b.Key, "after", b.backoff, "error", err)
+		k.st.complaint(k.node).failed(k.run_, "block was not stored, trying again", b.backoff, err)
 		k.ready = slices.Insert(k.ready, 0, b)
 	default:
 		k.refuse(b, err)

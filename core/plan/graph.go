@@ -81,7 +81,7 @@ func newDrawing(p *Plan) *drawing {
 			l := &line{from: boxes[e.From], to: boxes[n], queue: !e.Fused, dashed: !e.Tracked}
 			var labels []string
 			for _, o := range n.Inputs[i:] {
-				if o.From == e.From && len(e.From.Outputs) > 1 {
+				if o.From == e.From && o.namesOutput() {
 					labels = append(labels, o.portName())
 				}
 			}
@@ -93,6 +93,17 @@ func newDrawing(p *Plan) *drawing {
 		}
 	}
 	return d
+}
+
+// namesOutput says whether it matters which output an edge reads: it is not the default one, or others are read too.
+func (e *Edge) namesOutput() bool {
+	read := 0
+	for _, es := range e.From.Outputs {
+		if len(es) > 0 {
+			read++
+		}
+	}
+	return e.Port != 0 || read > 1
 }
 
 // given is how many columns leave the node at its widest output.

@@ -259,3 +259,25 @@ func TestLargePipeline(t *testing.T) {
 		t.Errorf("%d nodes took %v", len(p.Nodes), took)
 	}
 }
+
+// A queue behind several nodes holds two full batches of the widest of what comes, in whatever order `from` names them.
+func TestQueueHoldsTheWidest(t *testing.T) {
+	wide := resolved(t, "source in udp\nprocessor decode decode\nsink out clickhouse")
+	narrow, widest := wide.Nodes[0].Out[0].RowBytes(), wide.Nodes[1].Out[0].RowBytes()
+	if narrow == widest {
+		t.Fatal("both schemas are of one width")
+	}
+	want := "the least is " + sdk.Size(2*sdk.MaxRows*max(narrow, widest)).String()
+	for _, from := range []string{"in,decode", "decode,in"} {
+		_, diags := Resolve(read(t, "source in udp\nprocessor decode decode\nsink out clickhouse queue.bytes=64KiB from="+from), Options{})
+		got := "nothing is said of the small queue"
+		for _, d := range diags {
+			if d.Code == config.CodeQueueSmall {
+				got = d.Help
+			}
+		}
+		if got != want {
+			t.Errorf("from %s: %s, want %s", from, got, want)
+		}
+	}
+}

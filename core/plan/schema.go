@@ -77,8 +77,8 @@ func (r *resolver) forward() bool {
 	return len(r.diags) == start
 }
 
-// unfit are the diagnostics of an input that does not have what n reads. A plugin need not know the codes: without an option it is
-// the input as a whole, with one it is the word at the place in question, a column or the expression about it.
+// unfit are the diagnostics of an input that does not have what n reads. A plugin need not know the codes (package expr does): without
+// an option it is the input as a whole, with one it is the column at the place in question, or what is said of it.
 func (r *resolver) unfit(n *Node, err error) []config.Diagnostic {
 	found := n.Diagnose("", err)
 	for i := range found {
@@ -92,18 +92,12 @@ func (r *resolver) unfit(n *Node, err error) []config.Diagnostic {
 		switch {
 		case d.Path == n.Path(""):
 			d.Code = config.CodeMissingColumn
-		case words[name]:
-			// of the language of expressions
 		case name != "" && n.FullIn.Index(name) < 0 && !strings.HasPrefix(text[len(name):], "("):
 			d.Code = config.CodeUnknownColumn
 		}
 	}
 	return found
 }
-
-// words of the language of expressions are not columns.
-var words = map[string]bool{"and": true, "or": true, "not": true, "in": true, "matches": true, "contains": true, "startsWith": true, "endsWith": true,
-	"nil": true, "true": true, "false": true, "let": true}
 
 // unite resolves a node's input schema; false if it is not known.
 func (r *resolver) unite(n *Node) bool {

@@ -408,6 +408,43 @@ func TestAPopMakesRoomForABatch(t *testing.T) {
 	settle(it)
 }
 
+// A batch that is larger than the whole queue passes when nothing else is there, whatever the policy, and alone.
+func TestALargeBatchPassesAnEmptyQueue(t *testing.T) {
+	for _, policy := range []config.WhenFull{config.Block, config.DropOldest, config.DropNewest} {
+		t.Run(string(policy), func(t *testing.T) {
+			pool := sdk.NewPool(nil)
+			dropped := 0
+			q := New(Options{Bytes: 1, Batches: 8, WhenFull: policy, Lanes: 1, Producers: 1, OnDrop: func(it Item) {
+				dropped++
+				settle(it)
+			}})
+			w := NewWaker()
+			if !q.Push(Item{Batch: numbered(pool, nil, 1)}, w) || dropped > 0 {
+				t.Fatal("it does not pass")
+			}
+			second := Item{Batch: numbered(pool, nil, 2)}
+			if taken := q.Push(second, w); taken != (policy != config.Block) || taken && dropped != 1 {
+				t.Errorf("a second one beside it: taken %v, dropped %d", taken, dropped)
+			} else if !taken {
+				settle(second)
+			}
+			it, ok, _ := q.Pop(0, w)
+			if !ok {
+				t.Fatal("nothing is there")
+			}
+			settle(it)
+			if third := (Item{Batch: numbered(pool, nil, 3)}); !q.Push(third, w) {
+				t.Error("when the first is gone the next does not pass")
+			}
+			if it, ok, _ := q.Pop(0, w); !ok || numberOf(it) != 3 {
+				t.Error("the next one is not there")
+			} else {
+				settle(it)
+			}
+		})
+	}
+}
+
 // Under the race detector: producers and consumers at once, each producer's items in order and nothing lost.
 func TestManyProducersAndLanesAtOnce(t *testing.T) {
 	for _, policy := range []config.WhenFull{config.Block, config.DropOldest, config.DropNewest} {

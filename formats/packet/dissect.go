@@ -44,11 +44,24 @@ func ethernet(f *Fields, p []byte, d Decapsulate) {
 	f.SrcMAC = be.Uint64(p[6:]) >> 16
 	f.Has |= HasMAC
 	etype := be.Uint16(p[12:])
-	if p = p[14:]; etype == EtypeIPv4 {
-		ipv4(f, p, d)
+	if etype == EtypeIPv4 {
+		ipv4(f, p[14:], d)
 		return
 	}
-	behind(f, etype, p, d)
+	if etype == etypeQ && len(p) >= 18 { // as most frames between switches begin
+		inner := be.Uint16(p[16:])
+		if inner == EtypeIPv4 || inner == EtypeIPv6 {
+			f.VLAN = be.Uint16(p[14:]) & 0xfff
+			f.Has |= HasVLAN
+			if inner == EtypeIPv4 {
+				ipv4(f, p[18:], d)
+			} else {
+				ipv6(f, p[18:], d)
+			}
+			return
+		}
+	}
+	behind(f, etype, p[14:], d)
 }
 
 // behind goes on at what an Ethernet type announces.

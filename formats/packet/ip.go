@@ -64,7 +64,18 @@ func ipv4(f *Fields, p []byte, d Decapsulate) {
 	if length < len(p) && length != 0 {
 		p = p[:length] // padding of short frames is not the packet's
 	}
-	transport(f, h[9], p[n:], d)
+	if p = p[n:]; h[9] == protoTCP && len(p) >= 14 {
+		tcp(f, (*[14]byte)(p))
+		return
+	}
+	transport(f, h[9], p, d)
+}
+
+// tcp is transport for what most packets are, short enough to be without a call.
+func tcp(f *Fields, t *[14]byte) {
+	f.SrcPort, f.DstPort = be.Uint16(t[:]), be.Uint16(t[2:])
+	f.TCPFlags = be.Uint16(t[12:]) & 0x0fff
+	f.Has |= HasTCP | HasPorts
 }
 
 // mapped writes an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2): the eight bytes 0, 0, 0xff, 0xff, a, b, c, d at once.
@@ -97,7 +108,12 @@ func ipv6(f *Fields, p []byte, d Decapsulate) {
 	if length < len(p) && length != 0 { // 0: a jumbogram, or the card was to cut it
 		p = p[:length]
 	}
-	if next == protoTCP || next == protoUDP {
+	switch {
+	case next == protoTCP && len(p) >= 14:
+		f.Protocol = next
+		tcp(f, (*[14]byte)(p))
+		return
+	case next == protoTCP || next == protoUDP:
 		f.Protocol = next
 		transport(f, next, p, d)
 		return

@@ -54,6 +54,12 @@ func show(b *sdk.Batch, i int, f sdk.Field, row int) string {
 	case sdk.Bytes, sdk.Text:
 		return hex.EncodeToString(b.Bytes(i)[row])
 	}
+	if f.Type == sdk.Float64 {
+		if x := sdk.Values[float64](b, i)[row]; x != 0 {
+			return fmt.Sprint(x)
+		}
+		return ""
+	}
 	v := uint64(0)
 	switch f.Type.Width() {
 	case 1:

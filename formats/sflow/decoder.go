@@ -25,12 +25,17 @@ type Rows interface {
 
 // Options of a decoder.
 type Options struct {
-	// DefaultRate is the sampling rate of samples that tell 0; 0 means 1.
-	DefaultRate uint64
+	// Rate says the sampling rates that are set for an agent: fallback is that of samples that tell 0, override that of all
+	// samples whatever they tell; 0: not set. It is asked once in a while for each agent; nil: nothing is set.
+	Rate func(agent [16]byte) (fallback, override uint64)
 	// Decapsulate names the tunnels whose inner packet is the flow.
 	Decapsulate packet.Decapsulate
 	// Agents follows the sequence numbers; nil: nobody does.
 	Agents *Agents
+	// Counters is the schema of rows of counters samples, whose columns are of flow.CountersSchema, and CounterRows where they go;
+	// nil: counters samples are skipped.
+	Counters    *sdk.Schema
+	CounterRows Rows
 }
 
 // Decoder decodes datagrams into rows of one schema. It is used by one goroutine.
@@ -48,8 +53,14 @@ type Decoder struct {
 	plan plan
 
 	// The datagram being decoded.
-	from origin
-	r    Result
+	from    origin
+	slot    *slot  // of its agent
+	told    uint32 // the last rate that it told
+	unknown uint32 // its samples without a rate
+	lost    uint32 // its bytes that were rejected
+	r       Result
+
+	slots [slots]slot
 
 	recs  *[staged]record
 	views []view // of recs; only where a column of variable length is wanted
@@ -58,6 +69,9 @@ type Decoder struct {
 	list  []byte // scratch
 
 	numbers []numbered // of the batch's datagrams
+
+	counters *counters // nil: nobody reads counters samples
+	unread   bool      // nobody reads flow samples
 }
 
 // staged is how many records wait before they go into columns: few enough that they and what is done with them stay in a
@@ -70,14 +84,20 @@ type origin struct {
 	received int64
 	domain   uint32
 	sequence uint32
+	uptime   uint32
 	port     uint16
 }
 
-// NewDecoder makes a decoder of rows of schema out. Name columns must have got their dictionaries from flow.Names when a batch
-// is opened.
+// NewDecoder makes a decoder of rows of schema out; without one (nil) flow samples are skipped. Name columns must have got their
+// dictionaries from flow.Names when a batch is opened.
 func NewDecoder(out *sdk.Schema, opt Options, rows Rows) *Decoder {
-	opt.DefaultRate = max(opt.DefaultRate, 1)
-	d := &Decoder{opt: opt, rows: rows, plan: compile(out), recs: new([staged]record)}
+	d := &Decoder{opt: opt, rows: rows, recs: new([staged]record), unread: out == nil}
+	if out != nil {
+		d.plan = compile(out)
+	}
+	if opt.Counters != nil {
+		d.counters = &counters{rows: opt.CounterRows, plan: compileCounters(opt.Counters)}
+	}
 	if d.plan.need&needViews != 0 {
 		d.views = make([]view, staged)
 	}
@@ -98,7 +118,7 @@ type Result struct {
 	Used  bool   // something of it was used or skipped, or there was nothing in it to use
 	Bad   Reason // not None: a part was rejected, first for this
 	BadAt int    // where in the payload
-	Rows  int    // records decoded
+	Rows  int    // flow records decoded
 }
 
 // Decode decodes a datagram. Its records are in the batches of Rows once Run has been called.
@@ -112,29 +132,51 @@ func (d *Decoder) Decode(g *Datagram) Result {
 		return d.r
 	}
 	d.Tally.Header += uint64(at)
+	d.known()
+	d.samples(p, at, samples)
 	if d.opt.Agents != nil {
-		d.number()
+		d.number(g)
 	}
+	return d.r
+}
+
+// samples decodes n samples in p[at:].
+func (d *Decoder) samples(p []byte, at int, samples uint32) {
 	d.r.Used = samples == 0
 	for n := uint32(0); n < samples; n++ {
 		left := len(p) - at
 		if left < 8 {
 			d.bad(SampleCount, at, left)
-			return d.r
+			return
 		}
 		format, length := be.Uint32(p[at:]), be.Uint32(p[at+4:])
 		if uint64(length) > uint64(left-8) {
 			d.bad(SampleLength, at, left)
-			return d.r
+			return
 		}
 		end := at + 8 + int(length)
 		d.sample(format, p[:end], at)
-		pad := min(-int(length)&3, len(p)-end) // of XDR, to units of four bytes
-		d.Tally.Skipped[Padding] += uint64(pad)
-		at = end + pad
+		if at = end; length&3 != 0 {
+			pad := min(-int(length)&3, len(p)-end) // of XDR, to units of four bytes
+			d.Tally.Skipped[Padding] += uint64(pad)
+			at += pad
+		}
 	}
 	d.Tally.Skipped[Trailing] += uint64(len(p) - at)
-	return d.r
+}
+
+// known finds the lane's own place of the datagram's agent.
+func (d *Decoder) known() {
+	k := agent{d.from.agent, d.from.domain}
+	h := uint64(be.Uint32(k.addr[12:]))<<32 | uint64(k.sub) ^ be.Uint64(k.addr[4:])
+	s := &d.slots[h*0x9e3779b97f4a7c15>>32%slots]
+	if s.agent != k || !s.used {
+		*s = slot{agent: k, used: true}
+		if d.opt.Rate != nil {
+			s.fallback, s.override = d.opt.Rate(k.addr)
+		}
+	}
+	d.slot, d.told, d.unknown, d.lost = s, 0, 0, 0
 }
 
 // header reads a datagram's header: where the samples begin and how many there are.
@@ -164,16 +206,21 @@ func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
 	if agent := p[8:at]; !zero(agent) {
 		o.agent = address(agent)
 	}
-	o.domain, o.sequence = be.Uint32(p[at:]), be.Uint32(p[at+4:]) // uptime is behind them
+	o.domain, o.sequence, o.uptime = be.Uint32(p[at:]), be.Uint32(p[at+4:]), be.Uint32(p[at+8:])
 	return at + 16, be.Uint32(p[at+12:]), None
 }
 
 // bad counts n rejected bytes at a place of the payload.
 func (d *Decoder) bad(why Reason, at, n int) {
-	d.Tally.Rejected[why] += uint64(n)
+	d.reject(why, n)
 	if d.r.Bad == None {
 		d.r.Bad, d.r.BadAt = why, at
 	}
+}
+
+func (d *Decoder) reject(why Reason, n int) {
+	d.Tally.Rejected[why] += uint64(n)
+	d.lost += uint32(n)
 }
 
 // Run puts the records that wait into the batch. Afterwards no payload is looked into any more, and the next record asks for
@@ -181,12 +228,15 @@ func (d *Decoder) bad(why Reason, at, n int) {
 func (d *Decoder) Run() {
 	d.flush()
 	d.batch = nil
+	if d.counters != nil {
+		d.counters.batch = nil
+	}
 	d.observe()
 }
 
-// number keeps a datagram's sequence number for the end of the batch.
-func (d *Decoder) number() {
-	d.numbers = append(d.numbers, numbered{agent{d.from.agent, d.from.domain}, d.from.sequence})
+// number keeps what the agent's followers need to know of a datagram for the end of the batch.
+func (d *Decoder) number(g *Datagram) {
+	d.numbers = append(d.numbers, numbered{d.slot, d.slot.agent, g.Addr, d.from.sequence, d.told, d.unknown, d.lost})
 	if len(d.numbers) >= 4096 {
 		d.observe()
 	}
@@ -233,11 +283,15 @@ func zero(p []byte) bool {
 }
 
 // address makes an address of 4 or 16 bytes.
-func address(p []byte) (a [16]byte) {
+func address(p []byte) [16]byte {
 	if len(p) == 4 {
-		a[10], a[11] = 0xff, 0xff
-		copy(a[12:], p)
-		return a
+		return mapped(be.Uint32(p))
 	}
 	return [16]byte(p)
+}
+
+// mapped is an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2).
+func mapped(v4 uint32) (a [16]byte) {
+	be.PutUint64(a[8:], 0xffff<<32|uint64(v4))
+	return a
 }

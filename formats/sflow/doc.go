@@ -1,5 +1,6 @@
-// Package sflow decodes sFlow version 5 datagrams (sflow.org, "sFlow Version 5", 2004, and its "Discarded Packet Notification
-// Structures", 2020) into columns of flows: a row for each sampled or discarded packet.
+// Package sflow decodes sFlow version 5 datagrams (sflow.org, "sFlow Version 5", 2004, its "Host Structures", 2010, "Tunnel
+// Structures", 2012, and "Discarded Packet Notification Structures", 2020) into columns: of flows, a row for each sampled or
+// discarded packet; of counters, a row for each counters sample. What nobody reads of the two is stepped over.
 //
 // It is a pure codec: bytes and times come in, rows of the schema asked for go out. The way of a datagram: the [Decoder] walks
 // its samples and their records; the sampled header goes through formats/packet; what a sample says is put together in a record

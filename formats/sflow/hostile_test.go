@@ -125,6 +125,10 @@ func TestFaultsStayWhereTheyAre(t *testing.T) {
 		{"short records", datagram(sample(sized(1, u32s(1)), sized(2, u32s(1)), sized(3, u32s(1)), sized(4, u32s(1)), sized(1001, u32s(1)), sized(1020, u32s(1)), ok)), "rows=1 bad{record_short} rejected{record_short}=72"},
 		{"short lists", datagram(sample(ok, sized(1006, u32s(0, 9, 1)), sized(1007, u32s(1, 9, 2, 1)), sized(1012, u32s(2, 1)), sized(1012))),
 			"rows=1 bad{list_length} rejected{record_short}=32 rejected{list_length}=36"},
+		{"short tunnels and texts", datagram(sample(ok, sized(1023, u32s(1)), sized(1026, make([]byte, 52)), sized(1030), sized(1004, u32s(0, 9, 1)), sized(1005, u32s(0, 0)), sized(1009, text("vc"), u32s(1)))),
+			"rows=1 bad{record_short} rejected{record_short}=116 rejected{list_length}=20"},
+		{"texts past the end", datagram(sample(ok, sized(1004, u32s(0, 0, 0, 0xffffffff)), sized(1005, u32s(0, 0xfffffffd, 1)), sized(1005, u32s(0, 0, 1)), sized(1009, u32s(1)))),
+			"rows=1 bad{list_length} rejected{list_length}=76"},
 		{"sample with no packet", datagram(sample(sized(1001, u32s(1, 2, 3, 4))), sample(ok)), "rows=1 skipped{no_packet}=64"},
 		{"sample with nothing", datagram(sample(), sample(ok)), "rows=1 skipped{no_packet}=40"},
 		{"counters, expanded too, and unknown ones", datagram(sized(2, u32s(1, 2, 0)), sized(4, u32s(1, 2, 3, 0)), sized(4096|1, u32s(1)), sample(ok)), "rows=1 skipped{counters}=44 skipped{unknown_sample}=12"},
@@ -190,26 +194,53 @@ func FuzzDecode(f *testing.F) {
 	f.Add(good)
 	f.Add(datagram(sample(raw(1, 1022, frame()), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1006, u32s(1, 5, 1, 1<<12, 0)), sized(1007, u32s(1, 1, 1, 2)), sized(1012, u32s(2, 3, 4)))))
 	f.Add(datagram(sized(3, u32s(1, 0, 7, 100, 1000, 0, 0, 7, 0, 8, 2), raw(12, 90, make([]byte, 33)), sized(1002, u32s(2, 1, 2, 3, 4, 24, 16)))))
+	f.Add(datagram(countersSample(sized(1, generic), sized(2, ascending(1, 13)), sized(1005, text("eth0"))), sized(4, u32s(41, 2, 7, 1), sized(5, ascending(1, 7)))))
+	f.Add(datagram(countersSample(sized(1001, ascending(1, 7)), sized(2000, text("host"), uuidBytes, u32s(2, 3), text("6.1")), sized(2003, loads, ascending(1, 17)),
+		sized(2004, ascending(1, 18)), sized(2005, ascending(1, 13)), sized(2006, ascending(1, 10)), sized(2001, ascending(1, 4))), sample(raw(1, 1022, frame()))))
+	f.Add(datagram(sample(raw(1, 1022, frame()), sized(1023, u32s(1072, 17, 1, 2, 3, 4789, 0, 0)), sized(1026, make([]byte, 56)), sized(1030, u32s(77)), sized(1004, u32s(106), text("alice"), u32s(0, 0)),
+		sized(1005, u32s(1), text("/"), text("host")), sized(1009, text("vc"), u32s(1, 2)))))
 	few := formatstest.Columns("in_if", "bytes")
+	counts := flow.CountersSchema.Select(func(f sdk.Field) bool { return f.Name == "hostname" || f.Name == "if_in_octets" })
 	f.Fuzz(func(t *testing.T, p []byte) {
 		p = append(make([]byte, 0, len(p)), p...)
-		rows := 0
-		for i, out := range []*sdk.Schema{flow.Schema, few} {
-			tab := formatstest.NewTable(out)
-			d := sflow.NewDecoder(out, sflow.Options{Decapsulate: packet.All}, tab)
+		rows, counted := -1, -1 // as the first decoders have it that make such rows
+		for _, want := range []struct{ flows, counters *sdk.Schema }{{flow.Schema, nil}, {few, flow.CountersSchema}, {nil, counts}} {
+			tab, ctab := formatstest.NewTable(few), formatstest.NewTable(counts)
+			opt := sflow.Options{Decapsulate: packet.All}
+			if want.flows != nil {
+				tab = formatstest.NewTable(want.flows)
+			}
+			if want.counters != nil {
+				ctab = formatstest.NewTable(want.counters)
+				opt.Counters, opt.CounterRows = want.counters, ctab
+			}
+			tab.Size, ctab.Size = 256, 256 // memory to clear is what a run costs
+			d := sflow.NewDecoder(want.flows, opt, tab)
 			rs := feed(d, p, p)
 			if d.Tally.Bytes() != uint64(2*len(p)) {
 				t.Errorf("%d bytes accounted for of %d: %+v", d.Tally.Bytes(), 2*len(p), d.Tally)
 			}
-			if n := tab.Rows(); d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 {
-				t.Errorf("%d records counted, %d rows of %d bytes", d.Tally.Records, n, 2*len(p))
+			n, c := tab.Rows(), ctab.Rows()
+			if d.Tally.Records != uint64(n) || n != rs[0].Rows+rs[1].Rows || n > 2*len(p)/48 || d.Tally.CounterRows != uint64(c) || c > 2*len(p)/32 {
+				t.Errorf("%d and %d records counted, %d and %d rows of %d bytes", d.Tally.Records, d.Tally.CounterRows, n, c, 2*len(p))
 			}
-			if i == 0 {
-				rows = tab.Rows()
-			} else if rows != tab.Rows() {
-				t.Errorf("%d rows of all columns, %d of few", rows, tab.Rows())
+			if want.flows != nil {
+				if rows < 0 {
+					rows = n
+				}
+				if n != rows {
+					t.Errorf("%d rows of %v, %d of others", n, want.flows, rows)
+				}
+				checkGood(t, d, tab)
 			}
-			checkGood(t, d, tab)
+			if want.counters != nil {
+				if counted < 0 {
+					counted = c
+				}
+				if c != counted {
+					t.Errorf("%d rows of %v, %d of others", c, want.counters, counted)
+				}
+			}
 		}
 	})
 }

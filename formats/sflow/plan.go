@@ -1,7 +1,9 @@
 package sflow
 
 import (
+	"bytes"
 	"encoding/binary"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/weirflow/weir/sdk"
@@ -14,6 +16,7 @@ type plan struct {
 	fixed  []op
 	values []valueOp
 	names  []nameOp
+	texts  []textOp
 }
 
 // needs are kinds of records that are looked into for some column.
@@ -26,6 +29,10 @@ const (
 	needGateway
 	needMPLS
 	needNAT
+	needTunnel
+	needUser
+	needURL
+	needWire
 	needViews // a column of variable length looks into the payload
 )
 
@@ -49,6 +56,14 @@ type nameOp struct {
 	col   int
 	group groups
 	name  func(r *record) string
+}
+
+// textOp writes a column of strings that the device sent.
+type textOp struct {
+	col   int
+	name  bool // they have few different values
+	group groups
+	value func(v *view) []byte
 }
 
 // field is where a column comes from.
@@ -101,9 +116,9 @@ var fields = func() map[string]field {
 	at(pkt+unsafe.Offsetof(r.pkt.DstMAC), unsafe.Sizeof(r.pkt.DstMAC), needFrame, 0, "dst_mac")
 	at(pkt+unsafe.Offsetof(r.pkt.VLAN), unsafe.Sizeof(r.pkt.VLAN), needFrame|needSwitch, 0, "src_vlan")
 	at(pkt+unsafe.Offsetof(r.pkt.CustomerVLAN), unsafe.Sizeof(r.pkt.CustomerVLAN), needFrame|needSwitch, 0, "customer_vlan")
-	at(pkt+unsafe.Offsetof(r.pkt.TunnelSrc), unsafe.Sizeof(r.pkt.TunnelSrc), needFrame, hasTunnel, "tunnel_src_addr")
-	at(pkt+unsafe.Offsetof(r.pkt.TunnelDst), unsafe.Sizeof(r.pkt.TunnelDst), needFrame, hasTunnel, "tunnel_dst_addr")
-	at(pkt+unsafe.Offsetof(r.pkt.TunnelID), unsafe.Sizeof(r.pkt.TunnelID), needFrame, hasTunnel, "tunnel_id")
+	at(pkt+unsafe.Offsetof(r.pkt.TunnelSrc), unsafe.Sizeof(r.pkt.TunnelSrc), needFrame|needTunnel, hasTunnel, "tunnel_src_addr")
+	at(pkt+unsafe.Offsetof(r.pkt.TunnelDst), unsafe.Sizeof(r.pkt.TunnelDst), needFrame|needTunnel, hasTunnel, "tunnel_dst_addr")
+	at(pkt+unsafe.Offsetof(r.pkt.TunnelID), unsafe.Sizeof(r.pkt.TunnelID), needFrame|needTunnel, hasTunnel, "tunnel_id")
 
 	at(unsafe.Offsetof(r.dstVLAN), unsafe.Sizeof(r.dstVLAN), needSwitch, hasSwitch, "dst_vlan")
 	at(unsafe.Offsetof(r.nextHop), unsafe.Sizeof(r.nextHop), needRouter|needMPLS, hasRouter, "next_hop")
@@ -116,6 +131,7 @@ var fields = func() map[string]field {
 	at(gate+unsafe.Offsetof(r.gate.nextAS), unsafe.Sizeof(r.gate.nextAS), needGateway, hasGateway, "next_as")
 	at(gate+unsafe.Offsetof(r.gate.localPref), unsafe.Sizeof(r.gate.localPref), needGateway, hasGateway, "local_pref")
 	at(gate+unsafe.Offsetof(r.gate.nextHop), unsafe.Sizeof(r.gate.nextHop), needGateway, hasGateway, "bgp_next_hop")
+	at(unsafe.Offsetof(r.outer)+unsafe.Offsetof(r.outer.wire), unsafe.Sizeof(r.outer.wire), needWire, hasWire, "pseudo_wire_id")
 	at(nat+unsafe.Offsetof(r.nat.src), unsafe.Sizeof(r.nat.src), needNAT, hasNAT, "src_addr_nat")
 	at(nat+unsafe.Offsetof(r.nat.dst), unsafe.Sizeof(r.nat.dst), needNAT, hasNAT, "dst_addr_nat")
 	at(nat+unsafe.Offsetof(r.nat.srcPort), unsafe.Sizeof(r.nat.srcPort), needNAT, hasNAT, "src_port_nat")
@@ -136,7 +152,16 @@ func compile(out *sdk.Schema) (p plan) {
 			p.names = append(p.names, nameOp{i, 0, func(*record) string { return "sflow" }})
 		case "tunnel_type":
 			p.names = append(p.names, nameOp{i, hasTunnel, func(r *record) string { return r.pkt.Tunnel.String() }})
-			p.need |= needFrame
+			p.need |= needFrame | needTunnel
+		case "user_name":
+			p.texts = append(p.texts, textOp{i, true, hasUser, func(v *view) []byte { return v.user }})
+			p.need |= needUser | needViews
+		case "http_request_host":
+			p.texts = append(p.texts, textOp{i, false, hasURL, func(v *view) []byte { return v.host }})
+			p.need |= needURL | needViews
+		case "http_request_target":
+			p.texts = append(p.texts, textOp{i, false, hasURL, func(v *view) []byte { return v.url }})
+			p.need |= needURL | needViews
 		case "mpls_labels":
 			p.values = append(p.values, valueOp{i, hasLabels, (*Decoder).labels})
 			p.need |= needFrame | needMPLS
@@ -191,6 +216,11 @@ func (d *Decoder) store(b *sdk.Batch, from, n int) {
 			d.storeNames(b, o, recs)
 		}
 	}
+	for i := range d.plan.texts {
+		if o := &d.plan.texts[i]; o.group&has != 0 {
+			d.storeTexts(b, o, from, recs)
+		}
+	}
 	for i := range d.plan.values {
 		o := &d.plan.values[i]
 		if o.group != 0 && o.group&has == 0 {
@@ -206,9 +236,20 @@ func (d *Decoder) store(b *sdk.Batch, from, n int) {
 
 // gather is the loop that all columns of one width share.
 func gather[T any](dst unsafe.Pointer, at int, recs []record, from uintptr) {
+	const step = unsafe.Sizeof(record{})
 	d := unsafe.Slice((*T)(dst), at+len(recs))[at:]
-	for i := range recs {
-		d[i] = *(*T)(unsafe.Add(unsafe.Pointer(&recs[i]), from))
+	base := unsafe.Pointer(unsafe.SliceData(recs))
+	for len(d) >= 4 {
+		q := (*[4]T)(d)
+		q[0] = *(*T)(unsafe.Add(base, from))
+		q[1] = *(*T)(unsafe.Add(base, from+step))
+		q[2] = *(*T)(unsafe.Add(base, from+2*step))
+		q[3] = *(*T)(unsafe.Add(base, from+3*step))
+		d, from = d[4:], from+4*step
+	}
+	for i := range d {
+		d[i] = *(*T)(unsafe.Add(base, from))
+		from += step
 	}
 }
 
@@ -224,6 +265,28 @@ func (d *Decoder) storeNames(b *sdk.Batch, o *nameOp, recs []record) {
 			last, index = s, n
 		}
 		dst[i] = index
+	}
+}
+
+func (d *Decoder) storeTexts(b *sdk.Batch, o *textOp, from int, recs []record) {
+	at := b.Rows()
+	for i := range recs {
+		v := o.value(&d.views[from+i])
+		if recs[i].has&o.group == 0 || len(v) == 0 {
+			continue
+		}
+		if !o.name {
+			if !utf8.Valid(v) {
+				v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
+			}
+			b.SetBytes(o.col, at+i, v)
+			continue
+		}
+		n, ok := flow.Intern(b, o.col, v)
+		if !ok {
+			d.Tally.NamesFull++
+		}
+		sdk.Claim[uint16](b, o.col, at+i, 1)[0] = n
 	}
 }
 

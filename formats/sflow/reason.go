@@ -10,10 +10,12 @@ const (
 	None Reason = iota
 
 	// Skipped: nothing is wrong with the bytes, there is only nothing in them for us.
-	Counters      // counter samples
+	Counters      // counters samples, which nobody reads
+	FlowSamples   // flow samples, which nobody reads
 	UnknownSample // samples of another format or enterprise
 	UnknownRecord // records of another format or enterprise, or that say nothing any column is for
 	NoPacket      // a flow sample without a record of the packet
+	NoCounters    // a counters sample without a structure that is known
 	Padding       // bytes of a sample or record behind what it says it holds
 	Trailing      // bytes behind the last sample
 
@@ -25,7 +27,7 @@ const (
 	RecordShort  // a record shorter than its fixed part
 	RecordCount  // the sample ends before as many records as it counts
 	HeaderLength // a sampled header's length passes the end of its record
-	ListLength   // an AS path's, community list's or label stack's length passes the end of its record
+	ListLength   // an AS path's, community list's, label stack's or string's length passes the end of its record
 	AddressType  // an address that is neither IPv4 nor IPv6
 
 	// Refused: the datagram as a whole.
@@ -37,7 +39,7 @@ const (
 )
 
 var reasonNames = [reasons]string{
-	None: "none", Counters: "counters", UnknownSample: "unknown_sample", UnknownRecord: "unknown_record", NoPacket: "no_packet", Padding: "padding", Trailing: "trailing",
+	None: "none", Counters: "counters", FlowSamples: "flow_samples", UnknownSample: "unknown_sample", UnknownRecord: "unknown_record", NoPacket: "no_packet", NoCounters: "no_counters", Padding: "padding", Trailing: "trailing",
 	SampleLength: "sample_length", SampleShort: "sample_short", SampleCount: "sample_count", RecordLength: "record_length", RecordShort: "record_short", RecordCount: "record_count",
 	HeaderLength: "header_length", ListLength: "list_length", AddressType: "address_type",
 	ShortHeader: "short_header", UnknownVersion: "unknown_version", AgentAddress: "agent_address",
@@ -77,9 +79,10 @@ type Tally struct {
 
 	Skipped, Rejected [reasons]uint64
 
-	Records uint64 // flow records: sampled and discarded packets
+	Records     uint64 // flow records: sampled and discarded packets
+	CounterRows uint64 // rows of counters samples
 
-	SamplingUnknown uint64 // samples with a rate of 0; they got the default
+	SamplingUnknown uint64 // samples with a rate of 0 for which none is set; they got 1
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }
 

@@ -8,6 +8,7 @@ import (
 type record struct {
 	pkt packet.Fields
 	sampled
+	switching
 	has groups
 	// What few samples have: zero unless has says so.
 	gate  gateway
@@ -15,15 +16,19 @@ type record struct {
 	outer layers
 }
 
-// sampled is what every sample has, and what most have.
+// sampled is what every sample has: nothing of it is left from the record before.
 type sampled struct {
 	origin
 	bytes, packets, rate uint64
-	nextHop              [16]byte
-	inIf, outIf          uint32
-	srcVLAN, dstVLAN     uint16 // by the switch
-	srcMask, dstMask     uint8
-	direction, status    uint8
+}
+
+// switching is what most samples have.
+type switching struct {
+	nextHop           [16]byte
+	inIf, outIf       uint32
+	srcVLAN, dstVLAN  uint16 // by the switch
+	srcMask, dstMask  uint8
+	direction, status uint8
 }
 
 type gateway struct {
@@ -44,6 +49,8 @@ type layers struct {
 	count      int
 	labels     [packet.MaxLabels]uint32
 	labelCount uint8
+	tunnel     tunnel
+	wire       uint32 // virtual circuit
 }
 
 // groups says which parts of a record are not zero, so that whole columns can be left out.
@@ -58,6 +65,9 @@ const (
 	hasLayers
 	hasTunnel
 	hasLabels
+	hasUser
+	hasURL
+	hasWire
 )
 
 // view is values of variable length that look into a payload.
@@ -65,18 +75,19 @@ type view struct {
 	path        []byte // segments: type, count, AS numbers
 	communities []byte // big endian
 	frame       []byte
+	user        []byte
+	host, url   []byte
 }
 
 func (r *record) reset() {
 	if r.has&(hasGateway|hasNAT|hasLayers) != 0 {
 		r.gate, r.nat, r.outer = gateway{}, nat{}, layers{}
 	}
-	r.sampled, r.has = sampled{}, 0
+	r.switching, r.has = switching{}, 0
 }
 
-// see dissects a sampled header.
-func (r *record) see(l packet.Link, header []byte, d packet.Decapsulate) {
-	packet.Dissect(&r.pkt, l, header, d)
+// layered notes what the header that was dissected has beside the packet.
+func (r *record) layered() {
 	if r.pkt.Has&packet.HasTunnel != 0 {
 		r.has |= hasTunnel
 	}
@@ -103,6 +114,9 @@ func (r *record) correct() {
 	if o.labelCount > 0 && f.LabelCount == 0 {
 		f.Labels, f.LabelCount = o.labels, o.labelCount
 		r.has |= hasLabels
+	}
+	if r.has&(hasLayers|hasTunnel) == hasLayers {
+		o.tunnel.show(r)
 	}
 }
 
@@ -190,6 +204,18 @@ func (r *record) routed(p []byte) Reason {
 	r.nextHop, r.srcMask, r.dstMask = hop, narrow8(be.Uint32(p)), narrow8(be.Uint32(p[4:]))
 	r.has |= hasRouter
 	return None
+}
+
+// routed4 is routed for a next hop of IPv4.
+func (r *record) routed4(p *[16]byte) {
+	r.nextHop, r.srcMask, r.dstMask = mapped(be.Uint32(p[4:])), narrow8(be.Uint32(p[8:])), narrow8(be.Uint32(p[12:]))
+	r.has |= hasRouter
+}
+
+// routed6 is routed for a next hop of IPv6.
+func (r *record) routed6(p *[28]byte) {
+	r.nextHop, r.srcMask, r.dstMask = [16]byte(p[4:20]), narrow8(be.Uint32(p[20:])), narrow8(be.Uint32(p[24:]))
+	r.has |= hasRouter
 }
 
 // gateway reads extended gateway data. The path is segments, which are sequences or sets of AS numbers; the destination is its

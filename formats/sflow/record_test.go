@@ -80,14 +80,28 @@ func TestRecords(t *testing.T) {
 			with(map[string]string{"src_addr_nat": "192.0.2.1", "dst_addr_nat": "192.0.2.2", "src_port_nat": "2000", "dst_port_nat": "2443"})},
 		{"one stripped tag", [][]byte{shown, sized(1012, u32s(1, 0x88a8e0c8))}, with(map[string]string{"src_vlan": "200", "customer_vlan": "100"})},
 		{"two stripped tags", [][]byte{shown, sized(1012, u32s(2, 0x88a8e0c8, 0x8100e12c))}, with(map[string]string{"src_vlan": "200", "customer_vlan": "300"})},
-		{"others are stepped over", [][]byte{sized(1004, u32s(3, 5), []byte("alice")), sized(4300<<12|1, u32s(1, 2, 3)), shown, sized(1036, u32s(4))}, with(nil)},
+		{"tunnel that it came by", [][]byte{shown, sized(1024, u32s(1072, 17, 0xc0000201, 0xc0000202, 50000, 4789, 0, 0)), sized(1030, u32s(77))},
+			with(map[string]string{"tunnel_type": "vxlan", "tunnel_src_addr": "192.0.2.1", "tunnel_dst_addr": "192.0.2.2", "tunnel_id": "77"})},
+		{"tunnel that it leaves by", [][]byte{sized(1025, u32s(1072, 47), v6, v6, u32s(0, 0, 0, 0)), shown},
+			with(map[string]string{"tunnel_type": "gre", "tunnel_src_addr": "2001:db8::1", "tunnel_dst_addr": "2001:db8::1"})},
+		{"tunnels of both sides", [][]byte{sized(1023, u32s(9, 4, 9, 9, 9, 9, 9, 9)), sized(1029, u32s(9)), sized(1026, u32s(1072, 17), v6, v6, u32s(50000, 6081, 0, 0)), sized(1030, u32s(77)),
+			sized(1023, u32s(8, 4, 8, 8, 8, 8, 8, 8)), sized(1029, u32s(8)), shown}, with(map[string]string{"tunnel_type": "geneve", "tunnel_src_addr": "2001:db8::1", "tunnel_dst_addr": "2001:db8::1", "tunnel_id": "77"})},
+		{"VNI alone", [][]byte{shown, sized(1029, u32s(77))}, with(map[string]string{"tunnel_id": "77"})},
+		{"user", [][]byte{shown, sized(1004, u32s(106), text("alice"), u32s(106), text("bob"))}, with(map[string]string{"user_name": "alice"})},
+		{"user of the destination", [][]byte{shown, sized(1004, u32s(106, 0, 106), text("bob"))}, with(map[string]string{"user_name": "bob"})},
+		{"URL", [][]byte{shown, sized(1005, u32s(1), text("/index.html"), text("www.example.org"))},
+			with(map[string]string{"http_request_target": hex.EncodeToString([]byte("/index.html")), "http_request_host": hex.EncodeToString([]byte("www.example.org"))})},
+		{"URL that is no UTF-8", [][]byte{shown, sized(1005, u32s(1), text("/\xff"), text(""))}, with(map[string]string{"http_request_target": hex.EncodeToString([]byte("/\uFFFD"))})},
+		{"MPLS VC", [][]byte{shown, sized(1009, text("vll-7"), u32s(4077, 5))}, with(map[string]string{"pseudo_wire_id": "4077"})},
+		{"others are stepped over", [][]byte{sized(1008, text("lsp"), u32s(1, 2)), sized(1010, text("ftn"), u32s(1)), sized(1021, make([]byte, 24)), sized(1027, u32s(1)), sized(4300<<12|1, u32s(1, 2, 3)), shown, sized(1036, u32s(4))}, with(nil)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tab := formatstest.NewTable(flow.Schema)
 			d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 			// The record before leaves nothing behind.
 			full := sample(shown, sized(1001, u32s(5, 0, 6, 0)), sized(1002, u32s(1, 1, 2, 3)), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1006, u32s(1, 5, 1, 1<<12, 0)),
-				sized(1007, u32s(1, 1, 1, 2)), sized(1020, u32s(3, 4)), sized(1012, u32s(1, 0x81000009)))
+				sized(1007, u32s(1, 1, 1, 2)), sized(1020, u32s(3, 4)), sized(1012, u32s(1, 0x81000009)), sized(1004, u32s(0), text("eve"), u32s(0, 0)), sized(1005, u32s(0), text("u"), text("h")),
+				sized(1009, text(""), u32s(5, 5)), sized(1024, u32s(5, 5, 5, 5, 5, 5, 5, 5)), sized(1030, u32s(5)))
 			for range 33 {
 				feed(d, datagram(full))
 			}
@@ -102,6 +116,12 @@ func TestRecords(t *testing.T) {
 			}
 			if diff := cmp.Diff([]map[string]string{c.want}, rowsShown(tab)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			// Behind one that nobody knows, no record is where it usually is.
+			tab.Clear()
+			feed(d, datagram(sample(append([][]byte{sized(4300<<12|2, u32s(1))}, c.records...)...)))
+			if diff := cmp.Diff([]map[string]string{c.want}, rowsShown(tab)); diff != "" {
+				t.Errorf("behind another record (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -141,7 +161,7 @@ func TestInterfaces(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tab := formatstest.NewTable(formatstest.Columns("in_if", "out_if", "direction", "forwarding_status", "sampling_rate"))
-			d := sflow.NewDecoder(tab.Out, sflow.Options{DefaultRate: 512}, tab)
+			d := sflow.NewDecoder(tab.Out, sflow.Options{Rate: func([16]byte) (fallback, override uint64) { return 512, 0 }}, tab)
 			if r := feed(d, datagram(c.sample))[0]; (r != sflow.Result{Used: true, Rows: 1}) {
 				t.Fatalf("%+v", r)
 			}
@@ -162,6 +182,7 @@ func TestInterfaces(t *testing.T) {
 func TestEachColumnAlone(t *testing.T) {
 	payload := datagram(
 		sample(raw(1, 1022, frame()), sized(1001, u32s(5, 0, 6, 0)), sized(1002, u32s(1, 1, 2, 3)), sized(1003, u32s(1, 1, 2, 3, 4, 1, 2, 1, 5, 1, 6, 7)), sized(1007, u32s(1, 1, 1, 2)), sized(1020, u32s(3, 4))),
+		sample(raw(1, 1022, frame()), sized(1024, u32s(1072, 17, 1, 2, 3, 4789, 0, 0)), sized(1030, u32s(77)), sized(1004, u32s(0), text("eve"), u32s(0, 0)), sized(1005, u32s(0), text("u"), text("h")), sized(1009, text(""), u32s(5, 5))),
 		sample(raw(1, 70, cat(unhex("02aabbccddee 021122334455 8847 000120ff 000131ff"), frame()[18:])), sized(1012, u32s(2, 0x81000009, 0x8100000a))),
 		sample(sized(4, u32s(1000, 17), make([]byte, 32), u32s(1000, 53, 24, 40)), sized(1006, u32s(1, 5, 1, 1<<12, 0))),
 		sized(5, u32s(1, 0, 7, 0, 7, 8, 261, 1), raw(12, 90, unhex("60000000 0008 3a ff fe800000000000000000000000000001 fe800000000000000000000000000002 8700 0000 00000000"))))

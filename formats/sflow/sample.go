@@ -1,7 +1,5 @@
 package sflow
 
-import "github.com/weirflow/weir/formats/packet"
-
 // Formats of samples and of flow records, of enterprise 0 (the top 20 bits).
 const (
 	flowSample      = 1
@@ -10,27 +8,31 @@ const (
 	expandedCounter = 4
 	discardedPacket = 5
 
-	rawHeader      = 1
-	ethernetFrame  = 2
-	ipv4Packet     = 3
-	ipv6Packet     = 4
-	extSwitch      = 1001
-	extRouter      = 1002
-	extGateway     = 1003
-	extMPLS        = 1006
-	extNAT         = 1007
-	extVLANTunnel  = 1012
-	extNATPort     = 1020
+	rawHeader         = 1
+	ethernetFrame     = 2
+	ipv4Packet        = 3
+	ipv6Packet        = 4
+	extSwitch         = 1001
+	extRouter         = 1002
+	extGateway        = 1003
+	extUser           = 1004
+	extURL            = 1005
+	extMPLS           = 1006
+	extNAT            = 1007
+	extMPLSVC         = 1009
+	extVLANTunnel     = 1012
+	extNATPort        = 1020
+	extTunnel4Egress  = 1023
+	extTunnel4Ingress = 1024
+	extTunnel6Egress  = 1025
+	extTunnel6Ingress = 1026
+	extVNIEgress      = 1029
+	extVNIIngress     = 1030
+
 	fixedFlow      = 32 // bytes of a flow sample before its records
 	fixedExpanded  = 44
 	fixedDiscarded = 32
 )
-
-// packets are the records of a sample that show the packet, in falling order of what they tell.
-type packets struct {
-	raw, ethernet, ipv4, ipv6 []byte
-	frame                     int // bytes of the header in raw, at raw[16:]
-}
 
 // sample decodes the sample in payload[at:], which ends where payload does.
 func (d *Decoder) sample(format uint32, payload []byte, at int) {
@@ -44,11 +46,20 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	case discardedPacket:
 		least = fixedDiscarded
 	case counterSample, expandedCounter:
+		if d.counters != nil {
+			d.counted(format, payload, at)
+			return
+		}
 		d.Tally.Skipped[Counters] += uint64(size)
 		d.r.Used = true
 		return
 	default:
 		d.Tally.Skipped[UnknownSample] += uint64(size)
+		d.r.Used = true
+		return
+	}
+	if d.unread {
+		d.Tally.Skipped[FlowSamples] += uint64(size)
 		d.r.Used = true
 		return
 	}
@@ -64,37 +75,50 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	r.origin = d.from
 	switch format {
 	case flowSample:
-		class, index := p[4], be.Uint32(p[4:])&0xffffff
-		r.rate = uint64(be.Uint32(p[8:]))
-		in, out := be.Uint32(p[20:]), be.Uint32(p[24:])
-		r.interfaces(in>>30, in&0x3fffffff, out>>30, out&0x3fffffff)
-		r.observed(uint32(class), index)
+		h := (*[fixedFlow]byte)(p)
+		r.rate = uint64(be.Uint32(h[8:]))
+		in, out := be.Uint32(h[20:]), be.Uint32(h[24:])
+		if in < 0x3fffffff && out < 0x3fffffff { // one interface each, none of them the device itself
+			r.inIf, r.outIf = in, out
+		} else {
+			r.interfaces(in>>30, in&0x3fffffff, out>>30, out&0x3fffffff)
+		}
+		r.observed(uint32(h[4]), be.Uint32(h[4:])&0xffffff)
 	case expandedSample:
-		r.rate = uint64(be.Uint32(p[12:]))
-		r.interfaces(be.Uint32(p[24:]), be.Uint32(p[28:]), be.Uint32(p[32:]), be.Uint32(p[36:]))
-		r.observed(be.Uint32(p[4:]), be.Uint32(p[8:]))
+		h := (*[fixedExpanded]byte)(p)
+		r.rate = uint64(be.Uint32(h[12:]))
+		r.interfaces(be.Uint32(h[24:]), be.Uint32(h[28:]), be.Uint32(h[32:]), be.Uint32(h[36:]))
+		r.observed(be.Uint32(h[4:]), be.Uint32(h[8:]))
 	case discardedPacket:
 		r.rate = 1 // each one is told, as far as the agent's limit allows
 		r.interfaces(0, be.Uint32(p[16:]), 0, be.Uint32(p[20:]))
 		r.dropped(be.Uint32(p[24:]))
 	}
-	var ps packets
-	decoded, lost := d.records(r, &ps, payload, at+8+least, be.Uint32(p[least-4:]))
-	decoded += 8 + least
+	if d.views != nil {
+		d.views[d.n] = view{}
+	}
+	begin := at
+	raw, frame, next, count := r.common(payload, at+8+least, be.Uint32(p[least-4:]), d.plan.need)
 	switch {
-	case d.show(r, &ps):
-		d.Tally.Decoded += uint64(decoded)
-	case lost != None: // the record with the packet may have been the bad one: the sample is lost for that
-		d.Tally.Rejected[lost] += uint64(decoded)
-		return
+	case count != 0:
+		if !d.rest(r, packets{raw: raw, frame: frame}, payload, begin, next, count) {
+			return
+		}
+	case raw != 0:
+		d.Tally.Decoded += uint64(next - begin)
+		d.Tally.Skipped[Padding] += uint64(len(payload) - next)
+		d.seen(r, payload, raw, frame)
+		if r.has&(hasSwitch|hasLayers) != 0 {
+			r.correct()
+		}
 	default:
-		d.Tally.Skipped[NoPacket] += uint64(decoded)
+		d.Tally.Skipped[NoPacket] += uint64(next - begin)
+		d.Tally.Skipped[Padding] += uint64(len(payload) - next)
 		d.r.Used = true
 		return
 	}
-	if r.rate == 0 {
-		r.rate = d.opt.DefaultRate
-		d.Tally.SamplingUnknown++
+	if format != discardedPacket {
+		d.setRate(r)
 	}
 	r.packets = 1
 	d.n++
@@ -103,165 +127,59 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	d.Tally.Records++
 }
 
-// records walks the records of a sample in payload[at:]. It keeps those that show the packet, and returns how many bytes of
-// records were used, and why others were not: the first reason.
-func (d *Decoder) records(r *record, ps *packets, payload []byte, at int, count uint32) (decoded int, lost Reason) {
-	need := d.plan.need
-	if d.views != nil {
-		d.views[d.n] = view{}
-	}
-	for n := uint32(0); n < count; n++ {
-		left := len(payload) - at
-		if left < 8 {
-			d.bad(RecordCount, at, left)
-			return decoded, first(lost, RecordCount)
-		}
-		format, length := be.Uint32(payload[at:]), be.Uint32(payload[at+4:])
-		if uint64(length) > uint64(left-8) {
-			d.bad(RecordLength, at, left)
-			return decoded, first(lost, RecordLength)
-		}
-		begin := at
-		p := payload[at+8 : at+8+int(length)]
-		at += 8 + len(p) + min(-len(p)&3, left-8-len(p)) // padded to units of four bytes (XDR)
-		why := None
-		switch format {
-		case rawHeader:
-			if len(p) < 16 {
-				why = RecordShort
-			} else if size := be.Uint32(p[12:]); uint64(size) > uint64(len(p)-16) {
-				why = HeaderLength
-			} else if ps.raw == nil {
-				ps.raw, ps.frame = p, int(size)
-			}
-		case ethernetFrame:
-			why = keep(&ps.ethernet, p, 24)
-		case ipv4Packet:
-			why = keep(&ps.ipv4, p, 32)
-		case ipv6Packet:
-			why = keep(&ps.ipv6, p, 56)
-		case extSwitch:
-			if len(p) < 16 {
-				why = RecordShort
-			} else if need&needSwitch != 0 {
-				r.switched(p)
-			}
-		case extRouter:
-			if need&needRouter != 0 {
-				why = r.routed(p)
-			}
-		case extGateway:
-			if need&needGateway != 0 {
-				why = d.gateway(r, p)
-			}
-		case extMPLS:
-			if need&needMPLS != 0 {
-				why = r.labelled(p)
-			}
-		case extNAT:
-			if need&needNAT != 0 {
-				why = r.translated(p)
-			}
-		case extNATPort:
-			if len(p) < 8 {
-				why = RecordShort
-			} else if need&needNAT != 0 {
-				r.nat.srcPort, r.nat.dstPort = narrow16(be.Uint32(p)), narrow16(be.Uint32(p[4:]))
-				r.has |= hasNAT
-			}
-		case extVLANTunnel:
+// common reads the records in payload[at:] that nearly all agents send, as long as nothing is odd about them: where the raw
+// header's record has its body (0: there was none) and how many bytes of the packet are in it, where the rest begins, and how many
+// records are left there. It makes no calls.
+func (r *record) common(payload []byte, at int, count uint32, need needs) (raw, frame, next int, left uint32) {
+	for ; count != 0 && len(payload)-at >= 24; count-- {
+		q := (*[24]byte)(payload[at:])
+		switch word := be.Uint64(q[:]); {
+		case word == extSwitch<<32|16:
 			if need&needSwitch != 0 {
-				why = r.stripped(p)
+				r.switched(q[8:])
 			}
+			at += 24
+		case word == extRouter<<32|16 && be.Uint32(q[8:]) == 1:
+			if need&needRouter != 0 {
+				r.routed4((*[16]byte)(q[8:]))
+			}
+			at += 24
+		case word == extRouter<<32|28 && be.Uint32(q[8:]) == 2 && len(payload)-at >= 36:
+			if need&needRouter != 0 {
+				r.routed6((*[28]byte)(payload[at+8:]))
+			}
+			at += 36
+		case word>>32 == rawHeader && raw == 0:
+			length, n := uint64(uint32(word)), uint64(be.Uint32(q[20:]))
+			size := 8 + (length+3)&^3
+			if length < 16 || n > length-16 || size > uint64(len(payload)-at) {
+				return raw, frame, at, count
+			}
+			raw, frame = at+8, int(n)
+			at += int(size)
 		default:
-			d.Tally.Skipped[UnknownRecord] += uint64(at - begin)
-			continue
+			return raw, frame, at, count
 		}
-		if why != None {
-			d.bad(why, begin, at-begin)
-			lost = first(lost, why)
-			continue
-		}
-		decoded += at - begin
 	}
-	d.Tally.Skipped[Padding] += uint64(len(payload) - at)
-	return decoded, lost
+	return raw, frame, at, count
 }
 
-func first(a, b Reason) Reason {
-	if a != None {
-		return a
-	}
-	return b
-}
-
-// keep notes the first record of a kind, of least bytes.
-func keep(to *[]byte, p []byte, least int) Reason {
-	if len(p) < least {
-		return RecordShort
-	}
-	if *to == nil {
-		*to = p
-	}
-	return None
-}
-
-// links are the header protocols that are dissected.
-func link(protocol uint32) packet.Link {
-	switch protocol {
-	case 1:
-		return packet.Ethernet
-	case 11:
-		return packet.IPv4
-	case 12:
-		return packet.IPv6
-	case 13:
-		return packet.MPLS
-	}
-	return 0
-}
-
-// show fills in what is known of the packet; false if nothing is.
-func (d *Decoder) show(r *record, ps *packets) bool {
-	need := d.plan.need
+// setRate overrides what the sample tells if that is set, and fills in what it does not tell.
+func (d *Decoder) setRate(r *record) {
+	s := d.slot
 	switch {
-	case ps.raw != nil:
-		r.bytes = uint64(be.Uint32(ps.raw[4:]))
-		header := ps.raw[16 : 16+ps.frame]
-		if need&needFrame != 0 {
-			r.see(link(be.Uint32(ps.raw)), header, d.opt.Decapsulate)
+	case r.rate != 0:
+		d.told = uint32(r.rate)
+		if s.override != 0 {
+			r.rate = s.override
 		}
-		if d.views != nil {
-			d.views[d.n].frame = header
-		}
-	case ps.ethernet != nil:
-		r.bytes = uint64(be.Uint32(ps.ethernet))
-	case ps.ipv4 != nil:
-		r.bytes = uint64(be.Uint32(ps.ipv4))
-	case ps.ipv6 != nil:
-		r.bytes = uint64(be.Uint32(ps.ipv6))
+	case s.override != 0:
+		r.rate = s.override
+	case s.fallback != 0:
+		r.rate = s.fallback
 	default:
-		return false
+		r.rate = 1
+		d.unknown++
+		d.Tally.SamplingUnknown++
 	}
-	if need&needFrame == 0 {
-		return true
-	}
-	if ps.raw == nil {
-		r.pkt = packet.Fields{}
-	}
-	f := &r.pkt
-	if ps.ethernet != nil && f.Has&packet.HasMAC == 0 {
-		r.ethernet(ps.ethernet)
-	}
-	if f.Has&packet.HasIP == 0 {
-		if ps.ipv4 != nil {
-			r.ipv4(ps.ipv4)
-		} else if ps.ipv6 != nil {
-			r.ipv6(ps.ipv6)
-		}
-	}
-	if r.has != 0 {
-		r.correct()
-	}
-	return true
 }

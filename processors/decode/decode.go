@@ -27,7 +27,8 @@ type decode struct {
 	netflow *netflow.Decoder
 	sflow   samples
 	wanted  [versions]bool
-	outputs outputs
+	outputs outputs  // flows
+	counts  *outputs // counters samples; nil: nobody reads them
 	parked  park
 
 	payload, addr, port, received, session, thinning int // columns of the input, -1: not there
@@ -39,6 +40,7 @@ type decode struct {
 	dg     netflow.Datagram
 
 	records  uint64        // of the tallies, that the books have
+	counters uint64        // rows of counters samples, that the books have
 	noted    oddities      // of the tallies, that the books have
 	reported netflow.Tally // as of the last report
 	reportAt time.Time
@@ -67,17 +69,24 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	}
 	d.hold, d.told = hold, hold.Object().(*exporters)
 	d.store = d.told.Store
-	d.outputs.init(d)
+	d.outputs.init(d, portFlows)
+	if d.reads(portCounters) {
+		d.counts = &outputs{}
+		d.counts.init(d, portCounters)
+	}
 	d.parked.init(d)
 	d.netflow = netflow.NewDecoder(d.store, env.Out[0], netflow.Options{Rate: cfg.rateOf(), Window: cfg.TimeWindow, Biflow: biflows[cfg.Biflow], Decapsulate: cfg.decapsulate(), Fields: cfg.sources()}, &d.outputs)
 	if err := d.sflow.init(d); err != nil {
 		return nil, errors.Join(err, hold.Close())
 	}
 	for v := range uint16(versions) {
-		d.wanted[v] = len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v))
+		d.wanted[v] = d.reads(portFlows) && (len(cfg.Protocols) == 0 || slices.Contains(cfg.Protocols, protocolOf(v)))
 	}
 	return d, nil
 }
+
+// reads says whether anybody reads a port.
+func (d *decode) reads(port int) bool { return port < len(d.env.Out) && !d.env.Unread(port) }
 
 // Process decodes a batch of datagrams.
 func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
@@ -144,11 +153,21 @@ func (d *decode) end(limit int) (more bool) {
 	d.run()
 	made := d.netflow.Tally.Records + d.sflow.dec.Tally.Records - d.records
 	d.records += made
-	d.books.Produced.Add(made)
 	d.outputs.rows += int64(made)
+	given, more := d.outputs.give(limit)
+	open := d.outputs.rows
+	if c := d.counts; c != nil {
+		counted := d.sflow.dec.Tally.CounterRows - d.counters
+		d.counters += counted
+		c.rows += int64(counted)
+		made += counted
+		_, others := c.give(limit - given)
+		more = more || others
+		open += c.rows
+	}
+	d.books.Produced.Add(made)
 	d.note()
-	more = d.outputs.give(limit)
-	d.books.Open.Set(d.outputs.rows)
+	d.books.Open.Set(open)
 	d.books.Held.Set(int64(d.parked.n))
 	d.parked.tell()
 	d.out = nil
@@ -160,9 +179,12 @@ type oddities struct{ clamped, names, unknown, frames, rejected uint64 }
 
 // note brings the books' notes up to date.
 func (d *decode) note() {
-	t := &d.netflow.Tally
-	now := oddities{t.Clamped, t.NamesFull, t.SamplingUnknown, t.NotEthernet, 0}
+	t, s := &d.netflow.Tally, &d.sflow.dec.Tally
+	now := oddities{t.Clamped, t.NamesFull + s.NamesFull, t.SamplingUnknown + s.SamplingUnknown, t.NotEthernet, 0}
 	for _, n := range t.Rejected {
+		now.rejected += n
+	}
+	for _, n := range s.Rejected {
 		now.rejected += n
 	}
 	if now == d.noted {
@@ -276,7 +298,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	d.parked.retry()
 	d.parked.expire(ns)
 	d.run()
-	d.outputs.finish(nil, false)
+	d.finish(nil, false)
 	return d.end(most), nil
 }
 
@@ -321,7 +343,7 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 		d.parked.drop(p, p == nil)
 	}
 	d.run()
-	d.outputs.finish(p, p == nil)
+	d.finish(p, p == nil)
 	held = d.parked.of(p)
 	more = d.end(most)
 	return held, more, nil
@@ -334,7 +356,7 @@ func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err erro
 	d.parked.drop(nil, why != sdk.Stopping)
 	d.report()
 	d.run()
-	d.outputs.finish(nil, true)
+	d.finish(nil, true)
 	if last && (why == sdk.InputEnded || why == sdk.Stopping) {
 		// Nothing will come that could be late: what is missing is lost, as it will have been when two periods are over.
 		ns := d.env.Now().UnixNano()
@@ -342,6 +364,14 @@ func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err erro
 		d.settle(ns + 4*int64(time.Second))
 	}
 	return d.end(most), nil
+}
+
+// finish makes the open batches of all ports ready: of partition p, or of all.
+func (d *decode) finish(p *sdk.Partition, all bool) {
+	d.outputs.finish(p, all)
+	if d.counts != nil {
+		d.counts.finish(p, all)
+	}
 }
 
 // Close gives back what is shared.

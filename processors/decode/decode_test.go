@@ -32,6 +32,7 @@ type catch struct {
 	faults  []string
 	in      uint64
 	out     uint64
+	counts  []uint32 // if_index of each counters sample
 	refused uint64
 	settled []string // of inputs, as they settle
 }
@@ -42,6 +43,9 @@ func (c *catch) Emit(_ int, b *sdk.Batch) {
 	}
 	if i := b.Schema().Index("sampling_rate"); i >= 0 {
 		c.rates = append(c.rates, sdk.Values[uint64](b, i)...)
+	}
+	if i := b.Schema().Index("if_index"); i >= 0 {
+		c.counts = append(c.counts, sdk.Values[uint32](b, i)...)
 	}
 	c.sizes = append(c.sizes, b.Size())
 	c.ranges = append(c.ranges, b.Range().String())
@@ -65,16 +69,16 @@ func (c *catch) Settled(r sdk.Range, o sdk.Outcome) {
 	c.settled = append(c.settled, fmt.Sprintf("%v %v", r, o))
 }
 
-// lane makes a processor with a clock of its own.
+// lane makes a processor with a clock of its own, whose flows alone are read.
 func lane(t testing.TB, change func(*Config), out *sdk.Schema) *catch {
 	t.Helper()
-	return laneOf(t, change, sdk.Datagram, out)
+	return laneOf(t, change, sdktest.WithOut(out))
 }
 
-func laneOf(t testing.TB, change func(*Config), in, out *sdk.Schema) *catch {
+func laneOf(t testing.TB, change func(*Config), o ...sdktest.Option) *catch {
 	t.Helper()
 	c := &catch{t: t, clock: sdktest.NewClock(base)}
-	c.env = sdktest.Env(t, sdktest.WithIn(in), sdktest.WithOut(out), sdktest.WithClock(c.clock))
+	c.env = sdktest.Env(t, append([]sdktest.Option{sdktest.WithIn(sdk.Datagram), sdktest.WithClock(c.clock)}, o...)...)
 	cfg := Plugin.Spec.Config().(*Config)
 	if change != nil {
 		change(cfg)
@@ -428,7 +432,10 @@ type replay struct {
 
 func newReplay(tb testing.TB, c *catch, o emulate.Options, datagrams, rows int) *replay {
 	tb.Helper()
-	o.Base, o.TemplateInterval = base, 24*time.Hour
+	o.Base = base
+	if o.TemplateInterval == 0 {
+		o.TemplateInterval = 24 * time.Hour
+	}
 	e, err := emulate.New(o)
 	if err != nil {
 		tb.Fatal(err)
@@ -487,6 +494,7 @@ func BenchmarkProcess(b *testing.B) {
 		{"v9-20cols-24rec", emulate.Options{Exporters: 50}},
 		{"v9-20cols-2rec", emulate.Options{Exporters: 50, Records: 2}},
 		{"ipfix-20cols-24rec", emulate.Options{Exporters: 50, Mix: emulate.Mix{{Protocol: emulate.IPFIX, Weight: 1}}}},
+		{"sflow-20cols-6rec", emulate.Options{Exporters: 50, Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}}},
 		{"v5-20cols-30rec", emulate.Options{Exporters: 50, Records: 30, Mix: emulate.Mix{{Protocol: emulate.NetFlowV5, Weight: 1}}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
@@ -524,22 +532,25 @@ func FuzzProcess(f *testing.F) {
 	f.Add(v9(data(256, 1, 2)), v9(template(256)), uint8(0))
 	f.Add(v9(template(256), data(256, 1), data(300, 2)), v9(template(300), []byte{1, 0, 0, 3}), uint8(3))
 	f.Add([]byte("x"), []byte{}, uint8(1))
+	f.Add(sample(), counters(2), uint8(1))
 	f.Fuzz(func(t *testing.T, a, b []byte, ticks uint8) {
-		c := lane(t, nil, flow.Schema)
+		c := laneOf(t, nil, sdktest.WithOut(flow.Schema, flow.CountersSchema))
 		part := &sdk.Partition{Source: "s", Name: "p"}
 		c.give(none, a, b)
 		for range ticks % 4 {
 			c.tick(time.Second)
 		}
 		c.give(sdk.Range{Partition: part, First: 1, Last: 1}, b)
-		c.give(none, a, v9(template(500)), v9(data(500, 77)))
+		c.give(none, a)
 		c.flush(part, true)
+		c.flush(nil, true)
+		c.give(none, v9(template(500)), v9(data(500, 77)))
 		c.flush(nil, true)
 		if c.env.Books.Held.Load() != 0 || c.env.Books.Open.Load() != 0 {
 			t.Errorf("%d held, %d open after a forced flush", c.env.Books.Held.Load(), c.env.Books.Open.Load())
 		}
-		if n := len(c.settled); n != 3 {
-			t.Errorf("%d of 3 inputs settled", n)
+		if n := len(c.settled); n != 4 {
+			t.Errorf("%d of 4 inputs settled", n)
 		}
 		if !slices.Contains(c.ports, 77) { // perhaps not as the last: what waited for a template comes when there is one
 			t.Error("a good datagram was not decoded afterwards")

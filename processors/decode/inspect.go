@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -87,7 +88,7 @@ type Exporters struct {
 	Exporters []Exporter `json:"exporters"` // by address; behind them those that have told nothing yet
 }
 
-// Exporter is what is known of one address that speaks a protocol of the NetFlow family.
+// Exporter is what is known of one address that speaks a protocol of the NetFlow family, or of one sFlow agent.
 type Exporter struct {
 	Addr          string     `json:"exporter_addr"`
 	Last          *time.Time `json:"last_seen,omitempty"` // to a second; not there if it has told nothing yet
@@ -95,10 +96,16 @@ type Exporter struct {
 	Domains       int        `json:"observation_domains"` // that have templates
 	SamplingRates []uint64   `json:"sampling_rates,omitempty"`
 	LostFlows     uint64     `json:"lost_flows"`     // by the sequence numbers of NetFlow v5 and IPFIX
-	LostDatagrams uint64     `json:"lost_datagrams"` // by those of NetFlow v9
+	LostDatagrams uint64     `json:"lost_datagrams"` // by those of NetFlow v9 and sFlow
 	Waited        uint64     `json:"datagrams_waited"`
 	NoTemplate    uint64     `json:"datagrams_no_template"` // of those, with sets that were given up
 	Missing       *Missing   `json:"missing_template,omitempty"`
+
+	// Of sFlow agents.
+	From      string `json:"source_addr,omitempty"` // where the last datagram came from, if not from the agent's own address
+	SubAgents int    `json:"sub_agents,omitempty"`
+	Unrated   uint64 `json:"samples_without_sampling_rate,omitempty"`
+	Rejected  uint64 `json:"rejected_bytes,omitempty"`
 }
 
 // Missing is a template that was not known when data for it came; the last one.
@@ -161,4 +168,30 @@ func (e *Exporter) add(addr [16]byte, m missing) {
 	if m.template != (Missing{}) {
 		e.Missing = &m.template
 	}
+}
+
+// agents are the sFlow agents, which lanes and generations share.
+type agents struct{ *sflow.Agents }
+
+// maxAgents is how many of them are told.
+const maxAgents = 1 << 16
+
+// Inspect tells about sFlow agents, as exporters.
+func (a agents) Inspect(topic string) (any, error) {
+	if topic != sdk.TopicExporters {
+		return nil, nil
+	}
+	list := a.List()
+	out := &Exporters{Exporters: []Exporter{}}
+	for i := range list[:min(len(list), maxAgents)] {
+		x := &list[i]
+		seen := time.Unix(0, x.Seen).Truncate(time.Second).UTC()
+		e := Exporter{Addr: netip.AddrFrom16(x.Addr).Unmap().String(), Last: &seen, LostDatagrams: x.Lost, SubAgents: x.SubAgents, SamplingRates: x.Rates,
+			Unrated: x.Unknown, Rejected: x.Rejected}
+		if x.From != x.Addr {
+			e.From = netip.AddrFrom16(x.From).Unmap().String()
+		}
+		out.Exporters = append(out.Exporters, e)
+	}
+	return out, nil
 }

@@ -75,3 +75,36 @@ func TestMissingIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Agents of sFlow are exporters too: the rates they tell, gaps in the numbers of all their sub-agents, and what was wrong.
+func TestInspectAgents(t *testing.T) {
+	c := lane(t, nil, ports)
+	from := func(sub, sequence, rate uint32) []byte {
+		p := sample()
+		binary.BigEndian.PutUint32(p[12:], sub)
+		binary.BigEndian.PutUint32(p[16:], sequence)
+		binary.BigEndian.PutUint32(p[44:], rate)
+		return p
+	}
+	cut := append(from(1, 7, 100), 0, 0, 0, 1)
+	cut[27] = 2 // samples, of which the second has four bytes
+	c.give(none, from(1, 1, 100), from(1, 2, 200), from(2, 50, 0), from(1, 6, 100), cut)
+	for range 3 {
+		c.tick(2 * time.Second)
+	}
+	agents := c.proc.(*decode).sflow.hold.Object().(sdk.Inspector)
+	told, err := agents.Inspect(sdk.TopicExporters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := base
+	want := &Exporters{[]Exporter{{Addr: "10.0.0.1", Last: &heard, LostDatagrams: 3, SubAgents: 2, SamplingRates: []uint64{100, 200}, Unrated: 1, Rejected: 4,
+		From: netip.AddrFrom16(router).Unmap().String()}}}
+	if d := cmp.Diff(want, told); d != "" {
+		t.Errorf("(-want +got): %s", d)
+	}
+	c.want("noted", map[sdk.Reason]uint64{noteSampling: 1, noteRejected: 4}, c.noted())
+	if x, err := agents.Inspect("weather"); x != nil || err != nil {
+		t.Error(x, err)
+	}
+}

@@ -5,13 +5,14 @@ import (
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// outputs are the batches being built: one for each partition, and one for what has none. The codecs fill them by [Open] and
-// [Full]; the rows they put in come of decode.parent.
+// outputs are the batches being built for one port: one for each partition, and one for what has none. The codecs fill them by
+// [Open] and [Full]; the rows they put in come of decode.parent.
 //
 // A batch begins in the size class that the partition's last one fitted, so that a trickle costs little memory, and moves to the
 // largest when that is full.
 type outputs struct {
 	d     *decode
+	port  int
 	out   *sdk.Schema
 	names *flow.Names
 	grow  *sdk.Gather
@@ -36,8 +37,8 @@ const (
 	maxHeld  = 16 << 20 // bytes: all columns of 8,192 rows are 6 MiB
 )
 
-func (o *outputs) init(d *decode) {
-	o.d, o.out = d, d.env.Out[0]
+func (o *outputs) init(d *decode, port int) {
+	o.d, o.port, o.out = d, port, d.env.Out[port]
 	o.names = flow.NewNames(o.out)
 	o.grow = sdk.NewGather(o.out, o.out)
 	o.parts = map[*sdk.Partition]*output{}
@@ -130,16 +131,16 @@ func (o *outputs) seal(t *output) {
 	}
 }
 
-// give gives out at most limit of the batches that are ready and says whether more are.
-func (o *outputs) give(limit int) (more bool) {
+// give gives out at most limit of the batches that are ready; it says how many, and whether more are ready.
+func (o *outputs) give(limit int) (given int, more bool) {
 	n := min(limit, len(o.ready))
 	for i, b := range o.ready[:n] {
 		o.rows -= int64(b.Rows())
-		o.d.out.Emit(0, b)
+		o.d.out.Emit(o.port, b)
 		o.ready[i] = nil
 	}
 	left := copy(o.ready, o.ready[n:])
 	clear(o.ready[left:])
 	o.ready = o.ready[:left]
-	return left > 0
+	return n, left > 0
 }

@@ -69,3 +69,45 @@ func TestSamplingRatesThatAreSet(t *testing.T) {
 		}
 	}
 }
+
+// The same of sFlow, by the agent's address, whoever sent its datagrams. A discarded packet stands for itself.
+func TestSamplingRatesOfAgents(t *testing.T) {
+	told := func(rate uint32) []byte {
+		p := sample() // of agent 10.0.0.1
+		be.PutUint32(p[44:], rate)
+		return p
+	}
+	var discarded []byte
+	for _, v := range []uint32{5, 1, 0x0a000001, 0, 1, 1000, 1, 5, 72, 1, 0, 7, 0, 7, 8, 261, 1, 3, 32, 1000, 6, 0x0a010001, 0x0a020002, 1000, 443, 24, 40} {
+		discarded = be.AppendUint32(discarded, v)
+	}
+	for _, x := range []struct {
+		name     string
+		change   func(*Config)
+		payload  []byte
+		want     uint64
+		unknowns uint64
+	}{
+		{"nothing", nil, told(0), 1, 1},
+		{"told", nil, told(50), 50, 0},
+		{"default", func(c *Config) { c.DefaultSamplingRate = Rates{"10.0.0.0/8": 9, "::/0": 8} }, told(0), 9, 0},
+		{"default, told", func(c *Config) { c.DefaultSamplingRate = Rates{"::/0": 9} }, told(50), 50, 0},
+		{"default of others", func(c *Config) { c.DefaultSamplingRate = Rates{"198.51.100.0/24": 9} }, told(0), 1, 1},
+		{"override, told", func(c *Config) { c.OverrideSamplingRate = Rates{"10.0.0.1": 9} }, told(50), 9, 0},
+		{"override of others", func(c *Config) { c.OverrideSamplingRate = Rates{"10.0.0.2": 9} }, told(50), 50, 0},
+		{"override and default", func(c *Config) {
+			c.OverrideSamplingRate, c.DefaultSamplingRate = Rates{"::/0": 9}, Rates{"::/0": 8}
+		}, told(0), 9, 0},
+		{"discarded", func(c *Config) { c.OverrideSamplingRate = Rates{"::/0": 9} }, discarded, 1, 0},
+	} {
+		c := lane(t, x.change, columns("src_port", "sampling_rate"))
+		c.give(sdk.Range{}, x.payload)
+		c.tick(0)
+		if diff := cmp.Diff([]uint64{x.want}, c.rates); diff != "" {
+			t.Errorf("%s: sampling_rate (-want +got):\n%s", x.name, diff)
+		}
+		if n := c.noted()[noteSampling]; n != x.unknowns {
+			t.Errorf("%s: %d flows noted as without a rate, want %d", x.name, n, x.unknowns)
+		}
+	}
+}

@@ -21,15 +21,22 @@ type samples struct {
 
 func (s *samples) init(d *decode) error {
 	hold, err := d.env.Share("agents", func(context.Context) (io.Closer, error) {
-		return sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age), nil
+		return agents{sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age)}, nil
 	})
 	if err != nil {
 		return err
 	}
-	s.d, s.hold, s.agents = d, hold, hold.Object().(*sflow.Agents)
+	s.d, s.hold, s.agents = d, hold, hold.Object().(agents).Agents
 	s.wanted = len(d.cfg.Protocols) == 0 || slices.Contains(d.cfg.Protocols, "sflow")
-	opt := sflow.Options{DefaultRate: uint64(d.cfg.DefaultSamplingRate[everybody]), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
-	s.dec = sflow.NewDecoder(d.env.Out[0], opt, &d.outputs)
+	opt := sflow.Options{Rate: d.cfg.rateOf(), Agents: s.agents, Decapsulate: d.cfg.decapsulate()}
+	if d.counts != nil {
+		opt.Counters, opt.CounterRows = d.env.Out[portCounters], d.counts
+	}
+	flows := d.env.Out[portFlows]
+	if !d.reads(portFlows) {
+		flows = nil
+	}
+	s.dec = sflow.NewDecoder(flows, opt, &d.outputs)
 	return nil
 }
 

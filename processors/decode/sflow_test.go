@@ -194,10 +194,89 @@ func TestConformanceOfSamples(t *testing.T) {
 	inner.Decapsulate = []string{"gre", "ipip", "vxlan", "geneve", "gtpu", "srv6", "eompls"}
 	sdktest.Processor(t, Plugin,
 		sdktest.ProcessorCase{Name: "samples", Config: inner, In: sdk.Datagram, Input: samplesTraffic, Check: func(t testing.TB, out map[int]sdktest.Rows, _ []string) {
-			if n := len(out[0]); n < 200 {
-				t.Errorf("%d flows, want 200 at least", n)
+			if n, c := len(out[portFlows]), len(out[portCounters]); n < 200 || c < 30 {
+				t.Errorf("%d flows and %d counters samples, want 200 and 30 at least", n, c)
 			}
 		}})
+}
+
+// counters is an sFlow datagram with counters of n interfaces.
+func counters(n int) []byte {
+	b := be.AppendUint32(nil, 5)
+	for _, v := range []uint32{1, 0x0a000001, 0, 1, 1000, uint32(n)} {
+		b = be.AppendUint32(b, v)
+	}
+	for i := range uint32(n) {
+		for _, v := range []uint32{2, 12 + 8 + 88, 1, i + 1, 1, 1, 88, i + 1} {
+			b = be.AppendUint32(b, v)
+		}
+		b = append(b, make([]byte, 84)...)
+	}
+	return b
+}
+
+// Counters samples are rows of their own output; what nobody reads is not made, and a datagram is consumed all the same.
+func TestCountersSamples(t *testing.T) {
+	some := func(s *sdk.Schema, names ...string) *sdk.Schema {
+		return s.Select(func(f sdk.Field) bool { return slices.Contains(names, f.Name) })
+	}
+	index := some(flow.CountersSchema, "if_index")
+	feed := func(o ...sdktest.Option) *catch {
+		c := laneOf(t, nil, o...)
+		c.give(none, sample(), counters(3), v9(template(256)), v9(data(256, 7)), counters(1))
+		c.tick(100 * time.Millisecond)
+		return c
+	}
+	consumed := func(c *catch) uint64 { return c.env.Books.Consumed.Load() }
+
+	c := feed(sdktest.WithOut(ports, index))
+	c.want("flows", []uint16{7, 1000}, c.ports)
+	c.want("counters", []uint32{1, 2, 3, 1}, c.counts)
+	c.want("consumed", uint64(5), consumed(c))
+
+	c = feed(sdktest.WithOut(ports, index), sdktest.WithUnread(portCounters))
+	c.want("flows, counters unread", []uint16{7, 1000}, c.ports)
+	c.want("counters unread", []uint32(nil), c.counts)
+	c.want("consumed", uint64(5), consumed(c))
+
+	c = feed(sdktest.WithOut(some(flow.Schema), index), sdktest.WithUnread(portFlows))
+	c.want("flows unread", uint64(4), c.out)
+	c.want("counters, flows unread", []uint32{1, 2, 3, 1}, c.counts)
+	c.want("consumed", uint64(3), consumed(c))
+	c.want("dropped", map[sdk.Reason]uint64{reasonNotSelected: 2}, c.dropped())
+
+	c = feed(sdktest.WithOut(ports, some(flow.CountersSchema)))
+	c.want("rows without columns", uint64(6), c.out)
+}
+
+// A batch of sFlow in a steady stream costs no allocation, whichever outputs are read.
+func TestSteadySamplesAllocateNothing(t *testing.T) {
+	out := flow.Schema.Select(func(f sdk.Field) bool { return f.Name != "frame" }) // its bytes are the batch's own, and grow with it
+	for name, o := range map[string][]sdktest.Option{
+		"flows":    {sdktest.WithOut(out)},
+		"both":     {sdktest.WithOut(out, flow.CountersSchema)},
+		"counters": {sdktest.WithOut(out, flow.CountersSchema), sdktest.WithUnread(portFlows)},
+	} {
+		change := func(c *Config) { c.DefaultSamplingRate = Rates{"198.18.0.0/15": 10} }
+		r := newReplay(t, laneOf(t, change, o...), emulate.Options{Exporters: 50, Mix: emulate.Mix{{Protocol: emulate.SFlow, Weight: 1}}, TemplateInterval: time.Millisecond}, 2048, 512)
+		for range 8 * len(r.batches) {
+			r.next()
+		}
+		if n := testing.AllocsPerRun(50, func() { r.next() }); n > 0 {
+			t.Errorf("%s: %v allocations for a batch of 512 datagrams, want 0", name, n)
+		}
+	}
+}
+
+// A batch of counters samples is given out when it is full, and then grows no further.
+func TestManyCounters(t *testing.T) {
+	c := laneOf(t, nil, sdktest.WithOut(ports, flow.CountersSchema))
+	for range 30 {
+		c.give(none, slices.Repeat([][]byte{counters(10)}, 30)...)
+	}
+	c.tick(100 * time.Millisecond)
+	c.want("rows", 9000, len(c.counts))
+	c.want("sizes", []int{sdk.MaxRows, 1024}, c.sizes)
 }
 
 // Bits turned by the way change values, never the accounts.

@@ -15,6 +15,7 @@ import (
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
 )
 
 // Config of the processor.
@@ -48,17 +49,23 @@ type Templates struct {
 // Reasons for which datagrams are dropped, what is noted of them and of flows, and for which records are lost before Weir.
 const (
 	reasonNoTemplate  sdk.Reason = "no_template"  // its template did not come in time, or there was no room to wait
-	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name
+	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name, or whose records nobody reads
 
 	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
 	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
 	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
 	noteFrames   sdk.Reason = "frames_not_ethernet"   // packets in records that were not dissected, being of another kind
 	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
-	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets that could not be decoded
+	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
 
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
+)
+
+// Ports of the processor.
+const (
+	portFlows = iota
+	portCounters
 )
 
 // biflows are the values of the option.
@@ -144,9 +151,14 @@ number and age; of sources with connections, for each connection (column session
 others of its datagram. Bytes and packets are not multiplied by the sampling rate. A number that is too big for its column
 becomes the column's largest.
 
-sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet; its counters are skipped.
-sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: only one that tells 0 takes the default
-of ::/0.
+sFlow's sampled packets and discarded packets are a flow each, of the bytes on the wire and one packet.
+sFlow tells no time, so the times of its flows are that of arrival, and each sample its rate: ` + "`override_sampling_rate`" + ` by the agent's
+address wins over it, and only a sample that tells 0 takes ` + "`default_sampling_rate`" + `. A discarded packet stands for itself: its rate is 1.
+
+sFlow's counters samples go to an output of their own, ` + "`counters`" + `, a row each: of an interface, a VLAN, the device's processor or a
+host, in the columns that somebody needs. A datagram is consumed whatever is read of it: where nobody reads ` + "`counters`" + `, counters samples
+are stepped over, and one that holds nothing else is consumed without a record; where nobody reads the flows, so are its flow samples, and
+datagrams of other protocols are dropped as not_selected.
 
 The sampling rate of a flow of the NetFlow family is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
 options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
@@ -157,7 +169,7 @@ Where a source had to leave datagrams out and says for how many one stands (colu
 protocols are multiplied by that.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
-strings that found their column's dictionary full; rejected_bytes, bytes of sets that could not be decoded; templates_evicted,
+strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
 templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown;
 frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
@@ -175,13 +187,14 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 				Templates:  Templates{Exporters: l.Exporters, PerExporter: l.PerExporter, Total: l.Templates, Age: l.Age, Save: true},
 			}
 		},
+		Ports: func(any) []string { return []string{"out", "counters"} },
 		Output: func(cfg any, _ *sdk.Schema) ([]*sdk.Schema, error) {
 			s, err := cfg.(*Config).schema()
-			return []*sdk.Schema{s}, err
+			return []*sdk.Schema{s, flow.CountersSchema}, err
 		},
 		Needs: func(_ any, in *sdk.Schema, wanted [][]string) []string {
 			needs := []string{"payload", "exporter_addr", "received"}
-			if len(wanted) > 0 && slices.Contains(wanted[0], "exporter_port") {
+			if slices.ContainsFunc(wanted, func(columns []string) bool { return slices.Contains(columns, "exporter_port") }) {
 				needs = append(needs, "exporter_port")
 			}
 			if in.Index(session) >= 0 {

@@ -30,7 +30,7 @@ func TestValidate(t *testing.T) {
 func TestSpec(t *testing.T) {
 	s := &Plugin.Spec
 	out, err := s.Output(s.Config(), sdk.Datagram)
-	if err != nil || len(out) != 1 || out[0] != flow.Schema {
+	if err != nil || len(out) != 2 || out[0] != flow.Schema || out[1] != flow.CountersSchema {
 		t.Errorf("output %v, %v", out, err)
 	}
 	for _, c := range []struct{ wanted, want []string }{

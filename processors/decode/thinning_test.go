@@ -13,6 +13,7 @@ import (
 	"github.com/weirflow/weir/formats/emulate"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // withThinning is a datagram's schema with what it stands for.
@@ -21,7 +22,7 @@ var withThinning = sdk.NewSchema(append(slices.Clone(sdk.Datagram.Fields()), sdk
 // Whatever the protocol, and wherever batches, partitions and waiting for templates cut: the rate of a flow is what the exporter says times
 // what its datagram stands for, and nothing else of it changes.
 func TestWhatADatagramStandsFor(t *testing.T) {
-	k := &keep{laneOf(t, func(c *Config) { c.OverrideSamplingRate = Rates{everybody: 10} }, withThinning, flow.Schema), map[string][]sent{}}
+	k := &keep{laneOf(t, func(c *Config) { c.OverrideSamplingRate = Rates{everybody: 10} }, sdktest.WithIn(withThinning), sdktest.WithOut(flow.Schema)), map[string][]sent{}}
 	e, err := emulate.New(emulate.Options{Mix: emulate.Mix{{Protocol: emulate.NetFlowV5, Weight: 1}, {Protocol: emulate.NetFlowV9, Weight: 2}, {Protocol: emulate.IPFIX, Weight: 1}, {Protocol: emulate.SFlow, Weight: 3}},
 		Exporters: 20, Base: base, IPv6: 0.3, Sampling: 10, Records: 7})
 	if err != nil {
@@ -98,7 +99,7 @@ func TestThinningAtItsLimits(t *testing.T) {
 		out  *sdk.Schema
 		want []uint64
 	}{{columns("src_port", "sampling_rate"), []uint64{math.MaxUint64}}, {ports, nil}} {
-		c := laneOf(t, nil, withThinning, x.out)
+		c := laneOf(t, nil, sdktest.WithIn(withThinning), sdktest.WithOut(x.out))
 		b := c.env.NewBatch(withThinning, 1)
 		row(b, huge, router, 2055, base.UnixNano())
 		sdk.Claim[uint32](b, sdk.DatagramReceived+1, 0, 1)[0] = math.MaxUint32

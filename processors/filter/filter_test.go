@@ -351,7 +351,7 @@ func TestSpec(t *testing.T) {
 		t.Errorf("needs (-want +got):\n%s", diff)
 	}
 	ps, _ := errors.AsType[sdk.Problems](Plugin.Spec.Input(c, input))
-	want := sdk.Problems{{Path: "when", Offset: 25, Message: "no column `dst_prt`", Help: "did you mean `dst_port`?"}}
+	want := sdk.Problems{{Path: "when", Offset: 25, Code: "E401", Message: "no column `dst_prt`", Help: "did you mean `dst_port`?"}}
 	if diff := cmp.Diff(want, ps); diff != "" {
 		t.Errorf("input (-want +got):\n%s", diff)
 	}

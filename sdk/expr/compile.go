@@ -1,7 +1,7 @@
 package expr
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
@@ -22,6 +22,12 @@ import (
 const (
 	MaxText  = 64 << 10 // bytes
 	MaxNodes = 4096     // of the syntax tree
+)
+
+// Codes of problems, as `weir explain` knows them.
+const (
+	codeColumn     = "E401" // no such column
+	codeExpression = "E403" // anything else
 )
 
 // Kind is the kind of value an expression must have.
@@ -105,11 +111,11 @@ func compile(text string, schema *sdk.Schema, m mode) (*Program, error) {
 // parse returns nil after a problem.
 func (c *compilation) parse() *parser.Tree {
 	if len(c.text) > MaxText {
-		c.problem(0, fmt.Sprintf("the expression is longer than %d KiB", MaxText>>10), "")
+		c.problem(0, fmt.Sprintf("the expression is longer than %d KiB", MaxText>>10), "split it over several filters")
 		return nil
 	}
 	if !utf8.ValidString(c.text) {
-		c.problem(0, "the expression is not valid UTF-8", "")
+		c.problem(0, "the expression is not valid UTF-8", "save the file as UTF-8")
 		return nil
 	}
 	tree, err := parser.ParseWithConfig(c.text, c.cfg)
@@ -172,7 +178,7 @@ func (c *compilation) checked(n ast.Node, at int, written string) node {
 		return nil
 	}
 	if n.Type().Kind() != reflect.Bool {
-		c.problem(c.offset(at), fmt.Sprintf("%s is not a condition: it is %s", quoted(written), typeName(n.Type())),
+		c.problem(c.offset(at), fmt.Sprintf("%s is not a condition: it is %s", quoted(written), goType(n.Type().String())),
 			"compare it with something, as in `bytes > 1000`")
 		return nil
 	}
@@ -190,19 +196,7 @@ func (c *compilation) checked(n ast.Node, at int, written string) node {
 }
 
 func (c *compilation) problem(offset int, message, help string) {
-	c.problems = append(c.problems, &sdk.Problem{Offset: min(max(offset, 0), len(c.text)), Message: message, Help: help})
-}
-
-// fault adds what expr-lang says; at is where, in runes, if it does not.
-func (c *compilation) fault(err error, at int) {
-	if e, ok := errors.AsType[*file.Error](err); ok {
-		if e.Message == "unexpected token EOF" {
-			e.Message = "the expression ends where something is missing"
-		}
-		c.problem(c.offset(e.From), sentence(e.Message), "")
-		return
-	}
-	c.problem(c.offset(at), sentence(err.Error()), "")
+	c.problems = append(c.problems, &sdk.Problem{Offset: min(max(offset, 0), len(c.text)), Code: codeExpression, Message: message, Help: help})
 }
 
 // offset of a rune in bytes: expr-lang counts runes.
@@ -228,14 +222,9 @@ func (c *compilation) resolve(n *ast.Node) {
 	ast.Walk(n, v)
 	if v.unsupported {
 		// What `let` declares is not a column: say only the first thing.
-		c.problems = slices.DeleteFunc(c.problems, func(p *sdk.Problem) bool { return p.Code == unknown })
-	}
-	for _, p := range c.problems {
-		p.Code = ""
+		c.problems = slices.DeleteFunc(c.problems, func(p *sdk.Problem) bool { return p.Code == codeColumn })
 	}
 }
-
-const unknown = "unknown"
 
 // callees notes which identifiers are names of functions.
 type callees struct{ names *names }
@@ -264,8 +253,8 @@ func (v *names) Visit(n *ast.Node) {
 		case v.callees[x]:
 			v.function(x)
 		case c.schema != nil && c.schema.Index(x.Value) < 0:
-			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), didYouMean(x.Value, c.schema.Names()))
-			c.problems[len(c.problems)-1].Code = unknown
+			c.problem(c.at(x), fmt.Sprintf("no column %s", quoted(x.Value)), cmp.Or(didYouMean(x.Value, c.schema.Names()), "`weir inspect schema` lists the columns"))
+			c.problems[len(c.problems)-1].Code = codeColumn
 		default:
 			c.columns[x.Value] = true
 		}
@@ -284,5 +273,10 @@ func (v *names) function(x *ast.IdentifierNode) {
 		v.c.problem(at, "now() cannot be used: a condition must give the same answer at every reading", "compare with a time such as \"2026-01-01T00:00:00Z\"")
 		return
 	}
-	v.c.problem(at, fmt.Sprintf("no function %s", quoted(x.Value)), didYouMean(x.Value, append(slices.Clone(builtin.Names), fnPrivate)))
+	if v.c.schema != nil && v.c.schema.Index(x.Value) >= 0 {
+		v.c.problem(at, fmt.Sprintf("%s is a column, not a function", quoted(x.Value)), "write it without ( ) after it")
+		return
+	}
+	v.c.problem(at, fmt.Sprintf("no function %s", quoted(x.Value)),
+		cmp.Or(didYouMean(x.Value, append(slices.Clone(builtin.Names), fnPrivate)), "there are private, len, lower, any, all, count, bitand, duration and others"))
 }

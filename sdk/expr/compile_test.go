@@ -21,8 +21,8 @@ func TestProblems(t *testing.T) {
 			{Offset: 17, Message: "no column `dst_prt`", Help: "did you mean `dst_port`?"},
 			{Offset: 34, Message: "no column `src_prt`", Help: "did you mean `src_port`?"}},
 		`bytes == "x" and src_port < "a" and bytes + 1`: {
-			{Offset: 6, Message: "invalid operation: == (mismatched types int and string)"},
-			{Offset: 26, Message: "invalid operation: < (mismatched types int and string)"},
+			{Offset: 6, Message: "`==` cannot be used between an integer and a string", Help: "numbers are written without quotes, strings in quotes"},
+			{Offset: 26, Message: "`<` cannot be used between an integer and a string", Help: "numbers are written without quotes, strings in quotes"},
 			{Offset: 42, Message: "`bytes + 1` is not a condition: it is an integer", Help: "compare it with something, as in `bytes > 1000`"}},
 		`src_addr == "10.0.0.300" and src_addr in ["x", "10.0.0.0/8"]`: {
 			{Offset: 12, Message: `"10.0.0.300" is not an IP address or network`, Help: "write 10.0.0.1, 10.0.0.0/8, 2001:db8::1 or 2001:db8::/32"},
@@ -31,30 +31,36 @@ func TestProblems(t *testing.T) {
 		`src_addr < "10.0.0.0"`: {{Offset: 9, Message: "`src_addr` is an address: it goes with == and != an address or `in` networks",
 			Help: `src_addr in ["10.0.0.0/8", "2001:db8::/32"]`}},
 		`bytes == src_addr or flow_start > 5 or src_mac in bytes or note == as_path`: {
-			{Offset: 6, Message: "invalid operation: == (mismatched types int and address)"},
-			{Offset: 32, Message: "invalid operation: > (mismatched types time and int)"},
+			{Offset: 6, Message: "`==` cannot be used between an integer and an address", Help: "an address goes with another address, or with networks, as in src_addr in \"10.0.0.0/8\""},
+			{Offset: 32, Message: "`>` cannot be used between a time and an integer", Help: "a time is compared with one such as \"2026-01-01T00:00:00Z\""},
 			{Offset: 47, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`},
-			{Offset: 64, Message: "invalid operation: == (mismatched types string and list)"}},
+			{Offset: 64, Message: "`==` cannot be used between a string and a list of integers", Help: "a list is searched with `in`, as in 64512 in as_path"}},
 		`src_mac == "00:11"`:           {{Offset: 11, Message: `"00:11" is not a MAC address`, Help: "write 00:11:22:33:44:55"}},
 		`src_mac > "00:11:22:33:44:5"`: {{Offset: 8, Message: "`src_mac` is a MAC address: it goes with ==, != and `in [...]`", Help: `src_mac == "00:11:22:33:44:55"`}},
 		`flow_start > "yesterday"`:     {{Offset: 13, Message: `"yesterday" is not a time between 1678 and 2262`, Help: "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01"}},
 		`flow_start > "1066-10-14"`:    {{Offset: 13, Message: `"1066-10-14" is not a time between 1678 and 2262`, Help: "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01"}},
 		`flow_start contains "2026"`:   {{Offset: 11, Message: "`flow_start` is a time: it goes with == != < <= > >=", Help: `flow_start > "2026-01-01T00:00:00Z"`}},
 		`protocol == "tpc"`:            {{Offset: 12, Message: `no protocol "tpc"`, Help: "did you mean `tcp`?"}},
-		`note matches "("`:             {{Offset: 13, Message: "error parsing regexp: missing closing ): `(`", Help: "Go's syntax: https://pkg.go.dev/regexp/syntax"}},
-		`note matches exporter_name`:   {{Offset: 13, Message: "the pattern of `matches` must be written out as a string"}},
+		`note matches "("`:             {{Offset: 13, Message: "`(` is not a regular expression: missing closing )", Help: "the syntax is Go's: https://pkg.go.dev/regexp/syntax"}},
+		`note matches exporter_name`:   {{Offset: 13, Message: "the pattern of `matches` must be written out as a string", Help: "to compare two columns use `contains`, `startsWith` or `endsWith`"}},
 		`privat(src_addr)`:             {{Offset: 0, Message: "no function `privat`", Help: "did you mean `private`?"}},
 		`flow_start > now()`:           {{Offset: 13, Message: "now() cannot be used: a condition must give the same answer at every reading", Help: `compare with a time such as "2026-01-01T00:00:00Z"`}},
 		`let x = bytes; x > 1`:         {{Offset: 4, Message: "`let` and `;` cannot be used", Help: "write one condition"}},
 		`$env["bytes"] == 1`:           {{Offset: 0, Message: "`$env` cannot be used", Help: "name the column itself"}},
-		`bytes > `:                     {{Offset: 7, Message: "the expression ends where something is missing"}},
-		``:                             {{Offset: 0, Message: "the expression ends where something is missing"}},
+		`bytes > `:                     {{Offset: 7, Message: "the expression ends where something is missing", Help: "write what the last operator goes with, and close every bracket"}},
+		``:                             {{Offset: 0, Message: "the expression is empty", Help: "write a condition, as in `bytes > 1000`"}},
 		`bytes`:                        {{Offset: 0, Message: "`bytes` is not a condition: it is an integer", Help: "compare it with something, as in `bytes > 1000`"}},
-		"bytes == \xff":                {{Offset: 0, Message: "the expression is not valid UTF-8"}},
-		strings.Repeat("x", MaxText+1): {{Offset: 0, Message: "the expression is longer than 64 KiB"}},
+		"bytes == \xff":                {{Offset: 0, Message: "the expression is not valid UTF-8", Help: "save the file as UTF-8"}},
+		strings.Repeat("x", MaxText+1): {{Offset: 0, Message: "the expression is longer than 64 KiB", Help: "split it over several filters"}},
 	} {
 		_, err := Compile(sdk.Expr(text), flows, Bool)
 		got, _ := errors.AsType[sdk.Problems](err)
+		for _, p := range want {
+			p.Code = codeExpression
+			if strings.HasPrefix(p.Message, "no column") {
+				p.Code = codeColumn
+			}
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%.80s: (-want +got)\n%s", text, diff)
 		}
@@ -185,9 +191,10 @@ func FuzzCompile(f *testing.F) {
 				t.Fatalf("not Problems: %v", err)
 			}
 			for _, p := range ps {
-				if p.Offset < 0 || p.Offset > len(text) || p.Message == "" || strings.Contains(p.Message, "\n") {
+				if p.Offset < 0 || p.Offset > len(text) {
 					t.Fatalf("problem %+v in a text of %d bytes", p, len(text))
 				}
+				readable(t, p)
 			}
 			return
 		}

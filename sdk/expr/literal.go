@@ -2,14 +2,17 @@ package expr
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/expr-lang/expr/ast"
+	"github.com/expr-lang/expr/builtin"
 	"github.com/expr-lang/expr/conf"
 
 	exprlang "github.com/expr-lang/expr"
@@ -49,6 +52,8 @@ func (v *literals) Visit(n *ast.Node) {
 		if ok && id.Value == fnPrivate && len(x.Arguments) == 1 && c.isColumn(x.Arguments[0], sdk.Addr) {
 			ast.Patch(n, call(fnAddrIn, x.Arguments[0], privateNets))
 		}
+	case *ast.BuiltinNode:
+		c.constant(x)
 	case *ast.BinaryNode:
 		c.pattern(x)
 		left, right := x.Left, x.Right
@@ -105,11 +110,35 @@ func (c *compilation) pattern(x *ast.BinaryNode) {
 	}
 	s, ok := x.Right.(*ast.StringNode)
 	if !ok {
-		c.problem(c.at(x.Right), "the pattern of `matches` must be written out as a string", "")
+		c.problem(c.at(x.Right), "the pattern of `matches` must be written out as a string", "to compare two columns use `contains`, `startsWith` or `endsWith`")
 		return
 	}
 	if _, err := regexp.Compile(s.Value); err != nil {
-		c.problem(c.at(s), sentence(err.Error()), "Go's syntax: https://pkg.go.dev/regexp/syntax")
+		why := "it cannot be read"
+		if e, ok := errors.AsType[*syntax.Error](err); ok {
+			why = string(e.Code)
+		}
+		c.problem(c.at(s), fmt.Sprintf("%s is not a regular expression: %s", quoted(s.Value), why), "the syntax is Go's: https://pkg.go.dev/regexp/syntax")
+	}
+}
+
+// constant checks what is asked of a duration, date or time zone that is written out: at run time it would fail for every row.
+func (c *compilation) constant(x *ast.BuiltinNode) {
+	help := map[string]string{"duration": "write duration(\"1h30m\"), with ns, us, ms, s, m or h", "date": "write date(\"2026-01-01\") or date(\"2026-01-01T00:00:00Z\")",
+		"timezone": "write a name such as timezone(\"Europe/Berlin\")"}[x.Name]
+	if help == "" || len(x.Arguments) == 0 {
+		return
+	}
+	var args []any
+	for _, a := range x.Arguments {
+		s, ok := a.(*ast.StringNode)
+		if !ok {
+			return
+		}
+		args = append(args, s.Value)
+	}
+	if _, err := builtin.Builtins[builtin.Index[x.Name]].Func(args...); err != nil {
+		c.problem(c.at(x.Arguments[0]), fmt.Sprintf("%s is not a %s", cited(args[0].(string)), strings.Replace(x.Name, "timezone", "time zone", 1)), help)
 	}
 }
 
@@ -148,9 +177,9 @@ func (c *compilation) address(n *ast.Node, x *ast.BinaryNode, f sdk.Field, left,
 		p, err := parseNet(s.Value)
 		switch {
 		case err != nil:
-			c.problem(c.at(s), fmt.Sprintf("%q is not an IP address or network", s.Value), "write 10.0.0.1, 10.0.0.0/8, 2001:db8::1 or 2001:db8::/32")
+			c.problem(c.at(s), fmt.Sprintf("%s is not an IP address or network", cited(s.Value)), "write 10.0.0.1, 10.0.0.0/8, 2001:db8::1 or 2001:db8::/32")
 		case equal && !p.single:
-			c.problem(c.at(s), fmt.Sprintf("%q is a network, not an address", s.Value), fmt.Sprintf("%s in %q", f.Name, s.Value))
+			c.problem(c.at(s), fmt.Sprintf("%s is a network, not an address", cited(s.Value)), fmt.Sprintf("%s in %q", f.Name, s.Value))
 		default:
 			set.add(p)
 		}
@@ -180,7 +209,7 @@ func (c *compilation) mac(n *ast.Node, x *ast.BinaryNode, f sdk.Field, left, rig
 	for _, s := range list {
 		m, err := net.ParseMAC(s.Value)
 		if err != nil || len(m) != 6 {
-			c.problem(c.at(s), fmt.Sprintf("%q is not a MAC address", s.Value), "write 00:11:22:33:44:55")
+			c.problem(c.at(s), fmt.Sprintf("%s is not a MAC address", cited(s.Value)), "write 00:11:22:33:44:55")
 			continue
 		}
 		set = append(set, uint64(m[0])<<40|uint64(m[1])<<32|uint64(m[2])<<24|uint64(m[3])<<16|uint64(m[4])<<8|uint64(m[5]))
@@ -214,7 +243,7 @@ func (c *compilation) time(x *ast.BinaryNode, f sdk.Field) {
 		t, err = time.Parse(time.DateOnly, s.Value)
 	}
 	if err != nil || t.Before(minTime) || t.After(maxTime) {
-		c.problem(c.at(s), fmt.Sprintf("%q is not a time between 1678 and 2262", s.Value), "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01")
+		c.problem(c.at(s), fmt.Sprintf("%s is not a time between 1678 and 2262", cited(s.Value)), "write 2026-01-01T00:00:00Z (RFC 3339) or 2026-01-01")
 		return
 	}
 	ast.Patch(side, &ast.ConstantNode{Value: t.UTC()})
@@ -239,7 +268,7 @@ func (c *compilation) protocol(x *ast.BinaryNode) {
 			for name := range protocols {
 				known = append(known, name)
 			}
-			c.problem(c.at(s), fmt.Sprintf("no protocol %q", s.Value), cmp.Or(didYouMean(s.Value, known), "write its number"))
+			c.problem(c.at(s), fmt.Sprintf("no protocol %s", cited(s.Value)), cmp.Or(didYouMean(s.Value, known), "write its number"))
 			return
 		}
 		ast.Patch(n, &ast.IntegerNode{Value: p})

@@ -2,54 +2,27 @@ package expr
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 )
 
 // How things are said to a user.
 
+// quoted is a part of an expression, not more of it than a line has room for.
 func quoted(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	return "`" + short(s) + "`"
+}
+
+// cited is a string of an expression in its quotes.
+func cited(s string) string { return strconv.Quote(short(s)) }
+
+func short(s string) string {
 	if len(s) > 60 {
 		s = strings.ToValidUTF8(s[:57], "") + "..."
 	}
-	return "`" + s + "`"
-}
-
-// sentence is the first line of a message, without a full stop.
-func sentence(s string) string {
-	s, _, _ = strings.Cut(s, "\n")
-	return strings.TrimSuffix(goTypes.Replace(s), ".")
-}
-
-// goTypes are the types of columns as expr-lang names them, and as users do.
-var goTypes = strings.NewReplacer("netip.Addr", "address", "expr.mac", "MAC address", "time.Time", "time", "time.Duration", "duration", "[]int", "list", "[]uint8", "bytes")
-
-func typeName(t reflect.Type) string {
-	switch t {
-	case reflect.TypeFor[addr]():
-		return "an address"
-	case reflect.TypeFor[mac]():
-		return "a MAC address"
-	case reflect.TypeFor[time.Time]():
-		return "a time"
-	case reflect.TypeFor[time.Duration]():
-		return "a duration"
-	}
-	switch t.Kind() {
-	case reflect.Int:
-		return "an integer"
-	case reflect.Float64:
-		return "a number"
-	case reflect.String:
-		return "a string"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.Interface:
-		return "of no known type"
-	}
-	return t.String()
+	return s
 }
 
 // didYouMean suggests the name nearest to what was written, if one is near.

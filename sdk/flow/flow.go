@@ -210,6 +210,7 @@ var Columns = []Column{
 
 	// MPLS, VRF.
 	extra(col("mpls_labels", sdk.Uint32s, "", "label stack, outermost first, labels only (20 bits)", "mplsLabel", enc(Label, 70, 71, 72, 73, 74, 75, 76, 77, 78, 79))),
+	extra(col("pseudo_wire_id", sdk.Uint32, "", "virtual circuit of a pseudo wire (VLL, VPLS) that the packets went through", "", u(249))),
 	extra(col("in_vrf", sdk.Uint32, "", "VRF the packets came in by", "vrf.ingressVrf", u(234))),
 	extra(col("out_vrf", sdk.Uint32, "", "VRF the packets left by", "vrf.egressVrf", u(235))),
 
@@ -223,6 +224,8 @@ var Columns = []Column{
 	extra(col("user_name", sdk.Name, "", "user of the connection", "nselUser.username", enc(String, 371), []Element{{PEN: cisco, ID: 7232, Enc: String}, {ID: 40000, Enc: String}})),
 	extra(col("application_id", sdk.Uint64, "", "application, engine in the top byte (RFC 6759)", "nbarApp.id", u(95))),
 	extra(col("application_name", sdk.Name, "", "application name", "", enc(String, 96))),
+	extra(col("http_request_host", sdk.Text, "", "host of an HTTP request", "", enc(String, 460))),
+	extra(col("http_request_target", sdk.Text, "", "target of an HTTP request: its URL", "", enc(String, 461))),
 	extra(col("frame", sdk.Bytes, "", "the sampled bytes of the packet, from the link layer on", "inPayload", enc(Frame, 315, 104))),
 }
 

@@ -50,3 +50,16 @@ func TestTableIsSound(t *testing.T) {
 		t.Errorf("%d columns in the default set, want about 60", defaults)
 	}
 }
+
+// Columns of counters are named and explained as those of flows, and those that both have are of one type: a node may read both.
+func TestCountersAreSound(t *testing.T) {
+	name := regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	for _, f := range flow.Counters {
+		if !name.MatchString(f.Name) || f.Doc == "" {
+			t.Errorf("column %q: %q", f.Name, f.Doc)
+		}
+	}
+	if _, err := sdk.Union([]*sdk.Schema{flow.Schema, flow.CountersSchema}); err != nil {
+		t.Error(err)
+	}
+}

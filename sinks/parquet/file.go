@@ -167,11 +167,16 @@ func explain(what string, err error) error {
 	code, do := "write", ""
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		code, do = "disk_full", ": free some space, nothing is lost meanwhile"
+		code, do = "disk_full", ": free some space"
 	case errors.Is(err, os.ErrNotExist):
 		code, do = "no_directory", ": make the directory again"
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		code, do = "not_writable", ": let the user that Weir runs as write there"
+	}
+	if e, ok := errors.AsType[*os.PathError](err); ok {
+		err = e.Err // what names the file already
+	} else if e, ok := errors.AsType[*os.LinkError](err); ok {
+		err = e.Err
 	}
 	return &sdk.Error{Class: sdk.Transient, Code: code, Err: fmt.Errorf("%s: %w%s", what, err, do)}
 }

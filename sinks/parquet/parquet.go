@@ -113,6 +113,7 @@ func (w *writer) write(b *sdk.Block, done func(error)) (settle func(), err error
 	settle = func() {}
 	if w.ended {
 		if settle, err = w.finish(); err != nil {
+			w.complained = true // whoever gave the block says it
 			w.retryLater(err)
 			return settle, err
 		}
@@ -224,7 +225,7 @@ const retryAfter = time.Second
 func (w *writer) retryLater(err error) {
 	if !w.complained {
 		w.complained = true
-		w.sink.env.Log.Warn("a file could not be completed; it is tried again", "file", w.file.name, "error", err)
+		w.sink.env.Log.Warn("a file could not be completed, trying again", "file", w.file.name, "error", err)
 	}
 	w.timer.Stop()
 	w.after(retryAfter)
@@ -290,6 +291,7 @@ func (w *writer) Flush(context.Context) error {
 	w.mu.Lock()
 	settle, err := w.finish()
 	if err != nil {
+		w.complained = true // whoever asked says it
 		w.retryLater(err)
 	}
 	w.mu.Unlock()

@@ -79,8 +79,8 @@ var Plugin = sdk.Plugin{
 			"elsewhere they are lost.\n\n" +
 			"Times are timestamps in nanoseconds, UTC. A time or, as text, an address that is not known is NULL. Names and text are\n" +
 			"strings, lists are lists. Columns carry their type, unit and description as `weir.type`, `weir.unit` and `weir.doc`.\n\n" +
-			"When the disk is full nothing is lost: what is in memory stays there, further blocks wait, and writing goes on when there is\n" +
-			"space again. A row group takes at most about 64 MiB of memory before it is compressed.",
+			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. What\n" +
+			"still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`. A row group takes at most about 64 MiB of memory before it is compressed.",
 		Config: func() any {
 			return &Config{Compression: "zstd", Level: 3, Addresses: "text", Roll: Roll{Size: 128 << 20, Age: 5 * time.Minute}}
 		},

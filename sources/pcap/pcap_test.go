@@ -416,7 +416,7 @@ func TestValidate(t *testing.T) {
 
 func TestStop(t *testing.T) {
 	b, _, _ := sample(3000)
-	s, err := Plugin.Source(testEnv(t), &Config{Path: []string{write(t, "a.pcap", b)}, Payload: payloadUDP})
+	s, err := Plugin.Source(testEnv(t), &Config{Path: []string{write(t, "a.pcap", b), write(t, "b.pcap", b)}, Payload: payloadUDP})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -433,6 +433,9 @@ func TestStop(t *testing.T) {
 	}
 	if b, err := r.Read(t.Context(), 0); b != nil || err != io.EOF {
 		t.Error(b, err)
+	}
+	if next, err := s.Accept(t.Context()); next != nil || err != io.EOF {
+		t.Errorf("another file is begun: %v, %v", next, err)
 	}
 	if err := r.Close(t.Context()); err != nil {
 		t.Error(err)

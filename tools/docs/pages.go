@@ -199,6 +199,8 @@ func columnsPage() string {
 		title, doc string
 		schema     *sdk.Schema
 	}{
+		{"Counters samples", "What `decode` gives out at its output `counters` (`from: decode.counters`): a row for each counters sample of sFlow. The names are those of the MIB " +
+			"objects and of sFlow's structures. What a sample's structures do not hold is zero; what an agent does not know is all ones, as on the wire.", flow.CountersSchema},
 		{"Datagrams", "What the sources `udp`, `generate` and `pcap` (`payload: udp`) give out.", sdk.Datagram},
 		{"Packets", "What the source `pcap` gives out with `payload: packets`.", sdk.Packet},
 		{"Errors", "The stream `errors` of refused records.", sdk.Errors},
