@@ -161,10 +161,11 @@ are stepped over, and one that holds nothing else is consumed without a record; 
 datagrams of other protocols are dropped as not_selected.
 
 The sampling rate of a flow of the NetFlow family is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
-options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
-domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
-all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
+options of its observation domain say of the sampler that the record names; the rate that the domain's options give without a
+sampler's name; for a record that names none, the rate that all samplers of the domain agree on; the
 header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
+Where the domain has told nothing at all, what all domains of the exporter have told and agree on stands for it, since some routers send
+options from another domain than their data. A record that names a sampler which is not known never gets the rate of other samplers.
 Where a source had to leave datagrams out and says for how many one stands (column thinning of udp with a rate_limit), the rates of all
 protocols are multiplied by that.
 
