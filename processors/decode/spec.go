@@ -175,7 +175,7 @@ templates that gave room to others at a limit, which only those do that never ca
 frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
-decodes at once. A file that is damaged is left out with a line in the log.
+decodes at once. A file that is damaged is left out with a line in the log; a directory that cannot be written ends the start.
 
 ` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
 it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,
