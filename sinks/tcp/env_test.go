@@ -3,8 +3,10 @@ package tcp
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
@@ -60,6 +62,21 @@ type collector struct {
 	conns  []net.Conn
 	paused chan struct{} // not nil: nothing is read until it is closed
 	forget bool          // what comes is not kept
+}
+
+// lasting is an address that a collector can listen on again after it was closed: its port is none of those that the system gives to
+// connections of tests beside.
+func lasting(t testing.TB) string {
+	t.Helper()
+	for range 1000 {
+		addr := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(12000))
+		if ln, err := net.Listen("tcp", addr); err == nil {
+			ln.Close()
+			return addr
+		}
+	}
+	t.Fatal("no port is free")
+	return ""
 }
 
 func collect(t testing.TB, addr string) *collector {
@@ -146,9 +163,9 @@ func (k *collector) connections() (out [][]string) {
 // until waits for something to become so.
 func (k *collector) until(what string, so func() bool) {
 	k.Helper()
-	for end := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			k.Fatalf("after 10 s still not: %s", what)
+			k.Fatalf("after a minute still not: %s", what)
 		}
 	}
 }

@@ -73,8 +73,8 @@ func TestNotIPFIX(t *testing.T) {
 // When the collector starts again, each exporter's new connection begins with the templates it has told, before the first data of
 // their domain; the block that was under way is sent again whole.
 func TestReconnectsWithTemplates(t *testing.T) {
-	k := collect(t, "127.0.0.1:0")
-	addr := k.addr()
+	addr := lasting(t)
+	k := collect(t, addr)
 	w := open(t, defaults(addr))
 	one, two, opts := u16s(256, 1, 1, 4), u16s(257, 2, 2, 4, 0x8003, 4, 0, 9), u16s(258, 2, 1, 149, 4, 34, 4)
 	write(t, w, block("1",
@@ -93,17 +93,13 @@ func TestReconnectsWithTemplates(t *testing.T) {
 		return true
 	})
 
-	settled := make(chan struct{})
 	rows := []item{{1, data(7, 1)}, {1, data(7, 2)}, {1, data(8, 3)}, {2, data(7, 4)}, {2, data(9, 5)}}
-	go func() {
-		defer close(settled)
-		if tries := write(t, w, block("2", rows...)); tries < 2 {
-			t.Error("nothing was seen of the collector's end")
-		}
-	}()
-	time.Sleep(50 * time.Millisecond)
+	b := block("2", rows...)
+	if err := w.Write(t.Context(), b, func(error) { t.Error("settled") }); sdk.CodeOf(err) != "connect" || sdk.ClassOf(err) != sdk.Transient {
+		t.Errorf("nothing was seen of the collector's end: %v", err)
+	}
 	k = collect(t, addr)
-	<-settled
+	write(t, w, b)
 	k.until("all has come", func() bool { return k.total() == 8 })
 	got := k.connections()
 	want := [][]string{
@@ -140,7 +136,10 @@ func tooMany() (rows []item) {
 func TestStalledCollector(t *testing.T) {
 	k := collect(t, "127.0.0.1:0")
 	w := open(t, defaults(k.addr()))
-	go_, rows := k.pause(), tooMany()
+	rows := tooMany()
+	write(t, w, block("connects, which takes a busy machine long", rows[0]))
+	k.until("the first has come", func() bool { return k.total() == 1 })
+	go_ := k.pause()
 	b := block("k", rows...)
 	stalled := 0
 	for range 3 {
@@ -162,9 +161,9 @@ func TestStalledCollector(t *testing.T) {
 	}
 	close(go_)
 	write(t, w, b)
-	k.until("all has come", func() bool { return k.total() >= len(rows) })
+	k.until("all has come", func() bool { return k.total() >= 1+len(rows) })
 	got := k.connections()
-	if want := texts(rows, 0); len(got) != 1 || !cmp.Equal(want, got[0]) {
+	if want := texts(append(rows[:1:1], rows...), 0); len(got) != 1 || !cmp.Equal(want, got[0]) {
 		t.Errorf("%d connections; of %d messages %d came", len(got), len(rows), len(got[0]))
 	}
 }
@@ -173,6 +172,7 @@ func TestStalledCollector(t *testing.T) {
 func TestGivenUpBlockEndsItsConnection(t *testing.T) {
 	k := collect(t, "127.0.0.1:0")
 	w := open(t, defaults(k.addr()))
+	write(t, w, block("connects, which takes a busy machine long", item{0, data(1, 98)}))
 	go_, rows := k.pause(), tooMany()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -228,7 +228,7 @@ func TestExportersTakeTurns(t *testing.T) {
 
 // Nobody listens: the error is transient and says where, and Check says what to do.
 func TestNobodyListens(t *testing.T) {
-	k := collect(t, "127.0.0.1:0")
+	k := collect(t, lasting(t))
 	k.stop()
 	w := open(t, defaults(k.addr()))
 	err := w.Write(t.Context(), block("k", item{0, data(1, 1)}), func(error) { t.Error("settled") })
