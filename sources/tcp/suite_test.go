@@ -1,6 +1,8 @@
 package tcp
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"testing"
 
@@ -10,12 +12,15 @@ import (
 func TestSuite(t *testing.T) {
 	sdktest.Source(t, Plugin, sdktest.SourceCase{
 		Config: func(t testing.TB) any {
-			l, err := net.Listen("tcp", "127.0.0.1:0") // a port that is free
-			if err != nil {
-				t.Fatal(err)
+			for range 1000 { // a port that is free, and none of those that connections of tests beside are given
+				addr := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(12000))
+				if l, err := net.Listen("tcp", addr); err == nil {
+					l.Close()
+					return defaults(func(c *Config) { c.Listen = []string{addr} })
+				}
 			}
-			defer l.Close()
-			return defaults(func(c *Config) { c.Listen = []string{l.Addr().String()} })
+			t.Fatal("no port is free")
+			return nil
 		},
 		Feed: func(t testing.TB, cfg any) int {
 			const conns, n = 3, 100

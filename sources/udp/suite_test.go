@@ -1,6 +1,8 @@
 package udp
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strconv"
@@ -12,12 +14,15 @@ import (
 func TestSuite(t *testing.T) {
 	sdktest.Source(t, Plugin, sdktest.SourceCase{
 		Config: func(t testing.TB) any {
-			c, err := net.ListenPacket("udp", "127.0.0.1:0") // a port that is free
-			if err != nil {
-				t.Fatal(err)
+			for range 1000 { // a port that is free, and none of those that sockets of tests beside are given
+				addr := fmt.Sprint("127.0.0.1:", 20000+rand.IntN(12000))
+				if c, err := net.ListenPacket("udp", addr); err == nil {
+					c.Close()
+					return &Config{Listen: []string{addr}, Workers: 2, Balance: BalancePacket, ReceiveBuffer: 1 << 20}
+				}
 			}
-			defer c.Close()
-			return &Config{Listen: []string{c.LocalAddr().String()}, Workers: 2, Balance: BalancePacket, ReceiveBuffer: 1 << 20}
+			t.Fatal("no port is free")
+			return nil
 		},
 		Feed: func(t testing.TB, cfg any) int {
 			conn := dial(t, netip.MustParseAddrPort(cfg.(*Config).Listen[0]))
