@@ -49,7 +49,7 @@ func TestFlood(t *testing.T) {
 					o.Flood, o.FloodShare, o.Part, o.Parts = c.rate, c.share, part, c.parts
 				})
 				plain := network(t, func(o *emulate.Options) { o.Part, o.Parts = part, c.parts })
-				for ms := range int64(5000) { // a datagram of the plain network each millisecond
+				for ms := range int64(1000) { // a datagram of the plain network each millisecond
 					at := start.UnixNano() + ms*1e6
 					for e.FloodDue(at) {
 						p, d := e.Append(nil, at, 0)
@@ -71,8 +71,8 @@ func TestFlood(t *testing.T) {
 					flows, want = flows+d.Records, want+x.Records
 				}
 			}
-			if diff := math.Abs(float64(templates - 5*c.rate)); diff > 0.02*float64(5*c.rate)+float64(c.parts) {
-				t.Errorf("%d templates in five seconds of %d a second", templates, c.rate)
+			if diff := math.Abs(float64(templates - c.rate)); diff > 0.02*float64(c.rate)+float64(c.parts) {
+				t.Errorf("%d templates in a second of %d a second", templates, c.rate)
 			}
 			if len(from) != c.exporters || flows != want {
 				t.Errorf("%d exporters flood, want %d; %d flows, %d without the flood", len(from), c.exporters, flows, want)
@@ -101,7 +101,7 @@ func TestFloodLeavesOthersAlone(t *testing.T) {
 	c := formatstest.NewCollector(limits)
 	written, flooders, templates := map[[16]byte]int{}, map[[16]byte]bool{}, 0
 	at := start.UnixNano()
-	for i := range 20_000 {
+	for i := range 4000 {
 		if i%4 == 0 {
 			at += int64(time.Millisecond)
 		}
@@ -112,7 +112,7 @@ func TestFloodLeavesOthersAlone(t *testing.T) {
 			flooders[d.Exporter] = true
 		}
 	}
-	if templates < 100_000 || len(flooders) != 1 {
+	if templates < 30_000 || len(flooders) != 1 {
 		t.Fatalf("%d templates of %d exporters", templates, len(flooders))
 	}
 	for addr := range flooders { // what it does to its own is its own matter

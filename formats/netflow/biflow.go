@@ -96,50 +96,30 @@ func directions(all map[uint64]place, b Biflow) (forward, reverse map[uint64]pla
 func (c *compiler) biflowDirection(i int) {
 	filled := false
 	if pl, ok := c.has(239); ok && pl.len == 1 {
-		o := op{col: i, width: 1, seg: pl.seg, off: uintptr(pl.off), len: 1, run: num1[uint8]}
+		o := op{cols: [3]int{i}, width: 1, seg: pl.seg, off: uintptr(pl.off), len: 1, kernels: kernels{one: num1[uint8]}}
 		if c.direction == reverseInitiator {
-			o.run = opposite
+			o.one = opposite
 		}
 		c.add(o)
 		filled = true
 	}
-	c.add(op{col: i, width: 1, fill: filled, base: true, run: always8(c.direction)})
+	c.add(op{cols: [3]int{i}, width: 1, fill: filled, base: true, kernels: kernels{one: always(c.direction)}})
 }
 
-func opposite(dst unsafe.Pointer, rows int, x *span) {
-	num1[uint8](dst, rows, x)
-	for i, v := range unsafe.Slice((*uint8)(dst), rows) {
+func opposite(x *span) {
+	num1[uint8](x)
+	d := rowsOf[uint8](x, 0)
+	for i, v := range d {
 		if v == initiator || v == reverseInitiator {
-			unsafe.Slice((*uint8)(dst), rows)[i] = initiator + reverseInitiator - v
+			d[i] = initiator + reverseInitiator - v
 		}
 	}
 }
 
-func always8(v uint8) kernel {
-	return func(dst unsafe.Pointer, rows int, _ *span) {
-		d := unsafe.Slice((*uint8)(dst), rows)
-		for i := range d {
-			d[i] = v
-		}
-	}
-}
-
-// counts says whether a record of fixed length has anything of the plan's direction.
-func (p *Plan) counts(base unsafe.Pointer, at uintptr) bool {
+// counts says whether a record has anything of the plan's direction; at is what its segments' pointers are.
+func (p *Plan) counts(at func(seg int) unsafe.Pointer) bool {
 	for i := range p.need {
-		if beN(base, at+p.need[i].off, p.need[i].len) != 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// counts is the same of the record whose segments were added last.
-func (g *group) counts(p *Plan) bool {
-	for i := range p.need {
-		n := &p.need[i]
-		s := g.segs[n.seg]
-		if r := &s[len(s)-1]; beN(r.p, uintptr(r.at)+n.off, n.len) != 0 {
+		if n := &p.need[i]; beN(at(n.seg), n.off, n.len) != 0 {
 			return true
 		}
 	}

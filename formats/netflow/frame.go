@@ -19,6 +19,13 @@ var sections = []struct {
 	link packet.Link
 }{{315, packet.Ethernet}, {104, packet.Ethernet}, {313, packet.IP}}
 
+// frameType is dataLinkFrameType (RFC 7133): what kind of frame dataLinkFrameSection is of. Its values are bits; without it, and with
+// that of Ethernet alone, the frame is one of Ethernet.
+const (
+	frameType     = 408
+	frameEthernet = 1
+)
+
 // dissected is a column that a dissected packet fills.
 type dissected struct {
 	col, width int
@@ -82,8 +89,11 @@ func (c *compiler) section() {
 			continue
 		}
 		o := op{seg: pl.seg, off: uintptr(pl.off), len: pl.len, values: dissect, link: s.link, labels: -1, tunnel: -1}
+		if t, ok := c.has(frameType); ok && s.id == 315 && t.fits(flow.Unsigned) {
+			o.frameType = part{t.seg, uintptr(t.off), t.len}
+		}
 		for i, f := range c.out.Fields() {
-			if slices.ContainsFunc(c.p.ops, func(o op) bool { return o.col == i }) {
+			if slices.ContainsFunc(c.p.ops, func(o op) bool { return o.cols[0] == i }) {
 				continue
 			}
 			if col := flow.Index(f.Name); col < 0 || flow.Columns[col].Type != f.Type {
@@ -107,8 +117,8 @@ func (c *compiler) section() {
 	}
 }
 
-// dissect fills the columns of o from the bytes of packets.
-func dissect(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+// dissect fills the columns of o from the bytes of packets. Frames that are not of Ethernet leave them zero, and are counted.
+func dissect(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	if d.packets == nil {
 		d.packets = make([]packet.Fields, chunk)
 	}
@@ -141,13 +151,15 @@ func dissect(d *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
 		}
 		row, n = row+n, 0
 	}
-	for i := range x.refs {
-		r := &x.refs[i]
-		for j := range int(r.n) {
-			packet.Dissect(&d.packets[n], o.link, o.value(r, x.rec, j), d.opt.Decapsulate)
-			if n++; n == chunk {
-				flush()
-			}
+	for i := range x.ps {
+		if t := &o.frameType; t.len > 0 && beN(x.g.segs[t.seg].ps[i], t.off, t.len) != frameEthernet {
+			d.packets[n] = packet.Fields{}
+			d.Tally.NotEthernet++
+		} else {
+			packet.Dissect(&d.packets[n], o.link, o.value(x, i), d.opt.Decapsulate)
+		}
+		if n++; n == chunk {
+			flush()
 		}
 	}
 	flush()

@@ -77,6 +77,41 @@ func TestPacketSections(t *testing.T) {
 	}
 }
 
+// A frame that is not of Ethernet is not taken for one, and is counted: by the type beside it, wherever in the record that stands.
+func TestFramesOfOtherKinds(t *testing.T) {
+	f := frame(7, 53)
+	section := append([]byte{byte(len(f))}, f...)
+	for _, c := range []struct {
+		name   string
+		fields []uint16
+		record func(kind uint16) []byte
+	}{
+		{"before", []uint16{408, 2, 315, 0xffff}, func(kind uint16) []byte { return append(u16s(kind), section...) }},
+		{"behind", []uint16{315, 0xffff, 408, 2}, func(kind uint16) []byte { return append(append([]byte{}, section...), u16s(kind)...) }},
+		{"fixed, in one byte", []uint16{408, 1, 315, uint16(len(f))}, func(kind uint16) []byte { return append([]byte{byte(kind)}, f...) }},
+	} {
+		tab := formatstest.NewTable(formatstest.Columns("src_port", "src_mac", "frame"))
+		d := newDecoder(tab, netflow.Options{})
+		var records []byte
+		for _, kind := range []uint16{1, 2, 1, 0, 3} { // Ethernet, 802.11, none, both
+			records = append(records, c.record(kind)...)
+		}
+		feedAll(d, msg10(1, 1, set(2, tmpl(256, c.fields...)), set(256, records)))
+		if diff := cmp.Diff([]uint16{7, 0, 7, 0, 0}, formatstest.Column[uint16](tab, "src_port")); diff != "" {
+			t.Errorf("%s: src_port (-want +got):\n%s", c.name, diff)
+		}
+		if macs := formatstest.Column[uint64](tab, "src_mac"); macs[0] == 0 || macs[1] != 0 {
+			t.Errorf("%s: src_mac %x", c.name, macs)
+		}
+		if n := len(tab.Batches()[0].Bytes(2)[1]); n != len(f) {
+			t.Errorf("%s: the frame of 802.11 has %d bytes in its column, want %d", c.name, n, len(f))
+		}
+		if d.Tally.NotEthernet != 3 || d.Tally.Records != 5 {
+			t.Errorf("%s: %d of %d records are not of Ethernet, want 3 of 5", c.name, d.Tally.NotEthernet, d.Tally.Records)
+		}
+	}
+}
+
 // Whatever is for a packet, nothing breaks and every byte is accounted for.
 func FuzzPacketSection(f *testing.F) {
 	f.Add(frame(1, 2))

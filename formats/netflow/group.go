@@ -2,18 +2,31 @@ package netflow
 
 // Groups: sets of one plan that are decoded together, so that each operation of the plan runs over many records.
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // group is sets of one plan that run together.
 type group struct {
 	plan *Plan
-	rec  int // bytes of a record; 0: segments
 	rows int
-	refs []ref   // sets
-	segs [][]ref // by segment, for templates with fields of variable length
-	ks   []consts
-	kID  uint64 // of the last of ks
+	segs []segment
+	of   []*consts // of each record
+	runs []run     // of each datagram, or a part of it
 }
+
+// segment is one part of each record of a group: the record up to its first field of variable length, or what is between two of
+// them. Only those are kept that an operation reads.
+type segment struct {
+	// ps are pointers to the byte before the segment: a segment may be empty at the end of a payload, and a pointer behind the end
+	// would be one into other memory. There is always a byte, for a header comes first.
+	ps   []unsafe.Pointer
+	lens []uint32 // of the value of variable length before the segment
+}
+
+// before is how far behind its pointer a segment begins.
+const before = 1
 
 const (
 	// groupBytes is how much payload groups look into: half of a first-level cache, so that each operation finds the bytes there
@@ -33,12 +46,7 @@ func (d *Decoder) room(p *Plan) (*group, int) {
 			d.runGroups()
 		}
 		if n := d.batch.Size() - d.at - d.wait; n > 0 {
-			g := d.group(p)
-			if g.kID != d.kID {
-				g.kID = d.kID
-				g.ks = append(g.ks, d.k)
-			}
-			return g, n
+			return d.group(p), n
 		}
 		d.runGroups()
 		b := d.batch
@@ -59,16 +67,21 @@ func (d *Decoder) group(p *Plan) *group {
 	}
 	g := &d.groups[d.used]
 	d.used++
-	g.plan, g.rec, g.kID = p, p.rec, 0
+	g.plan = p
 	if len(g.segs) < p.segs {
-		g.segs = append(g.segs, make([][]ref, p.segs-len(g.segs))...)
+		g.segs = append(g.segs, make([]segment, p.segs-len(g.segs))...)
 	}
 	return g
 }
 
-// add takes n records, size bytes from at on, into a group.
-func (d *Decoder) add(g *group, payload []byte, at, n, size int) {
-	g.refs = append(g.refs, ref{p: unsafe.Pointer(unsafe.SliceData(payload)), at: uint32(at), n: uint32(n), k: uint32(len(g.ks) - 1)})
+// add takes the n records into account whose segments have been added, size bytes of payload.
+func (d *Decoder) add(g *group, n, size int) {
+	if i := len(g.runs) - 1; i >= 0 && g.runs[i].k == d.k {
+		g.runs[i].n += n
+	} else {
+		g.runs = append(g.runs, run{n, d.k})
+	}
+	d.fresh = false
 	g.rows += n
 	d.wait += n
 	d.bytes += size
@@ -80,18 +93,50 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	for n > 0 {
 		g, room := d.room(p)
 		m := min(n, room)
-		d.add(g, payload, at, m, m*p.rec)
+		g.fixed(payload, at, m, d.k)
+		d.add(g, m, m*p.rec)
 		n -= m
 		at += m * p.rec
+	}
+}
+
+// fixed adds n records of fixed length and the constants k.
+func (g *group) fixed(payload []byte, at, n int, k *consts) {
+	have := len(g.of)
+	if cap(g.of)-have < n {
+		g.of = slices.Grow(g.of, n)
+	}
+	g.of = g.of[:have+n]
+	of := g.of[have:]
+	if g.plan.segs == 0 { // only what the datagram says is wanted
+		for i := range of {
+			of[i] = k
+		}
+		return
+	}
+	s := &g.segs[0]
+	if cap(s.ps)-have < n {
+		s.ps = slices.Grow(s.ps, n)
+	}
+	s.ps = s.ps[:have+n]
+	ps := s.ps[have:][:len(of)]
+	base := unsafe.Pointer(unsafe.SliceData(payload))
+	at -= before
+	for i := range of {
+		of[i], ps[i] = k, unsafe.Add(base, at)
+		at += g.plan.rec
 	}
 }
 
 // reversed adds the other direction of those of n records of fixed length that have any.
 func (d *Decoder) reversed(p *Plan, payload []byte, at, n int) {
 	base := unsafe.Pointer(unsafe.SliceData(payload))
+	counts := func(i int) bool {
+		return p.counts(func(int) unsafe.Pointer { return unsafe.Add(base, at+i*p.rec-before) })
+	}
 	for i := 0; i < n; {
 		run := 0
-		for ; i+run < n && p.counts(base, uintptr(at+(i+run)*p.rec)); run++ {
+		for ; i+run < n && counts(i+run); run++ {
 		}
 		d.fixed(p, payload, at+i*p.rec, run)
 		i += run + 1
@@ -102,12 +147,12 @@ func (d *Decoder) reversed(p *Plan, payload []byte, at, n int) {
 // records, where the last one ended, and whether a value passed the end.
 func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut bool) {
 	least := p.t.MinRecord()
-	base := unsafe.Pointer(unsafe.SliceData(payload))
+	payload = payload[:end]
 	for end-at >= least && !cut {
 		g, room := d.room(p)
 		m, from := 0, at
 		for m < room && end-at >= least {
-			next, ok := g.record(p, payload, base, at, end, uint32(len(g.ks)-1))
+			next, ok := g.record(p, payload, at)
 			if !ok {
 				g.cutBack(m)
 				cut = true
@@ -119,9 +164,10 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 				continue
 			}
 			m++
+			g.of = append(g.of, d.k)
 		}
 		if m > 0 {
-			d.add(g, payload, from, m, at-from)
+			d.add(g, m, at-from)
 			n += m
 		}
 	}
@@ -129,44 +175,49 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 	return n, at, cut
 }
 
-// record walks one record with fields of variable length and adds its segments. If a value passes the end, some have been
-// added.
-func (g *group) record(p *Plan, payload []byte, base unsafe.Pointer, at, end int, k uint32) (next int, ok bool) {
+// record walks one record with fields of variable length, of a set that ends with the payload, and adds its segments. If a value
+// passes the end, some have been added.
+func (g *group) record(p *Plan, payload []byte, at int) (next int, ok bool) {
+	base := unsafe.Pointer(unsafe.SliceData(payload))
 	if s := p.steps[0].seg; s >= 0 {
-		g.segs[s] = append(g.segs[s], ref{p: base, at: uint32(at), n: 1, k: k})
+		g.segs[s].ps = append(g.segs[s].ps, unsafe.Add(base, at-before))
 	}
 	for i := range p.steps[1:] {
 		st := &p.steps[i+1]
-		if at += st.skip; at >= end {
+		if at += st.skip; at >= len(payload) {
 			return 0, false
 		}
-		n, head, ok := varLen(payload[at:end])
-		if at += head + n; !ok || at > end {
+		n, head, ok := varLen(payload[at:])
+		if at += head + n; !ok || at > len(payload) {
 			return 0, false
 		}
 		if st.seg >= 0 {
-			g.segs[st.seg] = append(g.segs[st.seg], ref{p: base, at: uint32(at), n: 1, k: k, len: uint32(n)})
+			s := &g.segs[st.seg]
+			s.ps, s.lens = append(s.ps, unsafe.Add(base, at-before)), append(s.lens, uint32(n))
 		}
 	}
 	at += p.tail
-	return at, at <= end
+	return at, at <= len(payload)
 }
 
 // cutBack takes back the segments of a record that was cut; m of the set's records are whole.
 func (g *group) cutBack(m int) {
 	for i := range g.segs[:g.plan.segs] {
-		if s := g.segs[i]; len(s) > g.rows+m {
-			g.segs[i] = s[:g.rows+m]
-		}
+		g.segs[i].cut(g.rows + m)
 	}
 }
 
-// segment returns the refs from which an operation counts. In a plan of fixed length that is the sets themselves.
-func (g *group) segment(i int) []ref {
-	if g.rec != 0 {
-		return g.refs
-	}
-	return g.segs[i]
+// cut leaves the first n records at most.
+func (s *segment) cut(n int) {
+	s.ps, s.lens = s.ps[:min(n, len(s.ps))], s.lens[:min(n, len(s.lens))]
+}
+
+// counts says whether the record whose segments were added last has anything of the plan's direction.
+func (g *group) counts(p *Plan) bool {
+	return p.counts(func(seg int) unsafe.Pointer {
+		ps := g.segs[seg].ps
+		return ps[len(ps)-1]
+	})
 }
 
 // runGroups decodes the sets that wait into the batch.
@@ -179,64 +230,48 @@ func (d *Decoder) runGroups() {
 			d.batch.SetRows(d.at)
 		}
 		for i := range g.segs {
-			g.segs[i] = g.segs[i][:0]
+			g.segs[i].cut(0)
 		}
-		g.refs, g.ks, g.rows = g.refs[:0], g.ks[:0], 0
+		g.of, g.runs, g.rows = g.of[:0], g.runs[:0], 0
 	}
 	d.used, d.wait, d.bytes = 0, 0, 0
+	d.keep()
 }
 
 func (d *Decoder) runGroup(g *group) {
-	b, x := d.batch, &d.span
-	x.g, x.ks, x.rec = g, g.ks, uintptr(g.rec)
+	b, x, rows := d.batch, &d.span, g.rows
+	x.g, x.of, x.runs, x.clamped = g, g.of, g.runs, 0
 	for i := range g.plan.ops {
 		o := &g.plan.ops[i]
-		x.refs, x.off, x.len = g.refs, o.off, o.len
-		if !o.base && o.parts == nil {
-			x.refs = g.segment(o.seg)
+		if x.ps, x.lens, x.len = nil, nil, o.len; !o.base && o.parts == nil {
+			x.ps, x.lens = g.segs[o.seg].ps, g.segs[o.seg].lens
 		}
 		if o.values != nil {
-			o.values(d, b, d.at, g.rows, o, x)
+			o.values(d, b, d.at, o, x)
 			continue
 		}
-		dst := unsafe.Add(b.Claim(o.col, d.at, g.rows), d.at*o.width)
-		if o.fill {
-			o.run(d.scratch, g.rows, x)
-			merge(dst, d.scratch, g.rows, o.width)
-		} else {
-			o.run(dst, g.rows, x)
-		}
-		if o.clamp && d.opt.Window > 0 {
-			d.Tally.Clamped += clampTimes(dst, g.rows, x.refs, g.ks)
-		}
-		if o.rate {
-			d.defaultRates(g, dst)
+		x.any = !o.clamp || o.fill
+		x.to[0] = target{unsafe.Add(b.Claim(o.cols[0], d.at, rows), d.at*o.width), o.off}
+		switch {
+		case o.n == 2:
+			x.to[1] = target{unsafe.Add(b.Claim(o.cols[1], d.at, rows), d.at*o.width), o.off1}
+			o.two(x)
+		case o.fill:
+			d.filler(o, x)
+		default:
+			o.one(x)
 		}
 	}
+	d.Tally.Clamped += x.clamped
 }
 
-// defaultRates fills what nobody told, and overrides what is set to be.
-func (d *Decoder) defaultRates(g *group, dst unsafe.Pointer) {
-	rates := unsafe.Slice((*uint64)(dst), g.rows)
-	for i := range g.refs {
-		r := &g.refs[i]
-		k := &g.ks[r.k]
-		switch {
-		case k.override != 0:
-			for j := range rates[:r.n] {
-				rates[j] = k.override
-			}
-		case k.n[constSampling] == 0:
-			for j, v := range rates[:r.n] {
-				if v != 0 {
-					continue
-				}
-				if rates[j] = k.fallback; k.fallback == 0 {
-					rates[j] = 1
-					d.Tally.SamplingUnknown++
-				}
-			}
-		}
-		rates = rates[r.n:]
+// filler fills the rows of a column that are still zero.
+func (d *Decoder) filler(o *op, x *span) {
+	dst := x.to[0].dst
+	x.to[0].dst = d.scratch
+	o.one(x)
+	merge(dst, d.scratch, len(x.of), o.width)
+	if x.any = !o.clamp; o.clamp {
+		x.clamp(unsafe.Slice((*int64)(dst), len(x.of)))
 	}
 }

@@ -40,14 +40,21 @@ const (
 
 // ParseHeader reads the header of a datagram. The reason is None, or why the datagram as a whole must be refused.
 func ParseHeader(p []byte) (h Header, why Reason) {
+	why = h.parse(p)
+	return h, why
+}
+
+// parse is ParseHeader in place: a header is long, and there is one for each datagram.
+func (h *Header) parse(p []byte) Reason {
+	*h = Header{}
 	if len(p) < 2 {
-		return h, ShortHeader
+		return ShortHeader
 	}
 	be := binary.BigEndian
 	switch h.Version = be.Uint16(p); h.Version {
 	case V5:
 		if len(p) < headerV5 {
-			return h, ShortHeader
+			return ShortHeader
 		}
 		h.Len = headerV5
 		h.Count = be.Uint16(p[2:])
@@ -62,7 +69,7 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 		h.Sampling = uint32(be.Uint16(p[22:]) & 0x3fff) // the top two bits are the mode
 		h.End = headerV5 + int(h.Count)*recordV5
 		if h.End > len(p) {
-			return h, RecordCount
+			return RecordCount
 		}
 	case V1, V7:
 		head, record := headerV1, recordV1
@@ -70,7 +77,7 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 			head, record = headerV7, recordV7
 		}
 		if len(p) < head {
-			return h, ShortHeader
+			return ShortHeader
 		}
 		h.Len = head
 		h.Count = be.Uint16(p[2:])
@@ -84,11 +91,11 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 		}
 		h.End = head + int(h.Count)*record
 		if h.End > len(p) {
-			return h, RecordCount
+			return RecordCount
 		}
 	case V9:
 		if len(p) < headerV9 {
-			return h, ShortHeader
+			return ShortHeader
 		}
 		h.Len, h.End = headerV9, len(p)
 		h.Count = be.Uint16(p[2:])
@@ -98,12 +105,12 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 		h.Domain = be.Uint32(p[16:])
 	case IPFIX:
 		if len(p) < headerIPFIX {
-			return h, ShortHeader
+			return ShortHeader
 		}
 		h.Len = headerIPFIX
 		n := int(be.Uint16(p[2:]))
 		if n < headerIPFIX {
-			return h, MessageLength
+			return MessageLength
 		}
 		// A message that says it is longer was cut on its way: the sets that are whole are still good.
 		h.End = min(n, len(p))
@@ -111,7 +118,7 @@ func ParseHeader(p []byte) (h Header, why Reason) {
 		h.Sequence = be.Uint32(p[8:])
 		h.Domain = be.Uint32(p[12:])
 	default:
-		return h, UnknownVersion
+		return UnknownVersion
 	}
-	return h, None
+	return None
 }

@@ -8,43 +8,74 @@ import (
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// ref is where records of one set stand. Of a template of fixed length it is n records behind one another; of a template with
-// fields of variable length, each segment of each record is a ref of its own, with n 1.
+// span is what a kernel runs over, and where it writes: row i of a column is written from record i.
 //
-// All of it was bounded when the ref was made: at+off+len of every operation of the plan lies within the set.
-type ref struct {
-	p   unsafe.Pointer // start of the datagram
-	at  uint32         // of the first record, or the segment, in it
-	n   uint32         // records
-	k   uint32         // constants of the datagram
-	len uint32         // of the variable-length value that ends at at
-}
-
-// span is what a kernel runs over.
+// A record is reached by a pointer, not by its place in its set, and so are the constants of its datagram: one loop runs over all
+// records of a group, however few each datagram had, and records of fixed and of variable length are the same to it. All of it
+// was bounded when the pointers were made: off+len of every operation of the plan lies within the record's set.
 type span struct {
-	g    *group // for values of several parts
-	refs []ref
-	ks   []consts
-	off  uintptr
-	rec  uintptr
-	len  int
+	g    *group           // for values of several parts
+	ps   []unsafe.Pointer // the byte before the operation's segment, of each record
+	lens []uint32         // of the value of variable length that ends there, if there is one
+	of   []*consts        // the constants of each record
+	runs []run            // the same by datagram
+
+	to  [2]target
+	len int // of the values in bytes
+
+	width   uint64 // of the window for times
+	any     bool   // times are not bounded: what a filler makes may not be used
+	clamped uint64 // times that were outside
 }
 
-// kernel fills rows of a column of fixed width from dst on. It stores as many rows as the refs have records.
-type kernel func(dst unsafe.Pointer, rows int, x *span)
+// run is n records of one datagram.
+type run struct {
+	n int
+	k *consts
+}
+
+// target is a column that is written: from its first new row on, what stands at an offset behind the segment's pointer.
+type target struct {
+	dst unsafe.Pointer
+	off uintptr
+}
+
+// kernel fills rows of one column, or of two ("pairs"), of fixed width. A pair reads the pointer and counts the loop once for two
+// values, each of which takes a load, a swap and a store: a third less.
+//
+// The loops below are alike on purpose. What a loop calls is inlined, but more than one level of it leaves instructions that do
+// nothing, two for each value; so each width has its loop, and each row its line.
+type kernel func(x *span)
+
+// kernels are those of one kind: of an encoding, a length and a width.
+type kernels struct {
+	kind uint32
+	one  kernel
+	two  kernel // nil: there is none
+}
 
 type unsigned interface {
 	~uint8 | ~uint16 | ~uint32 | ~uint64
 }
 
+// rowsOf is the new rows of a column.
+func rowsOf[D any](x *span, column int) []D {
+	return unsafe.Slice((*D)(x.to[column].dst), len(x.of))
+}
+
 func be16(p unsafe.Pointer, at uintptr) uint16 {
-	return binary.BigEndian.Uint16((*[2]byte)(unsafe.Add(p, at))[:])
+	b := (*[2]byte)(unsafe.Add(p, at))
+	return uint16(b[0])<<8 | uint16(b[1])
 }
+
 func be32(p unsafe.Pointer, at uintptr) uint32 {
-	return binary.BigEndian.Uint32((*[4]byte)(unsafe.Add(p, at))[:])
+	b := (*[4]byte)(unsafe.Add(p, at))
+	return uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 }
+
 func be64(p unsafe.Pointer, at uintptr) uint64 {
-	return binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(p, at))[:])
+	b := (*[8]byte)(unsafe.Add(p, at))
+	return uint64(b[0])<<56 | uint64(b[1])<<48 | uint64(b[2])<<40 | uint64(b[3])<<32 | uint64(b[4])<<24 | uint64(b[5])<<16 | uint64(b[6])<<8 | uint64(b[7])
 }
 
 // beN reads an unsigned integer of n bytes, 1..8.
@@ -55,191 +86,229 @@ func beN(p unsafe.Pointer, at uintptr, n int) (v uint64) {
 	return v
 }
 
-// saturate is v, or the largest D if v is larger. A number too big for its column is thus seen to be too big; its low bits
-// would look like any other number.
-func saturate[D unsigned](v uint64) D {
-	if m := ^D(0); v > uint64(m) {
-		return m
-	}
-	return D(v)
-}
+// Numbers that are too big for their column become the largest that it holds, and are thus seen to be too big: their low bits
+// would look like any other number. Where the column is as wide as the number, nothing is left of min.
 
-func num1[D unsigned](dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*D)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = D(*(*uint8)(unsafe.Add(p, at)))
-			at += rec
-		}
-		d = d[r.n:]
+func num1[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(*(*uint8)(unsafe.Add(p, at)))
 	}
 }
 
-func num2[D unsigned](dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*D)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = saturate[D](uint64(be16(p, at)))
-			at += rec
-		}
-		d = d[r.n:]
+func num1Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(*(*uint8)(unsafe.Add(p, at)))
+		d1[i] = D(*(*uint8)(unsafe.Add(p, at1)))
 	}
 }
 
-func num4[D unsigned](dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*D)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = saturate[D](uint64(be32(p, at)))
-			at += rec
-		}
-		d = d[r.n:]
+func num2[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be16(p, at), uint16(^D(0))))
 	}
 }
 
-func num8[D unsigned](dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*D)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = saturate[D](be64(p, at))
-			at += rec
-		}
-		d = d[r.n:]
+func num2Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be16(p, at), uint16(^D(0))))
+		d1[i] = D(min(be16(p, at1), uint16(^D(0))))
 	}
 }
 
-func numN[D unsigned](dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*D)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = saturate[D](beN(p, at, x.len))
-			at += rec
-		}
-		d = d[r.n:]
+func num4[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be32(p, at), uint32(^D(0))))
 	}
 }
 
-func numeric[D unsigned](n int) kernel {
+func num4Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be32(p, at), uint32(^D(0))))
+		d1[i] = D(min(be32(p, at1), uint32(^D(0))))
+	}
+}
+
+func num8[D unsigned](x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be64(p, at), uint64(^D(0))))
+	}
+}
+
+func num8Pair[D unsigned](x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*D)(x.to[0].dst), len(ps)), unsafe.Slice((*D)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(be64(p, at), uint64(^D(0))))
+		d1[i] = D(min(be64(p, at1), uint64(^D(0))))
+	}
+}
+
+func numN[D unsigned](x *span) {
+	ps, at, n := x.ps, x.to[0].off, x.len
+	d := unsafe.Slice((*D)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = D(min(beN(p, at, n), uint64(^D(0))))
+	}
+}
+
+func numeric[D unsigned](n int) kernels {
 	switch n {
 	case 1:
-		return num1[D]
+		return kernels{one: num1[D], two: num1Pair[D]}
 	case 2:
-		return num2[D]
+		return kernels{one: num2[D], two: num2Pair[D]}
 	case 4:
-		return num4[D]
+		return kernels{one: num4[D], two: num4Pair[D]}
 	case 8:
-		return num8[D]
+		return kernels{one: num8[D], two: num8Pair[D]}
 	}
-	return numN[D]
+	return kernels{one: numN[D]}
 }
 
-// addr4 maps IPv4 addresses into IPv6 (RFC 4291, 2.5.5.2). Written so that the order of bytes in memory is the same on every
-// machine.
-func addr4(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*[16]byte)(dst), rows), x.rec
-	mapped := *(*uint64)(unsafe.Pointer(&mappedHigh))
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			row := unsafe.Pointer(&d[j])
-			*(*uint64)(row) = 0
-			*(*uint64)(unsafe.Add(row, 8)) = mapped
-			*(*uint32)(unsafe.Add(row, 12)) = *(*uint32)(unsafe.Add(p, at))
-			at += rec
-		}
-		d = d[r.n:]
+// addr4 maps IPv4 addresses into IPv6 (RFC 4291, 2.5.5.2): 10 bytes of zero, two of 0xff, their own four.
+func addr4(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*[2][8]byte)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i][0] = [8]byte{}
+		le.PutUint64(d[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))<<32)
 	}
 }
 
-// mappedHigh is bytes 8..15 of ::ffff:0.0.0.0.
-var mappedHigh = [8]byte{0, 0, 0xff, 0xff}
-
-func addr6(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*[2]uint64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = *(*[2]uint64)(unsafe.Add(p, at))
-			at += rec
-		}
-		d = d[r.n:]
+func addr4Pair(x *span) {
+	ps, at, at1 := x.ps, x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*[2][8]byte)(x.to[0].dst), len(ps)), unsafe.Slice((*[2][8]byte)(x.to[1].dst), len(ps))
+	for i, p := range ps {
+		d[i][0] = [8]byte{}
+		le.PutUint64(d[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at))[:]))<<32)
+		d1[i][0] = [8]byte{}
+		le.PutUint64(d1[i][1][:], mapped|uint64(le.Uint32((*[4]byte)(unsafe.Add(p, at1))[:]))<<32)
 	}
 }
 
-func mac(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*uint64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = uint64(be16(p, at))<<32 | uint64(be32(p, at+2))
-			at += rec
-		}
-		d = d[r.n:]
+var le = binary.LittleEndian
+
+// mapped is bytes 8..11 of ::ffff:0.0.0.0, as le reads them.
+const mapped = 0xffff << 16
+
+func addr6(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*[16]byte)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = *(*[16]byte)(unsafe.Add(p, at))
+	}
+}
+
+func mac(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*uint64)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = uint64(be16(p, at))<<32 | uint64(be32(p, at+2))
 	}
 }
 
 // uptime: exported + int32(first - uptime) ms is right as long as the flow began within 24 days of the export, also when the
 // exporter's 32 bits of milliseconds have wrapped between the two (every 49.7 days).
-func uptime(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*int64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		k := &x.ks[r.k]
-		p, at := r.p, uintptr(r.at)+x.off
+//
+// Times outside the window are rare: the loops of uptimes and of milliseconds only keep how far behind the window's beginning the
+// furthest is. A branch for each that is never taken costs more.
+func uptime(x *span) {
+	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+	far := uint64(0)
+	for i, p := range ps {
+		k := of[i]
 		if !k.hasUptime {
-			clear(d[:r.n])
-		} else {
-			up, exported := k.uptime, k.clock
-			for j := range d[:r.n] {
-				d[j] = exported + int64(int32(be32(p, at)-up))*1e6
-				at += rec
-			}
+			d[i] = 0
+			continue
 		}
-		d = d[r.n:]
+		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
+		d[i] = v
+		far = max(far, uint64(v-k.low))
+	}
+	if far > x.width {
+		x.clamp(d)
+	}
+}
+
+func uptimePair(x *span) {
+	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
+	far := uint64(0)
+	for i, p := range ps {
+		k := of[i]
+		if !k.hasUptime {
+			d[i], d1[i] = 0, 0
+			continue
+		}
+		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
+		d[i] = v
+		w := k.clock + int64(int32(be32(p, at1)-k.uptime))*1e6
+		d1[i] = w
+		far = max(far, uint64(v-k.low), uint64(w-k.low))
+	}
+	if far > x.width {
+		x.clamp(d)
+		x.clamp(d1)
 	}
 }
 
 // since makes a kernel of times that are a count of units of ns nanoseconds since the epoch. What passes the year 2262 becomes
 // the largest time.
 func since(ns uint64) kernel {
-	return func(dst unsafe.Pointer, rows int, x *span) {
-		d, rec := unsafe.Slice((*int64)(dst), rows), x.rec
-		for i := range x.refs {
-			r := &x.refs[i]
-			p, at := r.p, uintptr(r.at)+x.off
-			for j := range d[:r.n] {
-				d[j] = int64(min(beN(p, at, x.len), maxTime/ns) * ns)
-				at += rec
-			}
-			d = d[r.n:]
+	return func(x *span) {
+		ps, at, n := x.ps, x.to[0].off, x.len
+		d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+		for i, p := range ps {
+			d[i] = int64(min(beN(p, at, n), maxTime/ns) * ns)
 		}
+		x.clamp(d)
 	}
 }
 
 // millis is since of the length that nearly all have.
-func millis(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*int64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = int64(min(be64(p, at), maxTime/1e6) * 1e6)
-			at += rec
-		}
-		d = d[r.n:]
+func millis(x *span) {
+	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+	far := uint64(0)
+	for i, p := range ps {
+		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+		d[i] = v
+		far = max(far, uint64(v-of[i].low))
+	}
+	if far > x.width {
+		x.clamp(d)
+	}
+}
+
+func millisPair(x *span) {
+	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
+	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
+	far := uint64(0)
+	for i, p := range ps {
+		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+		d[i] = v
+		w := int64(min(be64(p, at1), maxTime/1e6) * 1e6)
+		d1[i] = w
+		far = max(far, uint64(v-of[i].low), uint64(w-of[i].low))
+	}
+	if far > x.width {
+		x.clamp(d)
+		x.clamp(d1)
 	}
 }
 
@@ -249,108 +318,65 @@ const maxTime uint64 = 1<<63 - 1
 // lies before 1970 is of the era that begins in 2036. Zero is not known.
 func ntp(unit uint64) kernel {
 	const epoch = 2208988800
-	return func(dst unsafe.Pointer, rows int, x *span) {
-		d, rec := unsafe.Slice((*int64)(dst), rows), x.rec
-		for i := range x.refs {
-			r := &x.refs[i]
-			p, at := r.p, uintptr(r.at)+x.off
-			for j := range d[:r.n] {
-				v := be64(p, at)
-				at += rec
-				if v == 0 {
-					d[j] = 0
-					continue
-				}
-				s := int64(v>>32) - epoch
-				if s < 0 {
-					s += 1 << 32
-				}
-				// The fraction was cut when it was made (microseconds: its low 11 bits mean nothing), so round.
-				d[j] = s*1e9 + int64(((v&0xffffffff)*(1e9/unit)+1<<31)>>32*unit)
+	return func(x *span) {
+		ps, at := x.ps, x.to[0].off
+		d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+		for i, p := range ps {
+			v := be64(p, at)
+			if v == 0 {
+				d[i] = 0
+				continue
 			}
-			d = d[r.n:]
+			s := int64(v>>32) - epoch
+			if s < 0 {
+				s += 1 << 32
+			}
+			// The fraction was cut when it was made (microseconds: its low 11 bits mean nothing), so round.
+			d[i] = s*1e9 + int64(((v&0xffffffff)*(1e9/unit)+1<<31)>>32*unit)
 		}
+		x.clamp(d)
 	}
 }
 
-func deltaMicro(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*int64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		exported := x.ks[r.k].clock
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = exported - int64(min(beN(p, at, x.len), uint64(max(exported, 0))/1e3)*1e3)
-			at += rec
-		}
-		d = d[r.n:]
+func deltaMicro(x *span) {
+	ps, at, n := x.ps, x.to[0].off, x.len
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		exported := x.of[i].clock
+		d[i] = exported - int64(min(beN(p, at, n), uint64(max(exported, 0))/1e3)*1e3)
 	}
-}
-
-// samplerRate looks up the rate of the sampler that each record names; 0 where it is not known.
-func samplerRate(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*uint64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		k := &x.ks[r.k]
-		p, at := r.p, uintptr(r.at)+x.off
-		var id, rate uint64
-		for j := range d[:r.n] {
-			if v := beN(p, at, x.len); j == 0 || v != id {
-				id, rate = v, 0
-				// A record that names sampler 0 and finds none was not made by a sampler that has a number.
-				for _, s := range k.samplers {
-					if s.ID == id && s.Named {
-						rate = s.Rate
-					}
-				}
-			}
-			d[j] = rate
-			at += rec
-		}
-		d = d[r.n:]
-	}
+	x.clamp(d)
 }
 
 // versionEtype makes Ethernet types of IP versions.
-func versionEtype(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*uint16)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			switch *(*uint8)(unsafe.Add(p, at)) {
-			case 4:
-				d[j] = etypeIPv4
-			case 6:
-				d[j] = etypeIPv6
-			default:
-				d[j] = 0
-			}
-			at += rec
+func versionEtype(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*uint16)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		switch *(*uint8)(unsafe.Add(p, at)) {
+		case 4:
+			d[i] = etypeIPv4
+		case 6:
+			d[i] = etypeIPv6
+		default:
+			d[i] = 0
 		}
-		d = d[r.n:]
 	}
 }
 
 // addrEtype is the type that goes with an address of x.len bytes, or 0 where that is zero.
-func addrEtype(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*uint16)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = 0
-			if x.len == 4 {
-				if be32(p, at) != 0 {
-					d[j] = etypeIPv4
-				}
-			} else if be64(p, at)|be64(p, at+8) != 0 {
-				d[j] = etypeIPv6
+func addrEtype(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*uint16)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = 0
+		if x.len == 4 {
+			if be32(p, at) != 0 {
+				d[i] = etypeIPv4
 			}
-			at += rec
+		} else if be64(p, at)|be64(p, at+8) != 0 {
+			d[i] = etypeIPv6
 		}
-		d = d[r.n:]
 	}
 }
 
@@ -360,111 +386,99 @@ const (
 )
 
 // signed extends the sign of numbers of any length.
-func signed(dst unsafe.Pointer, rows int, x *span) {
-	d, rec, shift := unsafe.Slice((*int64)(dst), rows), x.rec, 64-8*x.len
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = int64(beN(p, at, x.len)) << shift >> shift
-			at += rec
-		}
-		d = d[r.n:]
+func signed(x *span) {
+	ps, at, shift := x.ps, x.to[0].off, 64-8*x.len
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = int64(beN(p, at, x.len)) << shift >> shift
 	}
 }
 
 // float widens to 64 bits.
-func float(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*float64)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			if x.len == 4 {
-				d[j] = float64(math.Float32frombits(be32(p, at)))
-			} else {
-				d[j] = math.Float64frombits(be64(p, at))
-			}
-			at += rec
+func float(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*float64)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		if x.len == 4 {
+			d[i] = float64(math.Float32frombits(be32(p, at)))
+		} else {
+			d[i] = math.Float64frombits(be64(p, at))
 		}
-		d = d[r.n:]
 	}
 }
 
 // boolean is 1 for true and 0 for false, which the wire has as 2, and for all that is neither.
-func boolean(dst unsafe.Pointer, rows int, x *span) {
-	d, rec := unsafe.Slice((*uint8)(dst), rows), x.rec
-	for i := range x.refs {
-		r := &x.refs[i]
-		p, at := r.p, uintptr(r.at)+x.off
-		for j := range d[:r.n] {
-			d[j] = 0
-			if *(*uint8)(unsafe.Add(p, at)) == 1 {
-				d[j] = 1
-			}
-			at += rec
+func boolean(x *span) {
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*uint8)(x.to[0].dst), len(ps))
+	for i, p := range ps {
+		d[i] = 0
+		if *(*uint8)(unsafe.Add(p, at)) == 1 {
+			d[i] = 1
 		}
-		d = d[r.n:]
 	}
-}
-
-// kernelOf is the kernel for an encoding of n bytes into a column of width bytes; nil if there is none.
-func kernelOf(e flow.Encoding, n, width int) kernel {
-	switch e {
-	case flow.Unsigned:
-		if n < 1 || n > 8 {
-			return nil
-		}
-		switch width {
-		case 1:
-			return numeric[uint8](n)
-		case 2:
-			return numeric[uint16](n)
-		case 4:
-			return numeric[uint32](n)
-		}
-		return numeric[uint64](n)
-	case flow.IPv4:
-		return addr4
-	case flow.IPv6:
-		return addr6
-	case flow.MACAddress:
-		return mac
-	case flow.Uptime:
-		return uptime
-	case flow.Seconds:
-		return since(1e9)
-	case flow.Millis:
-		if n == 8 {
-			return millis
-		}
-		return since(1e6)
-	case flow.Micros:
-		if n == lenTimeval {
-			return timeval
-		}
-		return ntp(1e3)
-	case flow.Nanos:
-		return ntp(1)
-	case flow.DeltaMicro:
-		return deltaMicro
-	case flow.Signed:
-		return signed
-	case flow.Float:
-		return float
-	case flow.Boolean:
-		return boolean
-	case flow.ICMPType:
-		return num1[uint8]
-	case flow.ICMPCode:
-		return icmpCode
-	}
-	return nil
 }
 
 // icmpCode is the second byte of type and code.
-func icmpCode(dst unsafe.Pointer, rows int, x *span) {
+func icmpCode(x *span) {
 	y := *x
-	y.off++
-	num1[uint8](dst, rows, &y)
+	y.to[0].off++
+	num1[uint8](&y)
+}
+
+// kernelsOf are the kernels for an encoding of n bytes into a column of width bytes; without one if there are none.
+func kernelsOf(e flow.Encoding, n, width int) kernels {
+	k := kernels{}
+	switch e {
+	case flow.Unsigned:
+		if n < 1 || n > 8 {
+			return k
+		}
+		switch width {
+		case 1:
+			k = numeric[uint8](n)
+		case 2:
+			k = numeric[uint16](n)
+		case 4:
+			k = numeric[uint32](n)
+		default:
+			k = numeric[uint64](n)
+		}
+	case flow.IPv4:
+		k.one, k.two = addr4, addr4Pair
+	case flow.IPv6:
+		k.one = addr6
+	case flow.MACAddress:
+		k.one = mac
+	case flow.Uptime:
+		k.one, k.two = uptime, uptimePair
+	case flow.Seconds:
+		k.one = since(1e9)
+	case flow.Millis:
+		if n == 8 {
+			k.one, k.two = millis, millisPair
+		} else {
+			k.one = since(1e6)
+		}
+	case flow.Micros:
+		if k.one = ntp(1e3); n == lenTimeval {
+			k.one = timeval
+		}
+	case flow.Nanos:
+		k.one = ntp(1)
+	case flow.DeltaMicro:
+		k.one = deltaMicro
+	case flow.Signed:
+		k.one = signed
+	case flow.Float:
+		k.one = float
+	case flow.Boolean:
+		k.one = boolean
+	case flow.ICMPType:
+		k.one = num1[uint8]
+	case flow.ICMPCode:
+		k.one = icmpCode
+	}
+	k.kind = uint32(e)<<16 | uint32(n)<<8 | uint32(width)
+	return k
 }

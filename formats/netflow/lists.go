@@ -36,18 +36,12 @@ type lister struct {
 	items  int
 }
 
-func listValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
-	row := at
+func listValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var l lister
-	for i := range x.refs {
-		r := &x.refs[i]
-		k := &x.ks[r.k]
-		for j := range int(r.n) {
-			l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, uint32(k.n[constDomain]), 0
-			l.list(o.enc, o.value(r, x.rec, j), 0)
-			b.SetBytes(o.col, row, l.b)
-			row++
-		}
+	for i, k := range x.of {
+		l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, k.domain, 0
+		l.list(o.enc, o.value(x, i), 0)
+		b.SetBytes(o.cols[0], at+i, l.b)
 	}
 }
 

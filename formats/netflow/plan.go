@@ -1,6 +1,8 @@
 package netflow
 
 import (
+	"slices"
+
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
@@ -29,34 +31,36 @@ type step struct {
 	seg  int // segment that begins behind it, or -1 if no operation needs it
 }
 
-// op fills one column.
+// op fills one column, or two of one kind.
 type op struct {
-	col   int
-	width int // of a row in bytes, 0 for values of variable length
+	cols  [3]int // two in a pair, three of arrival
+	n     int    // so many
+	width int    // of a row in bytes, 0 for values of variable length
 	fill  bool
 	clamp bool // a time that is bounded to a window around the arrival
-	base  bool // reads sets, not records: constants
-	rate  bool // the last word on sampling_rate: what is still zero gets the default
+	base  bool // reads what datagrams say, not records
 	seg   int  // segment of the record that off counts from
 	off   uintptr
-	len   int // of the value in bytes; -1: of variable length, it ends where the segment begins
+	off1  uintptr // of the second column
+	len   int     // of the value in bytes; -1: of variable length, it ends where the segment begins
 
-	run    kernel        // columns of fixed width
-	values values        // columns of variable length, and names
-	parts  []part        // of values made of several fields
-	enc    flow.Encoding // of lists
+	kernels               // columns of fixed width
+	values  values        // columns of variable length, names, and what is made of several
+	parts   []part        // of values made of several fields
+	enc     flow.Encoding // of lists
 
 	// Of packets that are dissected: what they begin with, the columns of fixed width, and those of labels and tunnels, -1: not wanted.
 	link           packet.Link
 	seen           []dissected
 	labels, tunnel int
+	frameType      part // says which frames are of Ethernet; len 0: all are
 }
 
 // part is one field of several.
 type part struct {
 	seg int
 	off uintptr
-	len int // of need
+	len int
 }
 
 // place of a field in its record.
@@ -133,6 +137,7 @@ func (c *compiler) compile() {
 		c.column(i, f)
 	}
 	c.section()
+	c.together()
 	c.segments()
 }
 
@@ -154,28 +159,12 @@ func (c *compiler) has(id uint16) (place, bool) {
 
 // column adds the operations that fill column i.
 func (c *compiler) column(i int, f sdk.Field) {
-	w := f.Type.Width()
-	switch f.Name {
-	case "received":
-		c.add(op{col: i, width: w, base: true, run: constant(constReceived)})
+	if k := constantColumns[f.Name]; k != nil {
+		c.add(op{cols: [3]int{i}, width: f.Type.Width(), base: true, kernels: kernels{one: k}})
 		return
-	case "exported":
-		c.add(op{col: i, width: w, base: true, run: constant(constExported)})
-		return
-	case "observation_domain":
-		c.add(op{col: i, width: w, base: true, run: constant(constDomain)})
-		return
-	case "exporter_addr":
-		c.add(op{col: i, width: w, base: true, run: constAddr})
-		return
-	case "exporter_port":
-		c.add(op{col: i, width: w, base: true, run: constant(constPort)})
-		return
-	case "sequence":
-		c.add(op{col: i, width: w, base: true, run: constant(constSequence)})
-		return
-	case "format":
-		c.add(op{col: i, base: true, values: constFormat})
+	}
+	if f.Name == "format" {
+		c.add(op{cols: [3]int{i}, base: true, values: constFormat})
 		return
 	}
 	if es, ok := c.fields[f.Name]; ok {
@@ -196,12 +185,15 @@ func (c *compiler) column(i int, f sdk.Field) {
 	filled := c.elements(i, f, flow.Columns[col].Elements)
 	switch f.Name {
 	case "sampling_rate":
-		if pl, ok := c.has(samplerID); ok {
-			filled = c.sampler(i, pl, filled)
-		} else if pl, ok := c.has(selectorID); ok {
-			filled = c.sampler(i, pl, filled)
+		o := op{cols: [3]int{i}, fill: filled, base: true, values: rates}
+		pl, ok := c.has(samplerID)
+		if !ok {
+			pl, ok = c.has(selectorID)
 		}
-		c.add(op{col: i, width: 8, base: true, fill: filled, rate: true, run: constRate})
+		if ok && pl.len >= 1 {
+			o.base, o.seg, o.off, o.len = false, pl.seg, uintptr(pl.off), pl.len
+		}
+		c.add(o)
 	case "etype":
 		c.etype(i, filled)
 	case "icmp_type", "icmp_code":
@@ -213,17 +205,9 @@ func (c *compiler) column(i int, f sdk.Field) {
 			if f.Name == "icmp_code" {
 				code = 1
 			}
-			c.add(op{col: i, values: icmpPort, parts: []part{{seg: protocol.seg, off: uintptr(protocol.off)}, {seg: port.seg, off: uintptr(port.off + code)}}})
+			c.add(op{cols: [3]int{i}, values: icmpPort, parts: []part{{seg: protocol.seg, off: uintptr(protocol.off)}, {seg: port.seg, off: uintptr(port.off + code)}}})
 		}
 	}
-}
-
-func (c *compiler) sampler(i int, pl place, filled bool) bool {
-	if pl.len < 1 {
-		return filled
-	}
-	c.add(op{col: i, width: 8, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, run: samplerRate})
-	return true
 }
 
 // elements adds an operation for each of a column's elements that the template has, the later ones as fillers.
@@ -234,7 +218,7 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 		if !ok || !pl.fits(e.Enc) {
 			continue // no fault of the template: another pipeline may know better what the element is
 		}
-		o := op{col: i, width: f.Type.Width(), fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, clamp: f.Type == sdk.Timestamp}
+		o := op{cols: [3]int{i}, width: f.Type.Width(), fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, clamp: f.Type == sdk.Timestamp}
 		switch e.Enc {
 		case flow.Label:
 			labels = append(labels, part{seg: pl.seg, off: uintptr(pl.off)})
@@ -252,7 +236,7 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 			}
 			o.values, o.width, o.enc = listValues, 0, e.Enc
 		default:
-			if o.run = kernelOf(e.Enc, pl.len, o.width); o.run == nil {
+			if o.kernels = kernelsOf(e.Enc, pl.len, o.width); o.one == nil {
 				continue
 			}
 		}
@@ -263,7 +247,7 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 		filled = true
 	}
 	if labels != nil {
-		c.add(op{col: i, values: labelValues, parts: labels})
+		c.add(op{cols: [3]int{i}, values: labelValues, parts: labels})
 		filled = true
 	}
 	return filled
@@ -273,7 +257,7 @@ func (c *compiler) elements(i int, f sdk.Field, es []flow.Element) (filled bool)
 // template has, and if it has both, by which are not zero.
 func (c *compiler) etype(i int, filled bool) {
 	if pl, ok := c.has(60); ok && pl.len == 1 {
-		c.add(op{col: i, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: 1, run: versionEtype})
+		c.add(op{cols: [3]int{i}, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: 1, kernels: kernels{one: versionEtype}})
 		filled = true
 	}
 	has := func(ids ...uint16) (found []place) {
@@ -288,47 +272,86 @@ func (c *compiler) etype(i int, filled bool) {
 	switch {
 	case v4 != nil && v6 != nil:
 		for _, pl := range append(v4, v6...) {
-			c.add(op{col: i, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, run: addrEtype})
+			c.add(op{cols: [3]int{i}, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, kernels: kernels{one: addrEtype}})
 			filled = true
 		}
 	case v4 != nil || has(44, 45) != nil: // addresses or prefixes
-		c.add(op{col: i, width: 2, fill: filled, base: true, run: always(etypeIPv4)})
+		c.add(op{cols: [3]int{i}, width: 2, fill: filled, base: true, kernels: kernels{one: always[uint16](etypeIPv4)}})
 	case v6 != nil || has(169, 170) != nil:
-		c.add(op{col: i, width: 2, fill: filled, base: true, run: always(etypeIPv6)})
+		c.add(op{cols: [3]int{i}, width: 2, fill: filled, base: true, kernels: kernels{one: always[uint16](etypeIPv6)}})
 	}
 }
 
 func (c *compiler) add(o op) { c.p.ops = append(c.p.ops, o) }
 
-// segments numbers those segments that operations read; a plan of fixed length has the one.
+// together makes one operation of those that cost less so: arrival of three constants, pairs of columns of one kind. The order in
+// which columns are filled does not matter, that of an operation and its fillers stays.
+func (c *compiler) together() {
+	ops := c.p.ops
+	find := func(name string) int {
+		return slices.IndexFunc(ops, func(o op) bool { return o.base && o.n == 0 && c.out.Field(o.cols[0]).Name == name })
+	}
+	if r, a, d := find("received"), find("exporter_addr"), find("observation_domain"); r >= 0 && a >= 0 && d >= 0 {
+		ops[r].cols, ops[r].n, ops[r].values = [3]int{ops[r].cols[0], ops[a].cols[0], ops[d].cols[0]}, 3, arrival
+		for _, i := range []int{max(a, d), min(a, d)} {
+			ops = slices.Delete(ops, i, i+1)
+		}
+	}
+	for i := 0; i < len(ops); i++ {
+		o := &ops[i]
+		if o.n > 0 {
+			continue
+		}
+		if o.n = 1; o.two == nil || o.fill {
+			continue
+		}
+		for j := i + 1; j < len(ops); j++ {
+			if x := &ops[j]; x.two != nil && !x.fill && x.kind == o.kind && x.seg == o.seg && x.clamp == o.clamp {
+				o.cols[1], o.off1, o.n = x.cols[0], x.off, 2
+				ops = slices.Delete(ops, j, j+1)
+				break
+			}
+		}
+	}
+	// The first operation that reads records waits for them to come from memory. With the shortest loop, the processor looks the
+	// furthest ahead, and waits the least.
+	if i := slices.IndexFunc(ops, func(o op) bool { return o.n == 1 && o.one != nil && !o.base && !o.fill && o.width <= 2 }); i > 0 {
+		o := ops[i]
+		ops = slices.Insert(slices.Delete(ops, i, i+1), 0, o)
+	}
+	c.p.ops = ops
+}
+
+// segments numbers those segments that operations read, and counts their offsets from where pointers stand.
 func (c *compiler) segments() {
 	p := c.p
 	number := make([]int, len(p.steps)+1)
 	for i := range number {
 		number[i] = -1
 	}
-	use := func(seg int) int {
-		if number[seg] < 0 {
-			number[seg] = p.segs
+	use := func(seg *int, off *uintptr) {
+		if number[*seg] < 0 {
+			number[*seg] = p.segs
 			p.segs++
 		}
-		return number[seg]
+		*seg = number[*seg]
+		*off += before
 	}
 	for i := range p.ops {
 		o := &p.ops[i]
-		if o.base {
-			continue
+		for k := range o.parts {
+			use(&o.parts[k].seg, &o.parts[k].off)
 		}
-		if o.parts != nil {
-			for k := range o.parts {
-				o.parts[k].seg = use(o.parts[k].seg)
-			}
-			continue
+		if o.frameType.len > 0 {
+			use(&o.frameType.seg, &o.frameType.off)
 		}
-		o.seg = use(o.seg)
+		if !o.base && o.parts == nil {
+			use(&o.seg, &o.off)
+			o.off1 += before
+		}
 	}
 	for i := range p.need {
-		p.need[i].seg = use(p.need[i].seg)
+		use(&p.need[i].seg, &p.need[i].off)
 	}
 	p.steps = append([]step{{seg: number[0]}}, p.steps...)
 	for i := range p.steps[1:] {

@@ -90,6 +90,7 @@ type Tally struct {
 
 	SamplingUnknown uint64 // records whose sampling rate nobody told and no option sets; they got 1
 	Clamped         uint64 // times outside the window around the arrival
+	NotEthernet     uint64 // frames that were not dissected, for their exporter says that they are not of Ethernet
 	NamesFull       uint64 // strings that found their column's dictionary full, and became empty
 }
 

@@ -53,7 +53,7 @@ func (s *Store) Save(b []byte) []byte {
 	var n, different uint32
 	for _, e := range all {
 		snap := e.snap.Load()
-		// What is told over TCP ends with the connection, and no connection outlives the process.
+		// What is told over TCP ends with the connection (RFC 7011, 8 and 10.4), and no connection outlives the process.
 		if e.Session != 0 || len(snap.entries)+len(snap.all)+len(snap.inits) == 0 {
 			continue
 		}

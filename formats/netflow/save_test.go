@@ -55,6 +55,33 @@ func TestSaveAndLoad(t *testing.T) {
 	}
 }
 
+// What was told over a connection is not written: its templates end with it (RFC 7011, 8 and 10.4), and another connection of the
+// same exporter may give their numbers another meaning.
+func TestSessionsAreNotSaved(t *testing.T) {
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
+	s := netflow.NewStore(netflow.DefaultLimits)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
+	d.Now = exportedAt * 1e9
+	empty := s.Save(nil)
+	session := netflow.NewSession(1, 0, 1)
+	inSession(d, session, msg10(7, 1, set(2, tmpl(300, common...))))
+	if text := s.Save(nil); !cmp.Equal(text, empty) {
+		t.Errorf("a store that knows a session alone saves %d bytes, an empty one %d", len(text), len(empty))
+	}
+	feedAll(d, msg9(1, 1, set(0, tmpl(256, common...))))
+	s2 := netflow.NewStore(netflow.DefaultLimits)
+	if err := s2.Load(s.Save(nil), exportedAt*1e9); err != nil {
+		t.Fatal(err)
+	}
+	if known := s2.Exporters(); len(known) != 1 || known[0].Session != 0 || len(known[0].Templates) != 1 || known[0].Templates[0].ID != 256 {
+		t.Errorf("read again: %+v, want template 256 of no session alone", known)
+	}
+	d2 := netflow.NewDecoder(s2, tab.Out, netflow.Options{}, tab)
+	if r := inSession(d2, session, msg10(7, 2, set(300, commonRecord))); len(r.Unknown) != 1 {
+		t.Errorf("a session's template outlived the process: %+v", r)
+	}
+}
+
 // What is too old is left out, what is from a clock ahead is as young as now, and limits hold.
 func TestLoadKeepsTheLimits(t *testing.T) {
 	const now = exportedAt * int64(1e9)

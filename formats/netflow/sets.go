@@ -30,9 +30,8 @@ const unusedID = 210
 // builtIn decodes the records behind a header of v1, v5 or v7, whose count has been checked against the bytes.
 func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
-	d.k.n[constSampling] = uint64(h.Sampling)
 	v := d.view(g, true)
-	d.setRates(v, g.Addr)
+	d.setRates(v, g.Addr, uint64(h.Sampling))
 	d.fixed(p, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
@@ -51,7 +50,6 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
 	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
-	d.setRates(w.v, g.Addr)
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
 	}
@@ -195,9 +193,10 @@ func (w *walk) data(id uint16, at, end int) {
 	i, ok := 0, false
 	if v != nil {
 		key := templateKey(w.h.Version, w.h.Domain, id)
-		if i, ok = v.index, v.key == key; !ok {
+		met := &v.met[(uint32(id)+w.h.Domain)%uint32(len(v.met))]
+		if i, ok = met.index, met.key == key; !ok {
 			if i, ok = v.snap.find(key); ok {
-				v.key, v.index = key, i
+				met.key, met.index = key, i
 			}
 		}
 	}
@@ -271,7 +270,7 @@ func (w *walk) options(t *Template, at, end int) {
 		d.store.tell(w.v.exp, w.h.Domain, told, init)
 		w.v = d.view(w.g, false)
 		w.rated = false
-		d.kID++ // what follows has other constants
+		d.fork()
 	} else if records > 0 {
 		d.Tally.Skipped[OptionsData] += uint64(headerSet + decoded)
 		at += headerSet + decoded
@@ -290,15 +289,16 @@ func (w *walk) options(t *Template, at, end int) {
 // rate sets the constants that depend on what the exporter has told about itself.
 func (w *walk) rate() {
 	w.rated = true
-	k, snap := &w.d.k, w.v.snap
+	k, snap := w.d.k, w.v.snap
 	dom := snap.domain(w.h.Domain)
-	k.n[constSampling] = snap.rate(dom)
-	k.snap = snap
-	k.samplers = nil
-	if dom != nil {
+	told := snap.rate(dom)
+	w.d.setRates(w.v, w.g.Addr, told)
+	k.snap, k.samplers = snap, nil
+	if dom == nil && len(snap.domains) == 1 { // some routers send options from another domain than their data
+		dom = &snap.domains[0]
+	}
+	if dom != nil && !(dom.even && dom.rate == told) { // else it does not matter which sampler a record names
 		k.samplers = dom.samplers
-	} else if len(snap.domains) == 1 { // some routers send options from another domain than their data
-		k.samplers = snap.domains[0].samplers
 	}
 	if w.h.Version == IPFIX {
 		if ms := snap.init(w.h.Domain); ms != 0 {

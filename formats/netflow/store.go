@@ -106,6 +106,7 @@ type domain struct {
 	id       uint32
 	samplers []Sampler
 	rate     uint64 // of records that name no sampler, 0: not known
+	even     bool   // the samplers have that rate too
 }
 
 type initTime struct {
@@ -360,6 +361,7 @@ func (s *snapshot) group() {
 		if !s.all[lo].Named {
 			d.rate = s.all[lo].Rate
 		}
+		d.even = d.rate != 0 && agreed(d.samplers) == d.rate
 		s.domains = append(s.domains, d)
 		lo = hi
 	}

@@ -10,81 +10,130 @@ import (
 	"github.com/weirflow/weir/sdk/flow"
 )
 
-// consts are what all records of one datagram have in common.
+// consts are what all records of one datagram have in common; first, in 64 bytes, what nearly all plans read.
 type consts struct {
-	n         [constants]uint64
+	received  int64
 	addr      [16]byte
-	samplers  []Sampler
-	snap      *snapshot // what the exporter had told, for lists whose records have templates
-	fallback  uint64    // sampling rate of records for which nobody told one, and of all records whatever they say; 0: not set
-	override  uint64
-	clock     int64 // ns since the epoch by the exporter's clock: what uptimes count from
-	low       int64 // the window for times: low..low+span
-	span      uint64
+	clock     int64  // ns since the epoch by the exporter's clock: what uptimes count from
+	low       int64  // the least time of the window
+	rate      uint64 // sampling rate of records that neither state one nor name a sampler that is known
+	domain    uint32
 	uptime    uint32
+	sequence  uint32
+	port      uint16
 	hasUptime bool
-	format    int
+	format    uint8
+
+	exported int64
+	samplers []Sampler // those whose rate is another
+	snap     *snapshot // what the exporter had told, for lists whose records have templates
+	unknown  uint64    // 1: nobody told rate
+	override bool      // rate is that of all records, whatever they say
+	anyTime  bool      // it is not known when the datagram came, so there is no window
 }
 
-// Constants by their place in consts.
-const (
-	constReceived = iota
-	constExported
-	constDomain
-	constPort
-	constSequence
-	constSampling
-	constants
-)
-
-func constOf[D unsigned](which int) kernel {
-	return func(dst unsafe.Pointer, rows int, x *span) {
-		d := unsafe.Slice((*D)(dst), rows)
-		for i := range x.refs {
-			r := &x.refs[i]
-			v := D(x.ks[r.k].n[which])
-			for j := range d[:r.n] {
-				d[j] = v
+// constant makes the kernel of a column that has one value for a datagram, which stands in consts at an offset.
+func constant[D any](at uintptr) kernel {
+	return func(x *span) {
+		d, i := rowsOf[D](x, 0), 0
+		for _, r := range x.runs {
+			v := *(*D)(unsafe.Add(unsafe.Pointer(r.k), at))
+			for end := i + r.n; i < end; i++ {
+				d[i] = v
 			}
-			d = d[r.n:]
 		}
 	}
 }
 
-// constant makes the kernel that stores a constant of the datagram in its column's width.
-func constant(which int) kernel {
-	switch which {
-	case constReceived, constExported, constSampling:
-		return constOf[uint64](which)
-	case constDomain, constSequence:
-		return constOf[uint32](which)
-	}
-	return constOf[uint16](which)
+// constantColumns are those that say something of the datagram.
+var constantColumns = map[string]kernel{
+	"received":           constant[int64](unsafe.Offsetof(consts{}.received)),
+	"exported":           constant[int64](unsafe.Offsetof(consts{}.exported)),
+	"observation_domain": constant[uint32](unsafe.Offsetof(consts{}.domain)),
+	"exporter_addr":      constant[[16]byte](unsafe.Offsetof(consts{}.addr)),
+	"exporter_port":      constant[uint16](unsafe.Offsetof(consts{}.port)),
+	"sequence":           constant[uint32](unsafe.Offsetof(consts{}.sequence)),
 }
 
 // always makes the kernel that stores one value for all datagrams.
-func always(v uint16) kernel {
-	return func(dst unsafe.Pointer, rows int, _ *span) {
-		d := unsafe.Slice((*uint16)(dst), rows)
-		for i := range d {
-			d[i] = v
+func always[D unsigned](v D) kernel {
+	return func(x *span) {
+		d := rowsOf[D](x, 0)
+		n := copy(d, []D{v, v, v, v, v, v, v, v})
+		for n < len(d) {
+			n += copy(d[n:], d[:n])
 		}
 	}
 }
 
-// constRate is the rate of records that name no sampler.
-var constRate = constant(constSampling)
+// claim is sdk.Claim of n rows that the compiler sees to be as many in each column: a loop over several then checks one.
+func claim[D any](b *sdk.Batch, col, at, n int) []D {
+	var d D
+	return unsafe.Slice((*D)(unsafe.Add(b.Claim(col, at, n), at*int(unsafe.Sizeof(d)))), n)
+}
 
-func constAddr(dst unsafe.Pointer, rows int, x *span) {
-	d := unsafe.Slice((*[16]byte)(dst), rows)
-	for i := range x.refs {
-		r := &x.refs[i]
-		v := x.ks[r.k].addr
-		for j := range d[:r.n] {
-			d[j] = v
+// arrival fills received, exporter_addr and observation_domain, which nearly all want, in one loop.
+func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	n, i := len(x.of), 0
+	received, addr, domain := claim[int64](b, o.cols[0], at, n), claim[[16]byte](b, o.cols[1], at, n), claim[uint32](b, o.cols[2], at, n)
+	for _, r := range x.runs {
+		t, a, d := r.k.received, r.k.addr, r.k.domain
+		for end := i + r.n; i < end; i++ {
+			received[i] = t
+			addr[i] = a
+			domain[i] = d
 		}
-		d = d[r.n:]
 	}
+}
+
+// rates is the last word on sampling_rate, in this order: what is set to override all; what the record says (which is there
+// already, if it says anything); the rate of the sampler that it names; what the exporter told of records that name none; what is
+// set for when nobody tells; 1, which is counted.
+func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint64](b, o.cols[0], at, len(x.of))
+	unknown, i := uint64(0), 0
+	for _, r := range x.runs {
+		k := r.k
+		rate, named := k.rate, o.len != 0 && k.samplers != nil
+		if k.override || !o.fill && !named {
+			unknown += k.unknown * uint64(r.n)
+			for end := i + r.n; i < end; i++ {
+				dst[i] = rate
+			}
+			continue
+		}
+		var id, its uint64 // the sampler met last, and its rate
+		met := false
+		for end := i + r.n; i < end; i++ {
+			v := uint64(0)
+			if o.fill {
+				v = dst[i]
+			}
+			if v == 0 && named {
+				if n := beN(x.ps[i], o.off, o.len); n != id || !met {
+					id, its, met = n, k.sampler(n), true
+				}
+				v = its
+			}
+			if v == 0 {
+				v = rate
+				unknown += k.unknown
+			}
+			dst[i] = v
+		}
+	}
+	d.Tally.SamplingUnknown += unknown
+}
+
+// sampler is the rate of a sampler; 0 where it is not known. A record that names sampler 0 and finds none was not made by a sampler
+// that has a number.
+func (k *consts) sampler(id uint64) (rate uint64) {
+	for _, s := range k.samplers {
+		if s.ID == id && s.Named {
+			rate = s.Rate
+		}
+	}
+	return rate
 }
 
 // merge copies rows of src to rows of dst that are zero, or the mapped zero address.
@@ -121,21 +170,17 @@ func mergeRows[D unsigned](dst, src unsafe.Pointer, rows int) {
 	}
 }
 
-// clampTimes bounds times to each datagram's window; zero (not known) stays. It returns how many lay outside.
-func clampTimes(dst unsafe.Pointer, rows int, refs []ref, ks []consts) (out uint64) {
-	d := unsafe.Slice((*int64)(dst), rows)
-	for i := range refs {
-		r := &refs[i]
-		low, width := ks[r.k].low, ks[r.k].span
-		for j, v := range d[:r.n] {
-			if uint64(v-low) > width && v != 0 {
-				d[j] = bound(v, low, width)
-				out++
-			}
-		}
-		d = d[r.n:]
+// clamp bounds the times that a kernel has written to each datagram's window; zero (not known) stays.
+func (x *span) clamp(d []int64) {
+	if x.any {
+		return
 	}
-	return out
+	for i, k := range x.of {
+		if v := d[i]; uint64(v-k.low) > x.width && v != 0 && !k.anyTime {
+			d[i] = bound(v, k.low, x.width)
+			x.clamped++
+		}
+	}
 }
 
 func bound(v, low int64, width uint64) int64 {
@@ -146,32 +191,29 @@ func bound(v, low int64, width uint64) int64 {
 }
 
 // values fills a column of variable length, or of names, from row at on.
-type values func(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span)
+type values func(d *Decoder, b *sdk.Batch, at int, o *op, x *span)
 
-// value j of r for an operation of o.
-func (o *op) value(r *ref, rec uintptr, j int) []byte {
-	if o.len < 0 {
-		return unsafe.Slice((*byte)(unsafe.Add(r.p, uintptr(r.at)-uintptr(r.len))), int(r.len))
+// value of record i for an operation of o.
+func (o *op) value(x *span, i int) []byte {
+	p, off, n := x.ps[i], o.off, o.len
+	if n < 0 {
+		n = int(x.lens[i])
+		off = 1 - uintptr(n)
 	}
-	if o.len == 0 {
+	if n == 0 { // what has no bytes may stand where the payload ends, and nothing may point there
 		return nil
 	}
-	return unsafe.Slice((*byte)(unsafe.Add(r.p, uintptr(r.at)+o.off+uintptr(j)*rec)), o.len)
+	return unsafe.Slice((*byte)(unsafe.Add(p, off)), n)
 }
 
-func nameValues(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.col, at, rows)
-	row := 0
-	for i := range x.refs {
-		r := &x.refs[i]
-		for j := range int(r.n) {
-			n, ok := flow.Intern(b, o.col, trimZeros(o.value(r, x.rec, j)))
-			if !ok {
-				d.Tally.NamesFull++
-			}
-			dst[row] = n
-			row++
+func nameValues(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
+	for i := range dst {
+		n, ok := flow.Intern(b, o.cols[0], trimZeros(o.value(x, i)))
+		if !ok {
+			d.Tally.NamesFull++
 		}
+		dst[i] = n
 	}
 }
 
@@ -184,99 +226,75 @@ func trimZeros(v []byte) []byte {
 }
 
 // textValues are strings that no dictionary keeps: what is not UTF-8 in them becomes U+FFFD.
-func textValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	row := at
-	for i := range x.refs {
-		r := &x.refs[i]
-		for j := range int(r.n) {
-			v := trimZeros(o.value(r, x.rec, j))
-			if !utf8.Valid(v) {
-				v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
-			}
-			b.SetBytes(o.col, row, v)
-			row++
+func textValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	for i := range x.ps {
+		v := trimZeros(o.value(x, i))
+		if !utf8.Valid(v) {
+			v = bytes.ToValidUTF8(v, []byte("\uFFFD"))
 		}
+		b.SetBytes(o.cols[0], at+i, v)
 	}
 }
 
-func octetValues(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	row := at
-	for i := range x.refs {
-		r := &x.refs[i]
-		for j := range int(r.n) {
-			b.SetBytes(o.col, row, o.value(r, x.rec, j))
-			row++
-		}
+func octetValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	for i := range x.ps {
+		b.SetBytes(o.cols[0], at+i, o.value(x, i))
 	}
 }
 
 // labelValues makes the list of labels of an MPLS stack, from the outermost to the one that says it is the last (RFC 3032,
 // 2.1). Exporters fill what they do not know with zeros.
-func labelValues(_ *Decoder, b *sdk.Batch, at, _ int, o *op, x *span) {
+func labelValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var list [4 * maxLabels]byte
-	row := at
-	// The segments of a plan have the same refs in number and records.
-	for i, first := range x.g.segment(o.parts[0].seg) {
-		for j := range uintptr(first.n) {
-			n := 0
-			for k := range o.parts {
-				r := &x.g.segment(o.parts[k].seg)[i]
-				v := beN(r.p, uintptr(r.at)+o.parts[k].off+j*x.rec, 3)
-				if v == 0 {
-					continue
-				}
-				binary.LittleEndian.PutUint32(list[n:], uint32(v>>4))
-				n += 4
-				if v&1 != 0 {
-					break
-				}
+	for i := range x.of {
+		n := 0
+		for k := range o.parts {
+			v := beN(x.g.segs[o.parts[k].seg].ps[i], o.parts[k].off, 3)
+			if v == 0 {
+				continue
 			}
-			b.SetBytes(o.col, row, list[:n])
-			row++
+			binary.LittleEndian.PutUint32(list[n:], uint32(v>>4))
+			n += 4
+			if v&1 != 0 {
+				break
+			}
 		}
+		b.SetBytes(o.cols[0], at+i, list[:n])
 	}
 }
 
 const maxLabels = 10 // elements 70..79
 
 // icmpPort is a byte of the destination port where the protocol is ICMP or ICMPv6.
-func icmpPort(_ *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst, rec := sdk.Claim[uint8](b, o.col, at, rows), x.rec
-	protocols, ports := x.g.segment(o.parts[0].seg), x.g.segment(o.parts[1].seg)
-	for i := range protocols {
-		r, s := &protocols[i], &ports[i]
-		p, q := unsafe.Add(r.p, uintptr(r.at)+o.parts[0].off), unsafe.Add(s.p, uintptr(s.at)+o.parts[1].off)
-		step := uintptr(0)
-		for j := range dst[:r.n] {
-			dst[j] = 0
-			if v := *(*uint8)(unsafe.Add(p, step)); v == 1 || v == 58 {
-				dst[j] = *(*uint8)(unsafe.Add(q, step))
-			}
-			step += rec
+func icmpPort(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint8](b, o.cols[0], at, len(x.of))
+	protocols, ports := x.g.segs[o.parts[0].seg].ps, x.g.segs[o.parts[1].seg].ps
+	for i := range dst {
+		dst[i] = 0
+		if v := *(*uint8)(unsafe.Add(protocols[i], o.parts[0].off)); v == 1 || v == 58 {
+			dst[i] = *(*uint8)(unsafe.Add(ports[i], o.parts[1].off))
 		}
-		dst = dst[r.n:]
 	}
 }
 
-func constFormat(d *Decoder, b *sdk.Batch, at, rows int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.col, at, rows)
-	for i := range x.refs {
-		r := &x.refs[i]
-		n, ok := flow.Intern(b, o.col, formats[x.ks[r.k].format])
-		if !ok {
-			d.Tally.NamesFull += uint64(r.n)
+func constFormat(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
+	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
+	n, ok, of := uint16(0), false, -1
+	for i, k := range x.of {
+		if int(k.format) != of { // a group is of one template, and so nearly always of one format
+			of = int(k.format)
+			n, ok = flow.Intern(b, o.cols[0], formats[of])
 		}
-		for j := range dst[:r.n] {
-			dst[j] = n
+		if dst[i] = n; !ok {
+			d.Tally.NamesFull++
 		}
-		dst = dst[r.n:]
 	}
 }
 
 // formats are the values of the column format.
 var formats = [...][]byte{[]byte("netflow5"), []byte("netflow9"), []byte("ipfix"), []byte("netflow1"), []byte("netflow7")}
 
-func formatOf(version uint16) int {
+func formatOf(version uint16) uint8 {
 	switch version {
 	case V5:
 		return 0

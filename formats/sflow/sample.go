@@ -1,5 +1,7 @@
 package sflow
 
+import "unsafe"
+
 // Formats of samples and of flow records, of enterprise 0 (the top 20 bits).
 const (
 	flowSample      = 1
@@ -36,7 +38,7 @@ const (
 
 // sample decodes the sample in payload[at:], which ends where payload does.
 func (d *Decoder) sample(format uint32, payload []byte, at int) {
-	p, size := payload[at+8:], len(payload)-at
+	size := len(payload) - at
 	least := 0
 	switch format {
 	case flowSample:
@@ -63,7 +65,7 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 		d.r.Used = true
 		return
 	}
-	if len(p) < least {
+	if size < 8+least {
 		d.bad(SampleShort, at, size)
 		return
 	}
@@ -73,9 +75,11 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 	r := &d.recs[d.n]
 	r.reset()
 	r.origin = d.from
+	var count uint32
 	switch format {
 	case flowSample:
-		h := (*[fixedFlow]byte)(p)
+		h := (*[fixedFlow]byte)(payload[at+8:])
+		count = be.Uint32(h[28:])
 		r.rate = uint64(be.Uint32(h[8:]))
 		in, out := be.Uint32(h[20:]), be.Uint32(h[24:])
 		if in < 0x3fffffff && out < 0x3fffffff { // one interface each, none of them the device itself
@@ -85,20 +89,23 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 		}
 		r.observed(uint32(h[4]), be.Uint32(h[4:])&0xffffff)
 	case expandedSample:
-		h := (*[fixedExpanded]byte)(p)
+		h := (*[fixedExpanded]byte)(payload[at+8:])
+		count = be.Uint32(h[40:])
 		r.rate = uint64(be.Uint32(h[12:]))
 		r.interfaces(be.Uint32(h[24:]), be.Uint32(h[28:]), be.Uint32(h[32:]), be.Uint32(h[36:]))
 		r.observed(be.Uint32(h[4:]), be.Uint32(h[8:]))
 	case discardedPacket:
+		h := (*[fixedDiscarded]byte)(payload[at+8:])
+		count = be.Uint32(h[28:])
 		r.rate = 1 // each one is told, as far as the agent's limit allows
-		r.interfaces(0, be.Uint32(p[16:]), 0, be.Uint32(p[20:]))
-		r.dropped(be.Uint32(p[24:]))
+		r.interfaces(0, be.Uint32(h[16:]), 0, be.Uint32(h[20:]))
+		r.dropped(be.Uint32(h[24:]))
 	}
 	if d.views != nil {
 		d.views[d.n] = view{}
 	}
 	begin := at
-	raw, frame, next, count := r.common(payload, at+8+least, be.Uint32(p[least-4:]), d.plan.need)
+	raw, frame, next, count := r.common(payload, at+8+least, count, d.plan.need)
 	switch {
 	case count != 0:
 		if !d.rest(r, packets{raw: raw, frame: frame}, payload, begin, next, count) {
@@ -131,34 +138,35 @@ func (d *Decoder) sample(format uint32, payload []byte, at int) {
 // header's record has its body (0: there was none) and how many bytes of the packet are in it, where the rest begins, and how many
 // records are left there. It makes no calls.
 func (r *record) common(payload []byte, at int, count uint32, need needs) (raw, frame, next int, left uint32) {
-	for ; count != 0 && len(payload)-at >= 24; count-- {
-		q := (*[24]byte)(payload[at:])
-		switch word := be.Uint64(q[:]); {
-		case word == extSwitch<<32|16:
+	base, end := unsafe.Pointer(unsafe.SliceData(payload)), len(payload)
+	for ; count != 0 && end-at >= 24; count-- {
+		q := (*[24]byte)(unsafe.Add(base, at)) // they are there: the loop's condition says so
+		word := be.Uint64(q[:])
+		if format := uint32(word >> 32); format == rawHeader && raw == 0 {
+			length, n := uint64(uint32(word)), uint64(be.Uint32(q[20:]))
+			size := 8 + (length+3)&^3
+			if length < 16 || n > length-16 || size > uint64(end-at) {
+				break
+			}
+			raw, frame = at+8, int(n)
+			at += int(size)
+		} else if word == extSwitch<<32|16 {
 			if need&needSwitch != 0 {
 				r.switched(q[8:])
 			}
 			at += 24
-		case word == extRouter<<32|16 && be.Uint32(q[8:]) == 1:
+		} else if word == extRouter<<32|16 && be.Uint32(q[8:]) == 1 {
 			if need&needRouter != 0 {
 				r.routed4((*[16]byte)(q[8:]))
 			}
 			at += 24
-		case word == extRouter<<32|28 && be.Uint32(q[8:]) == 2 && len(payload)-at >= 36:
+		} else if word == extRouter<<32|28 && be.Uint32(q[8:]) == 2 && end-at >= 36 {
 			if need&needRouter != 0 {
 				r.routed6((*[28]byte)(payload[at+8:]))
 			}
 			at += 36
-		case word>>32 == rawHeader && raw == 0:
-			length, n := uint64(uint32(word)), uint64(be.Uint32(q[20:]))
-			size := 8 + (length+3)&^3
-			if length < 16 || n > length-16 || size > uint64(len(payload)-at) {
-				return raw, frame, at, count
-			}
-			raw, frame = at+8, int(n)
-			at += int(size)
-		default:
-			return raw, frame, at, count
+		} else {
+			break
 		}
 	}
 	return raw, frame, at, count

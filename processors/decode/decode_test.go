@@ -509,6 +509,7 @@ func BenchmarkProcess(b *testing.B) {
 				records += r.next()
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(records), "ns/record")
+			b.ReportMetric(float64(records)/float64(b.N), "records/op")
 		})
 	}
 }

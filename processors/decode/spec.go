@@ -54,6 +54,7 @@ const (
 	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
 	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
 	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
+	noteFrames   sdk.Reason = "frames_not_ethernet"   // packets in records that were not dissected, being of another kind
 	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
 	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
 
@@ -169,7 +170,8 @@ protocols are multiplied by that.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
 strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
-templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown.
+templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown;
+frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
 decodes at once. A file that is damaged is left out with a line in the log.
