@@ -21,7 +21,7 @@ func (s *Schema) Indices(names []string) ([]int, error) {
 	at := make([]int, len(names))
 	for i, n := range names {
 		if at[i] = s.Index(n); at[i] < 0 {
-			return nil, fmt.Errorf("there is no column %q among %v", n, s.Names())
+			return nil, fmt.Errorf("there is no column %q among %s", n, s.Listing())
 		}
 	}
 	return at, nil

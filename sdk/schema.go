@@ -118,6 +118,16 @@ func (s *Schema) Names() []string {
 	return n
 }
 
+// Listing is the names of the columns in brackets for a message, of many the first ten.
+func (s *Schema) Listing() string {
+	const most = 10
+	names := s.Names()
+	if len(names) <= most+1 {
+		return fmt.Sprint(names)
+	}
+	return fmt.Sprintf("[%s ... and %d more]", strings.Join(names[:most], " "), len(names)-most)
+}
+
 // Select returns the schema of those fields for which keep says yes, in order; s itself if that is all of them.
 func (s *Schema) Select(keep func(Field) bool) *Schema {
 	var out []Field

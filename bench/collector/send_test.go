@@ -33,7 +33,7 @@ func TestSenderNumbersWithoutGaps(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer s.close()
-				const length, templates = 100 * time.Millisecond, 500 // all of it fits the usual buffer, if nobody reads for a while
+				const length, templates = time.Second, 500 // all of it fits the usual buffer, if nobody reads for a while
 				if err := s.floodWith(templates, length, to); err != nil {
 					t.Fatal(err)
 				}
@@ -63,7 +63,7 @@ func TestSenderNumbersWithoutGaps(t *testing.T) {
 				if err := s.run(500, length); err != nil {
 					t.Fatal(err)
 				}
-				if err := conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+				if err := conn.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
 					t.Fatal(err)
 				}
 				r := <-done

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	main "github.com/weirflow/weir/cmd/weir"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -137,7 +137,7 @@ func (c *collector) got(t *testing.T, admin netip.AddrPort, n int) {
 func (c *collector) until(t *testing.T, admin netip.AddrPort, path string, good func([]byte) bool) {
 	t.Helper()
 	var last string
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get("http://" + admin.String() + path)
 		if err != nil {
 			last = err.Error()
@@ -183,24 +183,14 @@ func timeless(rows []map[string]string) (less []map[string]string) {
 	return sorted(less)
 }
 
-// freeAddr is an address of loopback whose port is free for UDP and TCP at the moment.
+// freeAddr is an address of loopback with a freePort.
 func freeAddr(t *testing.T) netip.AddrPort {
 	t.Helper()
-	for range 20 {
-		u, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := net.Listen("tcp4", u.LocalAddr().String())
-		u.Close()
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return netip.MustParseAddrPort(l.Addr().String())
+	port, err := main.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free for both UDP and TCP")
-	return netip.AddrPort{}
+	return netip.MustParseAddrPort("127.0.0.1:" + port)
 }
 
 func write(t *testing.T, file string, b []byte) {

@@ -24,7 +24,7 @@ import (
 )
 
 // within is how long all of it may take at most: some seconds, but machines are busy.
-const within = time.Minute
+const within = 3 * time.Minute
 
 // softflowd is what it is started with: versions, what makes a flow, time formats, sampling, labels, both directions in one record.
 // Those that say what they have seen must have seen all of it but packets that are tagged twice, which it does not know.

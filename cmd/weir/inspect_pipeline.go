@@ -217,6 +217,8 @@ func fetch(ctx context.Context, addr, path string) ([]byte, error) {
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", file)
 		}
+	} else if name, port, err := net.SplitHostPort(addr); err != nil || port == "" || strings.HasPrefix(name, "-") {
+		return nil, usage("--live %s: write host:port or unix:/path", addr)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
 	if err != nil {
@@ -224,7 +226,7 @@ func fetch(ctx context.Context, addr, path string) ([]byte, error) {
 	}
 	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
 	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return nil, &sdk.NotReady{What: "nobody answers at " + addr, Do: "is `weir run` running there, with --admin " + addr + "?"}
 	case err != nil:
 		return nil, err

@@ -121,7 +121,7 @@ func wait(t *testing.T, errs *buffer, ended <-chan error) error {
 	select {
 	case err := <-ended:
 		return err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it does not end:\n%s", errs)
 		return nil
 	}
@@ -130,7 +130,7 @@ func wait(t *testing.T, errs *buffer, ended <-chan error) error {
 // until waits for a text on standard error.
 func until(t *testing.T, errs *buffer, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(errs.String(), text); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(errs.String(), text); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never said %q:\n%s", text, errs)
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,20 +82,29 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// freePort is free for UDP and TCP at the moment it is asked for.
+// FreePort is for the tests outside the package.
+var FreePort = freePort
+
+var givenPorts sync.Map // those that freePort gave
+
+// freePort is free for UDP and TCP when it is asked for, and for as long as no other program asks for just this one: no test was given it
+// before, and it is below those that systems give to connections and to whoever listens on port 0 (from 32768, or 49152).
 func freePort() (string, error) {
-	for range 20 {
-		u, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			return "", err
+	for range 1000 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		if _, taken := givenPorts.LoadOrStore(port, true); taken {
+			continue
 		}
-		t, err := net.Listen("tcp4", u.LocalAddr().String())
+		u, err := net.ListenPacket("udp4", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
 		u.Close()
+		t, err := net.Listen("tcp4", "127.0.0.1:"+port)
 		if err != nil {
 			continue
 		}
 		t.Close()
-		_, port, _ := net.SplitHostPort(u.LocalAddr().String())
 		return port, nil
 	}
 	return "", errors.New("no port is free for both UDP and TCP")
@@ -139,7 +150,7 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: answers PORT [PIPELINE]")
 	}
 	var err error
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, err = fetch(context.Background(), "127.0.0.1:"+args[0], "/-/ready"); err != nil {
 			continue
 		}
@@ -291,7 +302,7 @@ func eventually(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	name, _, _ := strings.Cut(args[1], ".")
 	got := 0.0
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		text, err := fetch(context.Background(), "127.0.0.1:"+args[0], "/api/v1/pipelines/"+name)
 		ts.Check(err)
 		var s struct{ Ledger map[string]any }

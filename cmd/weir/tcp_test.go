@@ -246,7 +246,7 @@ func (x *receiver) Error(_ *sdk.Batch, f sdk.Fault) { x.faults = append(x.faults
 // got waits until n messages have been decoded.
 func (x *receiver) got(n int) {
 	x.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		x.mu.Lock()
 		m := x.messages
 		x.mu.Unlock()
@@ -325,7 +325,7 @@ func TestFlowsOverTCP(t *testing.T) {
 				x.end(n + more)
 				got[life] = x.flows
 				if life == 0 {
-					time.Sleep(20 * time.Millisecond) // the ends of its connections reach the sender
+					time.Sleep(300 * time.Millisecond) // the ends of its connections reach the sender
 				}
 			}
 			s.close()

@@ -181,7 +181,7 @@ func TestHostileFilesAreBounded(t *testing.T) {
 			took := time.Since(start)
 			runtime.ReadMemStats(&after)
 			t.Logf("%v, %d MiB", took, (after.TotalAlloc-before.TotalAlloc)>>20)
-			if took > 10*time.Second {
+			if took > 30*time.Second {
 				t.Errorf("took %v", took)
 			}
 			got := ""
@@ -197,7 +197,7 @@ func TestHostileFilesAreBounded(t *testing.T) {
 				t.Errorf("%d diagnostics, first %s, wanted %q", len(d.List), got, c.code)
 			}
 			start = time.Now()
-			if err := Render(io.Discard, d, FormatText); err != nil || time.Since(start) > 5*time.Second {
+			if err := Render(io.Discard, d, FormatText); err != nil || time.Since(start) > 30*time.Second {
 				t.Errorf("rendering took %v, %v", time.Since(start), err)
 			}
 		})

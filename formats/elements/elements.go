@@ -153,11 +153,17 @@ func (r *registry) at(i int, pen uint32, id uint16) (Element, bool) {
 }
 
 // ByName finds an element by its name: "applicationName", "cisco.username", "reverseOctetDeltaCount". The vendor may be left out
-// where only one has an element of that name.
+// where only one has an element of that name. IANA's are also found as Cisco's, "cisco.applicationName": most were field types of
+// NetFlow v9 first, and Cisco's documents still call them its own.
 func ByName(name string) (Element, bool) {
-	name = strings.TrimPrefix(name, "iana.")
-	if i, ok := load().names[name]; ok {
-		return load().all[i], true
+	r := load()
+	if i, ok := r.names[strings.TrimPrefix(name, "iana.")]; ok {
+		return r.all[i], true
+	}
+	if own, ok := strings.CutPrefix(name, "cisco."); ok {
+		if i, ok := r.names[own]; ok && r.all[i].PEN == IANA {
+			return r.all[i], true
+		}
 	}
 	return Element{}, false
 }
@@ -174,6 +180,7 @@ func V9(fieldType uint16) (Element, bool) {
 // Search lists the elements whose name or vendor has text in it, upper and lower case being the same, or whose id is the number
 // text or whose enterprise and id are those of text in the form "9/232". Nothing in text: all but the reverse ones.
 func Search(text string) (found []Element) {
+	named, ok := ByName(strings.TrimSpace(text))
 	text = strings.ToLower(strings.TrimSpace(text))
 	for _, e := range load().all {
 		switch {
@@ -182,6 +189,7 @@ func Search(text string) (found []Element) {
 				continue
 			}
 		case strings.Contains(strings.ToLower(e.String()), text), strings.Contains(e.Column(), text):
+		case ok && e == named:
 		case text == strconv.Itoa(int(e.ID)), e.V9 != 0 && text == strconv.Itoa(int(e.V9)):
 		case text == fmt.Sprintf("%d/%d", e.PEN, e.ID):
 		default:

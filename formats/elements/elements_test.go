@@ -87,6 +87,7 @@ func TestAgreesWithTheColumns(t *testing.T) {
 func TestByName(t *testing.T) {
 	for name, want := range map[string]elements.Element{
 		"applicationName":        {ID: 96, Name: "applicationName", Type: elements.String, Reversible: true},
+		"cisco.applicationName":  {ID: 96, Name: "applicationName", Type: elements.String, Reversible: true},
 		"iana.octetDeltaCount":   {ID: 1, Name: "octetDeltaCount", Type: elements.Unsigned64, Unit: "octets", Reversible: true},
 		"reverseOctetDeltaCount": {PEN: 29305, ID: 1, Name: "reverseOctetDeltaCount", Type: elements.Unsigned64, Unit: "octets", Reversible: true},
 		"cisco.username":         {PEN: 9, ID: 7232, V9: 40000, Name: "username", Type: elements.String},
@@ -99,7 +100,7 @@ func TestByName(t *testing.T) {
 			t.Errorf("%s: found %v (-want +got)\n%s", name, ok, diff)
 		}
 	}
-	for _, name := range []string{"", "flowId2", "reverseFlowId", "reverseBiflowDirection", "cisco.", "cisco.applicationNam"} {
+	for _, name := range []string{"", "flowId2", "reverseFlowId", "reverseBiflowDirection", "cisco.", "cisco.applicationNam", "cisco.reverseOctetDeltaCount", "cisco.L7_PROTO_NAME"} {
 		if e, ok := elements.ByName(name); ok {
 			t.Errorf("%q is %s", name, e)
 		}
@@ -122,10 +123,11 @@ func TestSearch(t *testing.T) {
 		return s
 	}
 	for text, want := range map[string][]string{
-		"33000":         {"cisco.ingressAclId"},
-		"9/234":         {"cisco.firewallExtendedEvent"},
-		"wlanssid":      {"wlanSSID", "reverseWlanSSID"},
-		"no such thing": nil,
+		"33000":                 {"cisco.ingressAclId"},
+		"cisco.applicationName": {"applicationName"},
+		"9/234":                 {"cisco.firewallExtendedEvent"},
+		"wlanssid":              {"wlanSSID", "reverseWlanSSID"},
+		"no such thing":         nil,
 	} {
 		if diff := cmp.Diff(want, names(elements.Search(text))); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", text, diff)

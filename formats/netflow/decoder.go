@@ -244,8 +244,8 @@ func (d *Decoder) keep() {
 }
 
 // setRates sets the constants of sampling: told is what the exporter has said of records that name no sampler, 0 if it has said
-// nothing. v may be nil.
-func (d *Decoder) setRates(v *exporterView, addr [16]byte, told uint64) {
+// nothing, and other the same of records that name a sampler it has not told of. v may be nil.
+func (d *Decoder) setRates(v *exporterView, addr [16]byte, told, other uint64) {
 	var fallback, override uint64
 	switch {
 	case v != nil:
@@ -257,6 +257,10 @@ func (d *Decoder) setRates(v *exporterView, addr [16]byte, told uint64) {
 	k.rate, k.unknown, k.override = cmp.Or(override, told, fallback), 0, override != 0
 	if k.rate == 0 {
 		k.rate, k.unknown = 1, 1
+	}
+	k.other, k.unnamed = cmp.Or(override, other, fallback), 0
+	if k.other == 0 {
+		k.other, k.unnamed = 1, 1
 	}
 }
 

@@ -31,7 +31,7 @@ const unusedID = 210
 func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	n := int(h.Count)
 	v := d.view(g, true)
-	d.setRates(v, g.Addr, uint64(h.Sampling))
+	d.setRates(v, g.Addr, uint64(h.Sampling), uint64(h.Sampling))
 	d.fixed(p, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
@@ -292,14 +292,11 @@ func (w *walk) rate() {
 	k, snap := w.d.k, w.v.snap
 	dom := snap.domain(w.h.Domain)
 	told := snap.rate(dom)
-	w.d.setRates(w.v, w.g.Addr, told)
-	k.snap, k.samplers = snap, nil
-	if dom == nil && len(snap.domains) == 1 { // some routers send options from another domain than their data
-		dom = &snap.domains[0]
-	}
-	if dom != nil && !(dom.even && dom.rate == told) { // else it does not matter which sampler a record names
+	k.snap, k.samplers = snap, snap.all // some routers send options from another domain than their data
+	if dom != nil {
 		k.samplers = dom.samplers
 	}
+	w.d.setRates(w.v, w.g.Addr, told, withoutName(k.samplers))
 	if w.h.Version == IPFIX {
 		if ms := snap.init(w.h.Domain); ms != 0 {
 			k.uptime, k.hasUptime = uint32(uint64(k.clock/1e6)-ms), true

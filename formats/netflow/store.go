@@ -106,7 +106,6 @@ type domain struct {
 	id       uint32
 	samplers []Sampler
 	rate     uint64 // of records that name no sampler, 0: not known
-	even     bool   // the samplers have that rate too
 }
 
 type initTime struct {
@@ -164,6 +163,20 @@ func agreed(ss []Sampler) uint64 {
 		}
 	}
 	return ss[0].Rate
+}
+
+// withoutName is the rate that was told without the name of a sampler, 0 if none was, or several that do not agree.
+func withoutName(ss []Sampler) (rate uint64) {
+	for _, x := range ss {
+		switch {
+		case x.Named || x.Rate == rate:
+		case rate != 0:
+			return 0
+		default:
+			rate = x.Rate
+		}
+	}
+	return rate
 }
 
 // second is the resolution in which ages are kept: most datagrams need not write then.
@@ -361,7 +374,6 @@ func (s *snapshot) group() {
 		if !s.all[lo].Named {
 			d.rate = s.all[lo].Rate
 		}
-		d.even = d.rate != 0 && agreed(d.samplers) == d.rate
 		s.domains = append(s.domains, d)
 		lo = hi
 	}

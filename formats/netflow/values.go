@@ -16,7 +16,7 @@ type consts struct {
 	addr      [16]byte
 	clock     int64  // ns since the epoch by the exporter's clock: what uptimes count from
 	low       int64  // the least time of the window
-	rate      uint64 // sampling rate of records that neither state one nor name a sampler that is known
+	rate      uint64 // sampling rate of records that neither state one nor name a sampler
 	domain    uint32
 	uptime    uint32
 	sequence  uint32
@@ -25,7 +25,9 @@ type consts struct {
 	format    uint8
 
 	exported int64
-	samplers []Sampler // those whose rate is another
+	samplers []Sampler // those that a record may name
+	other    uint64    // sampling rate of records that name a sampler which is not known
+	unnamed  uint64    // 1: nobody told other
 	snap     *snapshot // what the exporter had told, for lists whose records have templates
 	unknown  uint64    // 1: nobody told rate
 	override bool      // rate is that of all records, whatever they say
@@ -87,8 +89,9 @@ func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 }
 
 // rates is the last word on sampling_rate, in this order: what is set to override all; what the record says (which is there
-// already, if it says anything); the rate of the sampler that it names; what the exporter told of records that name none; what is
-// set for when nobody tells; 1, which is counted.
+// already, if it says anything); the rate of the sampler that it names; what the exporter told without the name of a sampler; of
+// records that name none, what all samplers agree on; what is set for when nobody tells; 1, which is counted. A record that names a
+// sampler which is not known never gets the rate of others: they may look at a thousand times as many packets.
 func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	dst := sdk.Claim[uint64](b, o.cols[0], at, len(x.of))
 	unknown, i := uint64(0), 0
@@ -102,7 +105,7 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 			}
 			continue
 		}
-		var id, its uint64 // the sampler met last, and its rate
+		var id, its, its1 uint64 // the sampler met last, its rate, and 1 if nobody told that
 		met := false
 		for end := i + r.n; i < end; i++ {
 			v := uint64(0)
@@ -111,9 +114,11 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 			}
 			if v == 0 && named {
 				if n := beN(x.ps[i], o.off, o.len); n != id || !met {
-					id, its, met = n, k.sampler(n), true
+					id, met = n, true
+					its, its1 = k.sampler(n)
 				}
 				v = its
+				unknown += its1
 			}
 			if v == 0 {
 				v = rate
@@ -125,15 +130,22 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	d.Tally.SamplingUnknown += unknown
 }
 
-// sampler is the rate of a sampler; 0 where it is not known. A record that names sampler 0 and finds none was not made by a sampler
-// that has a number.
-func (k *consts) sampler(id uint64) (rate uint64) {
+// sampler is the rate of records that name a sampler; unknown is 1 if nobody told it. A record that names sampler 0 and finds none
+// was not made by a sampler that has a number: its rate is 0, that of records that name none.
+func (k *consts) sampler(id uint64) (rate, unknown uint64) {
 	for _, s := range k.samplers {
-		if s.ID == id && s.Named {
+		switch {
+		case s.ID != id || !s.Named || s.Rate == rate:
+		case rate != 0: // domains that are not the record's do not agree
+			return k.other, k.unnamed
+		default:
 			rate = s.Rate
 		}
 	}
-	return rate
+	if rate == 0 && id != 0 {
+		return k.other, k.unnamed
+	}
+	return rate, 0
 }
 
 // merge copies rows of src to rows of dst that are zero, or the mapped zero address.

@@ -199,6 +199,10 @@ func TestSampling(t *testing.T) {
 		{"34", u16s(34, 4, 35, 1), append(u32s(100), 2), data, u32s(1), 100},
 		{"50 by its only sampler", u16s(48, 1, 49, 1, 50, 4), append([]byte{3, 2}, u32s(200)...), data, u32s(1), 200},
 		{"50 by sampler id", u16s(48, 1, 50, 4), append(append([]byte{3}, u32s(200)...), append([]byte{4}, u32s(300)...)...), named, append(u32s(1), 4), 300},
+		{"50 by another's id", u16s(48, 1, 50, 4), append([]byte{3}, u32s(200)...), named, append(u32s(1), 4), 1},
+		{"50 by another's id, two that agree", u16s(48, 1, 50, 4), append(append([]byte{3}, u32s(200)...), append([]byte{4}, u32s(200)...)...), named, append(u32s(1), 5), 1},
+		{"50 by id 0, which has no sampler", u16s(48, 1, 50, 4), append([]byte{3}, u32s(200)...), named, append(u32s(1), 0), 200},
+		{"34 without a name, a record with one", u16s(34, 4, 35, 1), append(u32s(100), 2), named, append(u32s(1), 4), 100},
 		{"two samplers and none named", u16s(48, 1, 50, 4), append(append([]byte{3}, u32s(200)...), append([]byte{4}, u32s(300)...)...), data, u32s(1), 1},
 		{"305 and 306", u16s(304, 1, 305, 4, 306, 4), append([]byte{1}, u32s(1, 99)...), data, u32s(1), 100},
 		{"305 of 10", u16s(305, 4, 306, 4), u32s(10, 990), data, u32s(1), 100},
@@ -216,6 +220,33 @@ func TestSampling(t *testing.T) {
 		}
 		if unknown := d.Tally.SamplingUnknown; (unknown == 1) != (c.want == 1) {
 			t.Errorf("%s: %d records of unknown rate", c.name, unknown)
+		}
+	}
+	// A domain that has told nothing gets what the exporter's other domains told, but never the rate of another sampler.
+	sampler := func(domain uint32, id byte, rate uint32) []byte {
+		return msg9(domain, 1, set(1, u16s(300, 4, 8, 1, 0, 48, 1, 50, 4)), set(300, []byte{id}, u32s(rate)))
+	}
+	for _, c := range []struct {
+		name string
+		told [][]byte
+		data []byte
+		id   []byte
+		want uint64
+	}{
+		{"its sampler, of another domain", [][]byte{sampler(2, 3, 200)}, named, []byte{3}, 200},
+		{"its sampler, of two domains", [][]byte{sampler(2, 3, 200), sampler(3, 3, 200), sampler(3, 4, 300)}, named, []byte{3}, 200},
+		{"its sampler, of two domains that do not agree", [][]byte{sampler(2, 3, 200), sampler(3, 3, 300)}, named, []byte{3}, 1},
+		{"another sampler, of another domain", [][]byte{sampler(2, 3, 200)}, named, []byte{4}, 1},
+		{"another sampler, of two domains", [][]byte{sampler(2, 3, 200), sampler(3, 4, 200)}, named, []byte{5}, 1},
+		{"none, two domains agree", [][]byte{sampler(2, 3, 200), sampler(3, 4, 200)}, data, nil, 200},
+		{"none, two domains do not agree", [][]byte{sampler(2, 3, 200), sampler(3, 4, 300)}, data, nil, 1},
+		{"its own domain first", [][]byte{sampler(1, 4, 300), sampler(2, 3, 200)}, named, []byte{3}, 1},
+	} {
+		tab := formatstest.NewTable(formatstest.Columns("sampling_rate"))
+		d := newDecoder(tab, netflow.Options{})
+		feedAll(d, append(c.told, msg9(1, 1, set(0, c.data), set(256, u32s(1), c.id)))...)
+		if got := formatstest.Column[uint64](tab, "sampling_rate"); len(got) != 1 || got[0] != c.want || (d.Tally.SamplingUnknown == 1) != (c.want == 1) {
+			t.Errorf("%s: %v, %d unknown, want %d", c.name, got, d.Tally.SamplingUnknown, c.want)
 		}
 	}
 	// The mode is in the top bits of a v5 header.

@@ -169,7 +169,7 @@ func TestManySmallThings(t *testing.T) {
 		d := sflow.NewDecoder(tab.Out, sflow.Options{}, tab)
 		start := time.Now()
 		feed(d, p)
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s: %v", name, took)
 		}
 		if d.Tally.Bytes() != uint64(len(p)) {

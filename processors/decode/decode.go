@@ -60,7 +60,10 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 	hold, err := env.Share("exporters", func(context.Context) (io.Closer, error) {
 		x := newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age})
 		if cfg.Templates.Save {
-			x.keeper = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log)
+			var err error
+			if x.keeper, err = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log); err != nil {
+				return nil, err
+			}
 		}
 		return x, nil
 	})

@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
 )
 
 // keeper keeps what a store knows in a file: written a few seconds after a change, so that a crash costs no more than that, and read
@@ -33,8 +35,12 @@ const (
 )
 
 // newKeeper reads what was kept in dir into a store, and keeps it from then on. What is at fault with the file is told in the log and no
-// reason not to start.
-func newKeeper(store *netflow.Store, dir string, now int64, log *slog.Logger) *keeper {
+// reason not to start; a directory that can never take it is.
+func newKeeper(store *netflow.Store, dir string, now int64, log *slog.Logger) (*keeper, error) {
+	if err := writable(dir); err != nil {
+		return nil, &sdk.NotReady{What: "what exporters tell cannot be kept in " + dir, Err: err,
+			Do: "make the directory writable for the user that weir runs as, choose another with --data-dir, or say `templates: {save: false}`"}
+	}
 	x := &keeper{store: store, log: log, file: filepath.Join(dir, stateFile), stop: make(chan struct{}), done: make(chan struct{})}
 	switch text, err := readState(x.file); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -48,7 +54,22 @@ func newKeeper(store *netflow.Store, dir string, now int64, log *slog.Logger) *k
 		}
 	}
 	go x.run(store.Changes())
-	return x
+	return x, nil
+}
+
+// writable makes dir and tries whether it takes files. A disk that is full today may not be tomorrow, and is no error.
+func writable(dir string) error {
+	err := os.MkdirAll(dir, 0o750)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".writable-*"); err == nil {
+			err = errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return nil
+	}
+	return err
 }
 
 func readState(file string) ([]byte, error) {

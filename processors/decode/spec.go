@@ -161,10 +161,11 @@ are stepped over, and one that holds nothing else is consumed without a record; 
 datagrams of other protocols are dropped as not_selected.
 
 The sampling rate of a flow of the NetFlow family is the first of these that is known: ` + "`override_sampling_rate`" + `; what the record itself says; what the
-options of its observation domain say of the sampler that the record names; for a record that names none, the rate that the
-domain's options give without a name, else the rate that all samplers of the domain agree on; if the domain has told nothing at
-all, the rate that all samplers of the exporter agree on, for some routers send options from another domain than their data; the
+options of its observation domain say of the sampler that the record names; the rate that the domain's options give without a
+sampler's name; for a record that names none, the rate that all samplers of the domain agree on; the
 header of NetFlow v5; ` + "`default_sampling_rate`" + `. A flow of which none is known has the rate 1, and is noted as sampling_rate_unknown.
+Where the domain has told nothing at all, what all domains of the exporter have told and agree on stands for it, since some routers send
+options from another domain than their data. A record that names a sampler which is not known never gets the rate of other samplers.
 Where a source had to leave datagrams out and says for how many one stands (column thinning of udp with a rate_limit), the rates of all
 protocols are multiplied by that.
 
@@ -174,7 +175,7 @@ templates that gave room to others at a limit, which only those do that never ca
 frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
-decodes at once. A file that is damaged is left out with a line in the log.
+decodes at once. A file that is damaged is left out with a line in the log; a directory that cannot be written ends the start.
 
 ` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
 it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,

@@ -164,7 +164,7 @@ func TestHostileExpressions(t *testing.T) {
 		} else if ps, ok := errors.AsType[sdk.Problems](err); !ok || len(ps) == 0 {
 			t.Errorf("%s: %v", name, err)
 		}
-		if d := time.Since(start); d > 3*time.Second {
+		if d := time.Since(start); d > 20*time.Second {
 			t.Errorf("%s: took %v", name, d)
 		}
 		t.Logf("%s: %v %.100v", name, time.Since(start), err)

@@ -116,7 +116,7 @@ type columns struct{ payload, exporter, session int }
 func resolve(in *sdk.Schema) (columns, error) {
 	c := columns{in.Index(payload), in.Index(exporter), in.Index(session)}
 	if c.payload < 0 {
-		return c, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %v", payload, in.Names()),
+		return c, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %s", payload, in.Listing()),
 			Help: "read from a source of datagrams, not from decode"}
 	}
 	for _, x := range []struct {

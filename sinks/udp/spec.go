@@ -106,7 +106,7 @@ type columns struct{ payload, addr, port int }
 func columnsOf(in *sdk.Schema, source Source) (columns, error) {
 	c := columns{in.Index(payload), -1, -1}
 	if c.payload < 0 {
-		return c, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %v", payload, in.Names()),
+		return c, &sdk.Problem{Message: fmt.Sprintf("the input has no column %q to send, its columns are %s", payload, in.Listing()),
 			Help: "read from a source of datagrams, not from decode"}
 	}
 	if t := in.Field(c.payload).Type; t != sdk.Bytes {
@@ -117,7 +117,7 @@ func columnsOf(in *sdk.Schema, source Source) (columns, error) {
 	}
 	c.addr, c.port = in.Index(addr), in.Index(port)
 	if c.addr < 0 || c.port < 0 || in.Field(c.addr).Type != sdk.Addr || in.Field(c.port).Type != sdk.Uint16 {
-		return c, &sdk.Problem{Path: "source", Message: fmt.Sprintf("the input has no columns %s and %s to keep, its columns are %v", addr, port, in.Names()),
+		return c, &sdk.Problem{Path: "source", Message: fmt.Sprintf("the input has no columns %s and %s to keep, its columns are %s", addr, port, in.Listing()),
 			Help: "read from a source of datagrams, or say `source: own`"}
 	}
 	return c, nil

@@ -165,9 +165,9 @@ func (x *rig) got() int {
 // until waits for something to become so.
 func (x *rig) until(what string, so func() bool) {
 	x.Helper()
-	for end := time.Now().Add(10 * time.Second); !so(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			x.Fatalf("after 10 s still not: %s\n%s", what, x.log.String())
+			x.Fatalf("after a minute still not: %s\n%s", what, x.log.String())
 		}
 	}
 }
@@ -229,7 +229,7 @@ func (x *rig) send(c net.Conn, parts ...[]byte) {
 // closed checks that the other side has closed the connection, within a while.
 func (x *rig) closed(c net.Conn) {
 	x.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(time.Minute))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
 		x.Errorf("the source has written %d bytes", n)
 	} else if e, ok := err.(net.Error); ok && e.Timeout() {

@@ -138,16 +138,16 @@ func TestTruncated(t *testing.T) {
 func TestIdle(t *testing.T) {
 	cfg := defaults()
 	x := start(t, cfg, true)
-	x.src.cfg.IdleTimeout = 700 * time.Millisecond // less than Validate allows: the test is short; a busy machine may keep the good one waiting
+	x.src.cfg.IdleTimeout = 2 * time.Second // less than Validate allows, but a busy machine may keep the good one waiting
 	good, loris := x.dial(), x.dial()
 	began, cut := time.Now(), time.Duration(0)
 	x.send(loris, message(1, 1000)[:100])
-	for i := uint32(0); cut == 0 || time.Since(began) < 1500*time.Millisecond; i++ {
+	for i := uint32(0); cut == 0 || time.Since(began) < 3*time.Second; i++ {
 		x.send(good, message(i, 20))
 		if _, err := loris.Write([]byte{1}); err != nil && cut == 0 {
 			cut = time.Since(began)
 		}
-		if time.Since(began) > 10*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatal("the slow connection is still open")
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -175,36 +177,31 @@ var (
 	given   = map[string]bool{} // ports that pages have
 )
 
-// freePort is a port of the loopback that nobody has and no other page was given.
+// freePort is a port of the loopback that nobody has, no other page was given, and the system does not give to connections.
 func freePort(t *testing.T, network string) string {
 	t.Helper()
 	givenMu.Lock()
 	defer givenMu.Unlock()
-	for {
-		port := anyPort(t, network)
-		if !given[port] {
+	for range 1000 {
+		port := strconv.Itoa(20000 + rand.IntN(12000))
+		if !given[port] && isFree(network, "127.0.0.1:"+port) {
 			given[port] = true
 			return port
 		}
 	}
+	t.Fatal("no port is free")
+	return ""
 }
 
-func anyPort(t *testing.T, network string) string {
-	t.Helper()
+func isFree(network, addr string) bool {
+	var c io.Closer
+	var err error
 	if network == "udp" {
-		c, err := net.ListenPacket("udp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		return strconv.Itoa(c.LocalAddr().(*net.UDPAddr).Port)
+		c, err = net.ListenPacket("udp", addr)
+	} else {
+		c, err = net.Listen("tcp", addr)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return err == nil && c.Close() == nil
 }
 
 func (p *page) there(s string) string {
