@@ -93,6 +93,8 @@ func TestInspectSockets(t *testing.T) {
 	answer := `{"topic": "sockets", "nodes": [{"pipeline": "p", "node": "in", "answer": {"sockets": [
 		{"listen": "127.0.0.1:2055", "worker": 0, "receive_buffer_asked": 67108864, "receive_buffer": 4194304, "receive_buffer_used": 838861, "balance_asked": "packet", "balance": "random choice", "balance_reason": "it needs CAP_BPF", "kernel_drops": 1234},
 		{"listen": "127.0.0.1:2056", "worker": 0, "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "gro": true, "balance": "none", "kernel_drops": 3, "kernel_drops_at_least": true},
+		{"listen": "127.0.0.1:2057", "worker": 0, "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "gro": true, "balance": "none", "kernel_drops": 560},
+		{"listen": "127.0.0.1:2058", "worker": 0, "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "gro": true, "balance": "none", "kernel_drops": 28, "kernel_drops_at_least": true, "kernel_drops_reason": "it needs CAP_BPF"},
 		{"listen": "[::]:6343", "worker": 1, "inherited": "fd:sflow", "receive_buffer_asked": 1048576, "receive_buffer": 1048576, "balance_asked": "domain", "balance": "domain"}]}}]}`
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.String() != "/api/v1/inspect/sockets" {
@@ -109,6 +111,8 @@ func TestInspectSockets(t *testing.T) {
 		"source listen worker buffer asked used kernel drops trains balance asked because",
 		"p.in 127.0.0.1:2055 0 4MiB 64MiB 10% 1,234 random choice packet it needs CAP_BPF",
 		"p.in 127.0.0.1:2056 0 1MiB 1MiB 0% at least 3 yes none",
+		"p.in 127.0.0.1:2057 0 1MiB 1MiB 0% 560 yes none",
+		"p.in 127.0.0.1:2058 0 1MiB 1MiB 0% at least 28 yes; a dropped one counts 1: it needs CAP_BPF none",
 		"p.in [::]:6343 (fd:sflow) 1 1MiB 1MiB 0% domain",
 	}
 	var got []string

@@ -16,8 +16,8 @@ func (a *app) inspectSockets() *cobra.Command {
 		Use:   "sockets [PIPELINE]",
 		Short: "Show what the system gave a running process of what it asked for",
 		Long: "Shows the UDP sockets of a running process: the receive buffer asked for and given, and how full it is; how datagrams are spread\n" +
-			"over the workers, and why not as asked; what the kernel dropped, and whether it hands over datagrams in trains, of which it counts\n" +
-			"one when it drops them.",
+			"over the workers, and why not as asked; what the kernel dropped, and whether it hands over datagrams in trains. \"At least\" stands\n" +
+			"before a count of drops while trains among them count as one datagram: until the worker has read all that waits, or for good, with the reason.",
 		Example: "  weir inspect sockets --live 127.0.0.1:8686",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -81,6 +81,9 @@ func (a *app) writeSockets(list []nodeSocket) error {
 		trains := ""
 		if s.GRO {
 			trains = "yes"
+		}
+		if s.DropsWhy != "" {
+			trains += "; a dropped one counts 1: " + s.DropsWhy
 		}
 		t.add(s.Node, listen, fmt.Sprint(s.Worker), sdk.Size(s.Buffer).String(), sdk.Size(s.BufferAsked).String(), used, drops, trains, s.Balance, asked, s.Why)
 	}

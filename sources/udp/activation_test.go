@@ -39,7 +39,7 @@ func TestChild(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := open(t, testEnv(t), &Config{Listen: strings.Split(listen, ","), Workers: workers, Balance: Balance(os.Getenv("WEIR_TEST_BALANCE"))})
+	s := open(t, testEnv(t), &Config{Listen: strings.Split(listen, ","), Workers: workers, Balance: Balance(os.Getenv("WEIR_TEST_BALANCE")), GRO: true})
 	sockets, err := s.Inspect(sdk.TopicSockets)
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestPassedSockets(t *testing.T) {
 					t.Fatalf("%+v", r.Sockets)
 				}
 				for i, s := range r.Sockets {
-					if s.Inherited != c.listen || s.Listen != at.String() || s.Worker != i || s.Balance != c.rule || (s.Why != "") != (c.rule == "worker that is free") {
+					if s.Inherited != c.listen || s.Listen != at.String() || s.Worker != i || s.Balance != c.rule || s.GRO || s.DropsAtLeast || s.DropsWhy != "" || (s.Why != "") != (c.rule == "worker that is free") {
 						t.Errorf("life %d: %+v", life, s)
 					}
 				}

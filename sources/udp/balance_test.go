@@ -22,7 +22,8 @@ import (
 // refuse makes loading fail as it does without CAP_BPF.
 func refuse(t *testing.T) {
 	loadPrograms = func() (*bpf.Reuseport, error) { return nil, fmt.Errorf("map create: %w", unix.EPERM) }
-	t.Cleanup(func() { loadPrograms = bpf.LoadReuseport })
+	countOffered = func(int) (*bpf.Offered, error) { return nil, fmt.Errorf("map create: %w", unix.EPERM) }
+	t.Cleanup(func() { loadPrograms, countOffered = bpf.LoadReuseport, bpf.CountOffered })
 }
 
 // programs skips where the system does not let programs be loaded.

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/weirflow/weir/bpf"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -63,15 +64,16 @@ const (
 
 	// controlBytes has room for a time stamp and the size of a train's datagrams: 32 and 24 bytes.
 	controlBytes = 64
-	// mostJoined is above what the kernel joins: 64 (net/ipv4/udp_offload.c: UDP_GRO_CNT_MAX), and 128 of a local sender
-	// (include/linux/udp.h: UDP_MAX_SEGMENTS).
-	mostJoined = sdk.MaxRows / slots
+	// mostJoined bounds a train, and so the datagrams of a receive.
+	mostJoined = bpf.MostJoined
 
 	// A receive is wide when there have been widen datagrams a message lately, and narrow again below narrow. Between a train that is
 	// copied out of overflow and a small datagram that has a cold page for itself there is little to choose.
 	widen  = 4
 	narrow = 2
 )
+
+const _ = uint(sdk.MaxRows - slots*mostJoined) // a receive is a batch
 
 func newFrame() (*frame, error) {
 	mem, err := unix.Mmap(-1, 0, slots*overflowBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)

@@ -45,8 +45,7 @@ type socket struct {
 
 	mu     sync.Mutex
 	closed bool
-	drops  uint32 // the kernel's count when it was last read
-	lost   uint64 // of it, since the socket is ours
+	account
 
 	trains atomic.Bool // datagrams have come in some
 }
@@ -121,29 +120,34 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 			return nil, fmt.Errorf("balancing by %s: %w", g.used, err)
 		}
 		setReceiveBuffer(s.fd, int(cfg.ReceiveBuffer))
-		g.join(s, cfg, log)
+		if !s.gro && g.join(s, s.fd, cfg, log) {
+			s.uncounted = "the socket was open before gro was" // who knows what waits in it
+		}
 		s.holders++
 		return s, nil
 	}
-	fd, err := g.openSocket(w, cfg)
+	s := &socket{group: g, worker: w, holders: 1}
+	fd, err := g.openSocket(s, cfg, log)
+	if err == nil {
+		if g.bound, err = localAddr(fd); err != nil {
+			unix.Close(fd)
+		}
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, s.closeAccount())
 	}
-	if g.bound, err = localAddr(fd); err != nil {
-		unix.Close(fd)
-		return nil, err
-	}
+	s.fd = fd
 	if got := receiveBuffer(fd); w == 0 && got < int(cfg.ReceiveBuffer) {
 		log.Warn("the receive buffer is smaller than asked for, so bursts may be lost: raise net.core.rmem_max or give the process CAP_NET_ADMIN",
 			"listen", g.bound, "asked", cfg.ReceiveBuffer, "got", sdk.Size(got))
 	}
 	g.open++
 	g.balance(cfg, fd, log)
-	s := &socket{fd: fd, group: g, worker: w, holders: 1}
-	if m, ok := s.memory(); ok { // not of an earlier life of a socket that was passed
-		s.drops = m[memDrops]
+	if g.passed != nil {
+		if m, ok := s.memory(); ok { // not of an earlier life
+			s.drops = m[memDrops]
+		}
 	}
-	g.join(s, cfg, log)
 	g.sockets[w] = s
 	if err := g.joined(s); err != nil {
 		return nil, errors.Join(fmt.Errorf("balancing by %s: %w", g.used, err), g.drop(s))
@@ -153,25 +157,26 @@ func (g *group) hold(w int, cfg *Config, log *slog.Logger) (*socket, error) {
 
 var setGRO = func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) } // another in tests
 
-// join has the kernel hand over trains. It is never taken back: what already waits would lose its seams. A socket that was passed stays as
-// it came, for whoever has it next may not expect trains.
-func (g *group) join(s *socket, cfg *Config, log *slog.Logger) {
-	if !cfg.GRO || s.gro || g.passed != nil {
-		return
+// join has the kernel hand over trains, if that is asked for and it can. It is never taken back: what already waits would lose its seams. A
+// socket that was passed stays as it came, for whoever has it next may not expect trains.
+func (g *group) join(s *socket, fd int, cfg *Config, log *slog.Logger) bool {
+	if !cfg.GRO || g.passed != nil {
+		return false
 	}
-	if err := setGRO(s.fd); err != nil {
+	if err := setGRO(fd); err != nil {
 		if s.worker == 0 {
-			log.Info("each datagram is received by itself, which costs more: this kernel hands over no trains (UDP_GRO, Linux 5.0)", "listen", g.bound, "error", err)
+			log.Info("each datagram is received by itself, which costs more: this kernel hands over no trains (UDP_GRO, Linux 5.0)", "listen", g.want, "error", err)
 		}
-		return
+		return false
 	}
 	s.gro = true
+	return true
 }
 
-// openSocket makes the socket of worker w.
-func (g *group) openSocket(w int, cfg *Config) (int, error) {
+// openSocket makes the kernel's part of s.
+func (g *group) openSocket(s *socket, cfg *Config, log *slog.Logger) (int, error) {
 	if g.passed != nil {
-		return g.takeOver(w, cfg)
+		return g.takeOver(s.worker, cfg)
 	}
 	at := g.want
 	if g.open > 0 {
@@ -189,6 +194,9 @@ func (g *group) openSocket(w int, cfg *Config) (int, error) {
 		setReceiveBuffer(fd, int(cfg.ReceiveBuffer))
 		// Refused before kernel 5.1: the time of the read is taken then.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+		if g.join(s, fd, cfg, log) {
+			s.count(fd, log)
+		}
 		return nil
 	})
 }
@@ -258,22 +266,9 @@ func (g *group) drop(s *socket) error {
 	}
 	s.mu.Lock()
 	s.closed = true // its number may soon be another file's
+	err := s.closeAccount()
 	s.mu.Unlock()
-	return errors.Join(unix.Close(s.fd), g.spread())
-}
-
-// newDrops is how many datagrams the kernel has dropped at the socket since the last call, by whichever holder.
-func (s *socket) newDrops() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m, ok := s.memory()
-	if !ok {
-		return 0
-	}
-	n := m[memDrops] - s.drops // the counter wraps at 32 bits
-	s.drops = m[memDrops]
-	s.lost += uint64(n)
-	return uint64(n)
+	return errors.Join(unix.Close(s.fd), err, g.spread())
 }
 
 // Positions in what SO_MEMINFO tells (linux/sock_diag.h).
@@ -301,19 +296,19 @@ func (s *socket) waiting() int {
 	return int(m[memUsed])
 }
 
-// socket tells of the reader's. The drops not yet in the books are in it: they will be within a second.
+// socket tells of the reader's. The drops not yet in the books are in it: they will be within seconds.
 func (r *reader) socket() Socket {
 	g, s := r.sock.group, r.sock
 	g.mu.Lock()
-	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why, GRO: s.gro, DropsAtLeast: s.trains.Load()}
+	out := Socket{Listen: g.bound.String(), Worker: r.worker, Inherited: g.name, BufferAsked: int64(g.buffer), BalanceAsked: g.asked, Balance: g.rule(), Why: g.why, GRO: s.gro, DropsWhy: s.uncounted}
 	g.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out.Drops = s.lost
-	if m, ok := s.memory(); ok {
-		out.Drops += uint64(m[memDrops] - s.drops)
+	m, open := s.memory()
+	if open {
 		out.Waiting = m[memUsed]
 		out.Buffer = int64(receiveBuffer(s.fd))
 	}
+	out.Drops, out.DropsAtLeast = s.tell(&m, open)
 	return out
 }

@@ -20,6 +20,7 @@ import (
 
 const (
 	dropsEvery = time.Second
+	tries      = 64                     // a second; each costs a system call
 	pollSlice  = 100 * time.Millisecond // between looks at a cancelled context
 	// stuck is how long a socket that could not leave is read: it may never run dry.
 	stuck = 2 * time.Second
@@ -42,6 +43,7 @@ type reader struct {
 	wakeMu sync.Mutex     // Stop comes from another goroutine, perhaps after Close
 	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	looked time.Time      // at the drops and the buffer
+	tries  int            // left in this second to find out what trains among the drops had
 	charge int            // bytes of it for a message, lately
 	buffer int            // bytes that the kernel may charge for what waits
 	naps
@@ -84,6 +86,7 @@ func (r *reader) Stop() {
 
 func (r *reader) Close(context.Context) error {
 	r.drops()
+	r.drops() // what is missing twice counts
 	r.wakeMu.Lock()
 	wake := r.wake
 	r.wake = -1
@@ -94,8 +97,10 @@ func (r *reader) Close(context.Context) error {
 func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
 	now := time.Now()
 	if now.Sub(r.looked) >= dropsEvery {
-		r.looked = now
-		r.drops()
+		r.looked, r.tries = now, 0
+		if r.drops() {
+			r.tries = tries
+		}
 		r.buffer = 2 * receiveBuffer(r.sock.fd)
 	}
 	for until := now.Add(wait); ; now = time.Now() {
@@ -136,6 +141,11 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 		}
 		if r.depth != nil {
 			r.depth.Empty()
+		}
+		if r.tries > 0 {
+			if r.tries--; !r.drops() {
+				r.tries = 0
+			}
 		}
 		if r.leaving && now.Sub(r.left) >= grace {
 			r.ended = true
@@ -195,9 +205,7 @@ func (r *reader) batch(n int) (b *sdk.Batch) {
 	}
 	r.read(len(f.got), n < f.room())
 	r.src.received(&p)
-	if len(f.got) > n && !r.sock.trains.Load() {
-		r.sock.trains.Store(true)
-	}
+	r.sock.took(n, len(f.got))
 	r.charge = bpf.Charge(n, f.bytes) / n
 	if r.depth != nil {
 		r.depth.Took(r.charge * n)
@@ -205,11 +213,12 @@ func (r *reader) batch(n int) (b *sdk.Batch) {
 	return b
 }
 
-// drops counts what the kernel has dropped since the last time.
-func (r *reader) drops() {
-	n := r.sock.newDrops()
-	r.src.lost(n)
+// drops counts what the kernel has dropped since the last time. With owing more may show when nothing is left to read.
+func (r *reader) drops() (owing bool) {
+	n, more, owing := r.sock.newDrops()
+	r.src.lost(n + more)
 	if r.depth != nil {
 		r.depth.Took(int(n) * r.charge)
 	}
+	return owing
 }

@@ -21,7 +21,7 @@ type Config struct {
 	Workers       int      `yaml:"workers" doc:"sockets for each address, each read by a lane of its own; 0: one for each CPU, at most 4" example:"4"`
 	Balance       Balance  `yaml:"balance" doc:"which worker gets a datagram. packet: each in turn, skipping workers that have fallen behind. source: by the exporter's address. domain: by the exporter's address and observation domain, so that templates stay in front of their data. kernel: by a hash of addresses and ports. What the system does not allow steps down to the next it does, and says so" enum:"packet,source,domain,kernel"`
 	ReceiveBuffer sdk.Size `yaml:"receive_buffer" doc:"memory of the kernel for datagrams not yet read, for each socket; more than net.core.rmem_max needs CAP_NET_ADMIN" example:"64MiB"`
-	GRO           bool     `yaml:"gro" doc:"let the kernel hand over datagrams of one exporter in trains where they came so (UDP_GRO), for a fraction of the cost; Linux 5.0. Of a train that it drops the kernel counts one, so kernel_drops says \"at least\". From true to false it changes when the process starts anew"`
+	GRO           bool     `yaml:"gro" doc:"let the kernel hand over datagrams of one exporter in trains where they came so (UDP_GRO), for a fraction of the cost; Linux 5.0. Without CAP_BPF a train that it drops counts as one datagram in kernel_drops. From true to false it changes when the process starts anew"`
 	Allow         []Prefix `yaml:"allow" doc:"networks and addresses whose datagrams are taken; those of others are dropped as not_allowed. Empty: all" example:"[192.0.2.0/24, 2001:db8::/32]"`
 	RateLimit     int      `yaml:"rate_limit" doc:"datagrams a second that each exporter may send, and one second's worth at once; more is dropped as rate_limited, and what passes stands for it. 0: no limit" example:"20000"`
 	SharePort     bool     `yaml:"share_port" doc:"start although another process of the same user receives on the port too: for a successor that takes over while its predecessor drains"`
@@ -167,7 +167,8 @@ exporter that really sends too much is better sampled by itself.
 Where datagrams of one exporter come together, and are of one size but for the last, the kernel hands them over in a train (gro): a
 network card's driver joins what it finds at one look, so there are trains where it is busy and exporters send in bursts, and none
 where datagrams come singly, which costs nothing either. All of a train have one time stamp and go to one worker. When the kernel
-drops a train it counts one: kernel_drops is then a bound from below, and "weir inspect sockets" says so; sequence numbers tell the rest.
+drops a train it counts one. What else was in it a program finds out (CAP_BPF, Linux 5.7), as soon as a worker has read all that waits for it; until then,
+and where there is no such program, kernel_drops is a bound from below, and "weir inspect sockets" says so; sequence numbers tell the rest.
 
 "balance: packet" passes over a worker that has fallen behind. The others do not: what they are for is that an exporter's datagrams stay
 in order on one worker, so a worker that stalls loses what is its own once its buffer is full.
