@@ -100,9 +100,17 @@ func bookkeeping(r results) []lab.Goal {
 		v = slices.Sorted(slices.Values(v))
 		return v[len(v)/2]
 	}
+	// What the least that Go has costs, a channel, in the same rhythm: more than the goal where it wakes a processor that sleeps.
+	woken := us("hand-over, woken each time", 15, "HandOver/woken_each_time", "cpu-ns/hand-over", median)
+	engines := us("the same beyond a channel's", 5, "BareWake/awake", "cpu-ns/wake", median)
+	if engines.Why == "" {
+		engines.Why = woken.Why
+		engines.What = fmt.Sprintf("%s (%.1f us)", engines.What, engines.Figure)
+		engines.Figure = woken.Figure - engines.Figure
+	}
 	return []lab.Goal{
 		us("bookkeeping of a batch, fused", 0.5, "Bookkeeping/fused", "cpu-ns/batch", slices.Min),
-		us("hand-over, woken each time", 15, "HandOver/woken_each_time", "cpu-ns/hand-over", median),
+		woken, engines,
 		us("hand-over, under load", 5, "HandOver/under_load", "cpu-ns/hand-over", median),
 	}
 }

@@ -17,6 +17,7 @@ type feedConfig struct {
 	Batches int           `yaml:"batches" doc:"batches of each reader"`
 	Rows    int           `yaml:"rows" doc:"rows of a batch"`
 	Every   time.Duration `yaml:"every" doc:"pause before each batch; asked not to wait, there is none"`
+	Awake   bool          `yaml:"awake" doc:"do not sleep in the pause: the processors stay awake"`
 	Readers int           `yaml:"readers" doc:"readers"`
 	Work    int           `yaml:"work" doc:"rounds of arithmetic before each batch"`
 }
@@ -70,7 +71,12 @@ func (r *feedReader) Read(_ context.Context, wait time.Duration) (*sdk.Batch, er
 		if wait < r.s.c.Every {
 			return nil, nil
 		}
-		time.Sleep(r.s.c.Every)
+		if r.s.c.Awake {
+			for until := time.Now().Add(r.s.c.Every); time.Now().Before(until); {
+			}
+		} else {
+			time.Sleep(r.s.c.Every)
+		}
 	}
 	r.left--
 	for range r.s.c.Work {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // spent is what the process had of the machine.
@@ -53,15 +54,20 @@ func handOver(b *testing.B, feed string, batches int) {
 			more, base = append(more, with.less(without)), append(base, without)
 		}
 	}
-	median := func(s []spent, of func(spent) int64) float64 {
+	cpu, sleeps := middle(more)
+	b.ReportMetric(cpu/float64(batches), "cpu-ns/hand-over")
+	b.ReportMetric(sleeps/float64(batches), "sleeps/hand-over")
+	cpu, _ = middle(base)
+	b.ReportMetric(cpu/float64(batches), "cpu-ns/batch")
+}
+
+// middle is the medians, each of its own.
+func middle(s []spent) (cpu, switches float64) {
+	median := func(of func(spent) int64) float64 {
 		slices.SortFunc(s, func(x, y spent) int { return cmp.Compare(of(x), of(y)) })
-		return float64(of(s[len(s)/2])) / float64(batches)
+		return float64(of(s[len(s)/2]))
 	}
-	cpu := func(s spent) int64 { return s.cpu }
-	switches := func(s spent) int64 { return s.switches }
-	b.ReportMetric(median(more, cpu), "cpu-ns/hand-over")
-	b.ReportMetric(median(base, cpu), "cpu-ns/batch")
-	b.ReportMetric(median(more, switches), "sleeps/hand-over")
+	return median(func(s spent) int64 { return s.cpu }), median(func(s spent) int64 { return s.switches })
 }
 
 // What handing a batch over to another goroutine costs beyond what it costs to pass it on in the same one.
@@ -69,5 +75,50 @@ func BenchmarkHandOver(b *testing.B) {
 	// A batch takes 20 us and more to make, and the consumer is done with four long before there are four again.
 	b.Run("under load", func(b *testing.B) { handOver(b, "work: 20000", 2000) })
 	// Between two batches the source has nothing, so each wakes the consumer.
-	b.Run("woken each time", func(b *testing.B) { handOver(b, "every: 200us", 200) })
+	b.Run("woken each time", func(b *testing.B) { handOver(b, "every: 200us, awake: true", 200) })
+	// The same where the machine sleeps between two batches: then the price is that of waking a processor.
+	b.Run("woken from sleep", func(b *testing.B) { handOver(b, "every: 200us", 200) })
+}
+
+// What it costs to wake a goroutine in the rhythms of BenchmarkHandOver by the least that Go has: a channel. What a hand-over costs
+// beyond that is the engine's.
+func BenchmarkBareWake(b *testing.B) {
+	const wakes, every = 200, 200 * time.Microsecond
+	run := func(awake, wake bool) spent {
+		c, done := make(chan struct{}, 1), make(chan struct{})
+		go func() {
+			defer close(done)
+			for range c {
+			}
+		}()
+		before := spentNow()
+		for range wakes {
+			if awake {
+				for until := time.Now().Add(every); time.Now().Before(until); {
+				}
+			} else {
+				time.Sleep(every)
+			}
+			if wake {
+				c <- struct{}{}
+			}
+		}
+		close(c)
+		<-done
+		return spentNow().less(before)
+	}
+	for name, awake := range map[string]bool{"awake": true, "from sleep": false} {
+		b.Run(name, func(b *testing.B) {
+			var more []spent
+			for range b.N {
+				for range pairs {
+					without := run(awake, false)
+					more = append(more, run(awake, true).less(without))
+				}
+			}
+			cpu, sleeps := middle(more)
+			b.ReportMetric(cpu/wakes, "cpu-ns/wake")
+			b.ReportMetric(sleeps/wakes, "sleeps/wake")
+		})
+	}
 }
