@@ -10,6 +10,7 @@ import (
 	"strconv"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/certs"
 )
 
 // Config of the sink.
@@ -63,7 +64,7 @@ func (c *Config) Validate() error {
 	if t.Cert == "" && t.Key != "" {
 		wrong("tls.cert", "name the file it is in", "the private key has no certificate")
 	}
-	if _, ok := versions[t.MinVersion]; !ok {
+	if _, ok := certs.Versions[t.MinVersion]; !ok {
 		wrong("tls.min_version", "", "%q is none of 1.2, 1.3", t.MinVersion)
 	}
 	return ps.Err()

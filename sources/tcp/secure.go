@@ -2,18 +2,12 @@ package tcp
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"sync"
 	"time"
 
-	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/certs"
 )
-
-var versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
 // secure makes the configuration of TLS. What is wrong with a file is an sdk.NotReady.
 func secure(t *TLS) (*tls.Config, error) {
@@ -21,18 +15,15 @@ func secure(t *TLS) (*tls.Config, error) {
 	if err := p.load(); err != nil {
 		return nil, err
 	}
-	c := &tls.Config{MinVersion: versions[t.MinVersion], GetCertificate: p.get}
+	c := &tls.Config{MinVersion: certs.Versions[t.MinVersion], GetCertificate: p.get}
 	if t.ClientCA == "" {
 		return c, nil
 	}
-	pem, err := os.ReadFile(t.ClientCA)
+	pool, err := certs.Authorities("the authorities of exporters' certificates", t.ClientCA)
 	if err != nil {
-		return nil, unreadable("the authorities of exporters' certificates", t.ClientCA, err)
+		return nil, err
 	}
-	c.ClientCAs = x509.NewCertPool()
-	if !c.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, &sdk.NotReady{What: "there is no certificate in " + t.ClientCA, Do: "name a file of certificates in PEM"}
-	}
+	c.ClientCAs = pool
 	c.ClientAuth = tls.VerifyClientCertIfGiven
 	if t.RequireClientCert {
 		c.ClientAuth = tls.RequireAndVerifyClientCert
@@ -66,19 +57,11 @@ func (p *pair) load() error {
 	if err == nil && times == p.times {
 		return nil
 	}
-	c, err := tls.LoadX509KeyPair(p.cert, p.key)
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		what := "the certificate"
-		if pathErr.Path == p.key {
-			what = "the certificate's private key"
-		}
-		return unreadable(what, pathErr.Path, err)
-	}
+	c, err := certs.Pair(p.cert, p.key)
 	if err != nil {
-		return &sdk.NotReady{What: fmt.Sprintf("%s and %s are not a certificate and its key", p.cert, p.key), Err: err,
-			Do: "name a certificate and the private key that belongs to it, both in PEM"}
+		return err
 	}
-	p.c, p.times = &c, times
+	p.c, p.times = c, times
 	return nil
 }
 
@@ -88,12 +71,4 @@ func (p *pair) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	defer p.mu.Unlock()
 	_ = p.load()
 	return p.c, nil
-}
-
-func unreadable(what, name string, err error) error {
-	n := &sdk.NotReady{What: fmt.Sprintf("%s cannot be read from %s", what, name), Err: err, Do: "make the file readable for the user that weir runs as"}
-	if errors.Is(err, fs.ErrNotExist) {
-		n.Err, n.Do = nil, "there is no such file: correct the path, which is relative to where weir was started, or put the file there"
-	}
-	return n
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/certs"
 	"github.com/weirflow/weir/sdk/endpoint"
 )
 
@@ -95,7 +96,7 @@ func (t *TLS) problems() (ps sdk.Problems) {
 	if t.RequireClientCert && t.ClientCA == "" {
 		wrong("client_ca", "certificates are required, and no authority is named to check them against", "name the file of the authority that gave exporters their certificates")
 	}
-	if _, ok := versions[t.MinVersion]; !ok {
+	if _, ok := certs.Versions[t.MinVersion]; !ok {
 		wrong("min_version", fmt.Sprintf("%q is none of 1.2, 1.3", t.MinVersion), "")
 	}
 	return ps
