@@ -59,11 +59,7 @@ func (h *Header) parse(p []byte) Reason {
 		h.Len = headerV5
 		h.Count = be.Uint16(p[2:])
 		h.Uptime = be.Uint32(p[4:])
-		// A fraction of a second of more than a second would move the flows; then the seconds alone are believed.
-		h.Exported = int64(be.Uint32(p[8:])) * 1e9
-		if ns := be.Uint32(p[12:]); ns < 1e9 {
-			h.Exported += int64(ns)
-		}
+		h.Exported = exported(p[8:])
 		h.Sequence = be.Uint32(p[16:])
 		h.Domain = uint32(be.Uint16(p[20:]))
 		h.Sampling = uint32(be.Uint16(p[22:]) & 0x3fff) // the top two bits are the mode
@@ -82,10 +78,7 @@ func (h *Header) parse(p []byte) Reason {
 		h.Len = head
 		h.Count = be.Uint16(p[2:])
 		h.Uptime = be.Uint32(p[4:])
-		h.Exported = int64(be.Uint32(p[8:])) * 1e9
-		if ns := be.Uint32(p[12:]); ns < 1e9 {
-			h.Exported += int64(ns)
-		}
+		h.Exported = exported(p[8:])
 		if h.Version == V7 {
 			h.Sequence = be.Uint32(p[16:])
 		}
@@ -121,4 +114,14 @@ func (h *Header) parse(p []byte) Reason {
 		return UnknownVersion
 	}
 	return None
+}
+
+// exported is the time of export in ns since the epoch: seconds, and a fraction in ns. A fraction of more than a second would move the flows; then
+// the seconds alone are believed.
+func exported(p []byte) int64 {
+	t := int64(binary.BigEndian.Uint32(p)) * 1e9
+	if ns := binary.BigEndian.Uint32(p[4:]); ns < 1e9 {
+		t += int64(ns)
+	}
+	return t
 }
