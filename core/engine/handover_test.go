@@ -3,6 +3,8 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
+	"runtime"
 	"slices"
 	"syscall"
 	"testing"
@@ -84,36 +86,21 @@ func BenchmarkHandOver(b *testing.B) {
 // beyond that is the engine's.
 func BenchmarkBareWake(b *testing.B) {
 	const wakes, every = 200, 200 * time.Microsecond
-	run := func(awake, wake bool) spent {
-		c, done := make(chan struct{}, 1), make(chan struct{})
-		go func() {
-			defer close(done)
-			for range c {
-			}
-		}()
-		before := spentNow()
-		for range wakes {
-			if awake {
-				for until := time.Now().Add(every); time.Now().Before(until); {
-				}
-			} else {
-				time.Sleep(every)
-			}
-			if wake {
-				c <- struct{}{}
-			}
-		}
-		close(c)
-		<-done
-		return spentNow().less(before)
+	rhythms := map[string]rhythm{
+		"awake":            {awake: true},
+		"awake and yields": {awake: true, yields: true},
+		"from sleep":       {},
+		// Any other timer of the process keeps a thread in the poller, which each shorter sleep of another goroutine wakes to tell
+		// it of the earlier time. A process with deadlines always has one.
+		"from sleep beside a timer": {timer: true},
 	}
-	for name, awake := range map[string]bool{"awake": true, "from sleep": false} {
+	for _, name := range slices.Sorted(maps.Keys(rhythms)) {
 		b.Run(name, func(b *testing.B) {
 			var more []spent
 			for range b.N {
 				for range pairs {
-					without := run(awake, false)
-					more = append(more, run(awake, true).less(without))
+					without := rhythms[name].run(wakes, every, false)
+					more = append(more, rhythms[name].run(wakes, every, true).less(without))
 				}
 			}
 			cpu, sleeps := middle(more)
@@ -121,4 +108,41 @@ func BenchmarkBareWake(b *testing.B) {
 			b.ReportMetric(sleeps/wakes, "sleeps/wake")
 		})
 	}
+}
+
+// rhythm is what a goroutine does that has something for another one now and then.
+type rhythm struct {
+	awake  bool // it computes in between, else it sleeps
+	yields bool // it lets the other one run at once
+	timer  bool // another timer is pending
+}
+
+func (h rhythm) run(wakes int, every time.Duration, wake bool) spent {
+	c, done := make(chan struct{}, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		for range c {
+		}
+	}()
+	if h.timer {
+		defer time.AfterFunc(time.Hour, func() {}).Stop()
+	}
+	before := spentNow()
+	for range wakes {
+		if h.awake {
+			for until := time.Now().Add(every); time.Now().Before(until); {
+			}
+		} else {
+			time.Sleep(every)
+		}
+		if wake {
+			c <- struct{}{}
+			if h.yields {
+				runtime.Gosched()
+			}
+		}
+	}
+	close(c)
+	<-done
+	return spentNow().less(before)
 }

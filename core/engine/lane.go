@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -229,14 +230,20 @@ func (l *lane) wait(d time.Duration) {
 	}
 }
 
-// kick wakes consumers that have less waiting than they are woken for.
+// kick wakes consumers that have less waiting than they are woken for, and lets them run here first. The scheduler wakes a thread for
+// them in any case. If the lane went on, that thread would take the consumer over, and each of the two would go to sleep and be woken
+// once a batch: 40 us of CPU time. As it is the thread takes this lane over, and one of them sleeps: 20 us.
 func (l *lane) kick() {
 	if !l.touched {
 		return
 	}
 	l.touched = false
+	woke := false
 	for _, s := range l.st.feeds {
-		s.q.Kick()
+		woke = s.q.Kick() || woke
+	}
+	if woke {
+		runtime.Gosched()
 	}
 }
 

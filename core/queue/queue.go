@@ -252,21 +252,24 @@ func (q *Queue) takeOldest() (Item, bool) {
 	return it, true
 }
 
-func (q *Queue) wake(lane int) {
+// wake wakes a lane that is parked, any where they share a ring, and says whether there was one.
+func (q *Queue) wake(lane int) bool {
 	if len(q.rings) > 1 {
-		if w := q.parked[lane]; w != nil {
+		w := q.parked[lane]
+		if w != nil {
 			q.parked[lane] = nil
 			w.Wake()
 		}
-		return
+		return w != nil
 	}
 	for i, w := range q.parked {
 		if w != nil {
 			q.parked[i] = nil
 			w.Wake()
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func (q *Queue) wakeAll() {
@@ -278,15 +281,17 @@ func (q *Queue) wakeAll() {
 	}
 }
 
-// Kick wakes a parked consumer that has less than wakeAt batches waiting: the producer idles, ticks or blocks.
-func (q *Queue) Kick() {
+// Kick wakes a parked consumer that has less than wakeAt batches waiting, and says whether there was one: the producer idles, ticks or
+// blocks.
+func (q *Queue) Kick() (woke bool) {
 	q.mu.Lock()
 	for i := range q.rings {
-		if q.rings[i].n > 0 {
-			q.wake(i)
+		if q.rings[i].n > 0 && q.wake(i) {
+			woke = true
 		}
 	}
 	q.mu.Unlock()
+	return woke
 }
 
 // Pop takes the next item for a lane. If there is none, ok is false and w is woken when there is; end says that there will be
