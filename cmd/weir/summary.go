@@ -120,6 +120,9 @@ func writeSummary(w io.Writer, runs []*pipelineRun) error {
 		if err := writeLedger(w, &rep); err != nil {
 			return err
 		}
+		if err := r.failure(); err != nil {
+			fmt.Fprintf(w, "  error: %s\n", r.redacted(err))
+		}
 		if _, err := fmt.Fprintf(w, "  %s\n", verdict(&rep)); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -74,9 +75,10 @@ func (a *app) connect(ctx context.Context, plans []*plan.Plan) error {
 	}
 	defer os.RemoveAll(dir)
 	code, share := 0, engine.NewShared()
+	var said []string
 	for _, p := range plans {
 		for _, err := range ask(ctx, p, engine.Options{Dir: dir, Share: share, Log: slog.New(slog.DiscardHandler)}) {
-			fmt.Fprintf(a.err, "%s: %s\n", p.Pipeline.File, p.Pipeline.Redact(err.Error()))
+			said = append(said, fmt.Sprintf("%s: %s", p.Pipeline.File, p.Pipeline.Redact(err.Error())))
 			if _, ok := errors.AsType[*sdk.NotReady](err); !ok {
 				code = exitRuntime
 			} else if code == 0 {
@@ -84,10 +86,16 @@ func (a *app) connect(ctx context.Context, plans []*plan.Plan) error {
 			}
 		}
 	}
-	if code != 0 {
-		return &exit{code: code}
+	switch {
+	case code == 0:
+		return nil
+	case a.json:
+		return &exit{code, errors.New(strings.Join(said, "; "))}
 	}
-	return nil
+	for _, line := range said {
+		fmt.Fprintln(a.err, line)
+	}
+	return &exit{code: code}
 }
 
 func ask(ctx context.Context, p *plan.Plan, opts engine.Options) []error {

@@ -22,6 +22,13 @@ type Status struct {
 	Error  string           `json:"error,omitempty"`
 	Ledger ledger.Report    `json:"ledger"`
 	Queues map[string]Queue `json:"queues"` // by the id of the node behind
+	Memory Memory           `json:"memory"`
+}
+
+// Memory is what the pipeline's batches hold as a whole.
+type Memory struct {
+	Held   int64 `json:"bytes"`
+	Budget int64 `json:"budget_bytes"` // above it sources are not read
 }
 
 // Queue is the level of a queue.
@@ -37,7 +44,8 @@ type Queue struct {
 func StatusOf(p Pipeline) Status {
 	pl := p.Plan()
 	state, err := p.State()
-	s := Status{Name: pl.Pipeline.Name, File: pl.Pipeline.File, State: state, Ledger: p.Report(), Queues: map[string]Queue{}}
+	s := Status{Name: pl.Pipeline.Name, File: pl.Pipeline.File, State: state, Ledger: p.Report(), Queues: map[string]Queue{},
+		Memory: Memory(p.Memory())}
 	if err != nil {
 		s.Error = pl.Pipeline.Redact(err.Error())
 	}
