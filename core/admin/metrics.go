@@ -97,7 +97,6 @@ func metrics() []*metric {
 		{name: "sink_retries_total", help: "Blocks that had to be written again.", typ: counter, kinds: sinks,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.Retries) }},
 
-
 		{name: "queue_bytes", help: "Memory held by the queue in front of the node and by what reads it.", typ: gauge,
 			queue: func(q Queue) float64 { return float64(q.Bytes) }},
 		{name: "queue_peak_bytes", help: "Most memory the queue has held.", typ: gauge,
