@@ -66,10 +66,14 @@ func wants(what string, most int) cobra.PositionalArgs {
 
 // execute runs one command line and returns the exit code.
 func execute(args []string, out, errs io.Writer) int {
-	a := &app{out: out, err: errs, plugins: builtIn(), json: asksJSON(args)}
+	said := &output{w: out}
+	a := &app{out: said, err: errs, plugins: builtIn(), json: asksJSON(args)}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if err == nil && said.err != nil {
+		err = &exit{exitRuntime, fmt.Errorf("the output cannot be written: %w", said.err)}
+	}
 	if err == nil {
 		return a.end(&exit{}, "")
 	}
@@ -78,6 +82,21 @@ func execute(args []string, out, errs io.Writer) int {
 		e = &exit{exitUsage, err} // cobra's own: an unknown command, a wrong number of arguments
 	}
 	return a.end(e, cmd.CommandPath())
+}
+
+// output is what commands print to. It remembers the first error, so that none has to look at it line by line, and a full disk is no
+// success.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
 }
 
 // do makes a command's function out of one whose plain errors are those of running.
@@ -163,6 +182,9 @@ func choiceFlag(cmd *cobra.Command, name, short, doc string, values ...string) *
 
 // isTerminal says whether w is a terminal that a person looks at.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.w
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }

@@ -30,6 +30,7 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: "Reads pipelines and says all that is wrong with them: names, options, types, columns, expressions, wiring. Nothing is started and\n" +
 			"nobody is asked, unless --connect is given: then every node is made, ports are opened, and servers are asked whether they would\n" +
 			"take what the pipeline sends. Without a file it reads the pipelines of the current directory.",
+		Example: "  weir validate pipelines\n  weir validate pipelines/collect.yaml --connect\n  weir validate -o github",
 	}
 	form := outputFlag(cmd, "text", "json", "github")
 	flags.add(cmd)
