@@ -50,7 +50,7 @@ func (r *reading) say(code string, at, end Pos, path, help, format string, args 
 func (r *reading) parse(name string, text []byte) *value {
 	nowhere := Pos{File: name}
 	if len(text) > MaxFileBytes {
-		r.say(CodeTooLarge, nowhere, Pos{}, "", "put long tables into files of their own", "the file has %d bytes, more than %d", len(text), MaxFileBytes)
+		r.say(CodeTooLarge, nowhere, Pos{}, "", "put long tables into files of their own", "the file has more than %d bytes", MaxFileBytes)
 		return nil
 	}
 	text = bytes.ReplaceAll(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
