@@ -167,3 +167,44 @@ sinks:
 		})
 	}
 }
+
+// hasty is a sink that gives the batches back and then fails.
+type hasty struct{ blocks int }
+
+func (h *hasty) plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "hasty", Doc: "copies and fails"},
+		Sink: func(*sdk.Env, any) (sdk.Sink, error) { return h, nil },
+	}
+}
+
+func (h *hasty) Open(context.Context, *sdk.Schema) (sdk.Writer, error) { return h, nil }
+func (h *hasty) Held() int64                                           { return 0 }
+func (h *hasty) Flush(context.Context) error                           { return nil }
+func (h *hasty) Close(context.Context) error                           { return nil }
+func (h *hasty) Write(_ context.Context, b *sdk.Block, done func(error)) error {
+	h.blocks++
+	b.Copied()
+	done(&sdk.Error{Class: sdk.Transient, Code: "not_now", Err: errors.New("not now")})
+	return nil
+}
+
+// A sink that has given the batches back cannot be given them again: its error is final, whatever its class, and nothing counts as
+// delivered.
+func TestAnErrorAfterCopiedIsFinal(t *testing.T) {
+	h := &hasty{}
+	r := running(t, newStores(), `
+sources:
+  in: {type: count, with: {rows: 30}}
+sinks:
+  out: {type: hasty, retry: {initial: 1ms, max: 1ms}}
+`, h.plugin())
+	r.Start()
+	err := r.Wait()
+	if err == nil || !strings.Contains(err.Error(), "not now") {
+		t.Errorf("the run ended with %v, want the sink's error", err)
+	}
+	if rep := balanced(t, r); rep.Delivered != 0 || rep.Received != 30 || h.blocks != 1 {
+		t.Errorf("%d of %d records are delivered in %d blocks, want none of 30 in 1", rep.Delivered, rep.Received, h.blocks)
+	}
+}
