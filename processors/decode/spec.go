@@ -58,6 +58,9 @@ const (
 	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
 	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
 
+	noteLimitedFlows     sdk.Reason = "sequence_gap_limited"           // flows that are missing and may be of datagrams that a limit dropped
+	noteLimitedDatagrams sdk.Reason = "sequence_gap_limited_datagrams" // datagrams that are missing because a limit dropped them
+
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
