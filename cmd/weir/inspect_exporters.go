@@ -26,8 +26,9 @@ func (a *app) inspectExporters() *cobra.Command {
 		Use:   "exporters [PIPELINE]",
 		Short: "Show who sends to a running process, and what is missing of it",
 		Long: "Shows for each exporter of a running process how much it sends and when it was heard last, what of it was dropped and why, what its\n" +
-			"sequence numbers say was lost before, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
-			"What several sources and decoders know of one address is put together.",
+			"sequence numbers say was lost before Weir, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
+			"What several sources and decoders know of one address is put together. What rate_limit dropped is missing in the sequence numbers too;\n" +
+			"it is dropped and not lost. Of flows that are missing and may have been in such datagrams it says limited.",
 		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -84,6 +85,8 @@ type exporter struct {
 	SamplingRates []uint64              `json:"sampling_rates,omitempty"`
 	LostFlows     uint64                `json:"lost_flows"`
 	LostDatagrams uint64                `json:"lost_datagrams"`
+	LimitedFlows  uint64                `json:"limited_flows,omitempty"`     // missing too, and perhaps in datagrams that a limit dropped
+	LimitedDgrams uint64                `json:"limited_datagrams,omitempty"` // missing too, because a limit dropped them
 	Waited        uint64                `json:"datagrams_waited"`
 	NoTemplate    uint64                `json:"datagrams_no_template"`
 	Missing       *decode.Missing       `json:"missing_template,omitempty"`
@@ -179,6 +182,8 @@ func (e *exporter) tells(d *decode.Exporter) {
 	}
 	e.LostFlows += d.LostFlows
 	e.LostDatagrams += d.LostDatagrams
+	e.LimitedFlows += d.LimitedFlows
+	e.LimitedDgrams += d.LimitedDatagrams
 	e.Waited += d.Waited
 	e.NoTemplate += d.NoTemplate
 	if d.Missing != nil {
@@ -230,6 +235,9 @@ func (e *exporter) cells(now time.Time) []string {
 	}
 	if e.LostFlows > 0 {
 		lost = append(lost, counted(e.LostFlows, "flow"))
+	}
+	if e.LimitedFlows > 0 { // the datagrams of a limit are among the dropped
+		lost = append(lost, counted(e.LimitedFlows, "flow")+" limited")
 	}
 	for _, r := range e.SamplingRates {
 		rates = append(rates, "1:"+number(r))

@@ -180,6 +180,9 @@ func (l *Line) settle(a *Account) (waits bool) {
 			lost += l.join(t, a)
 		}
 		lost += t.resume(a) + t.holes.settle(a)
+		if x := t.again; x != nil && x.moved == 0 {
+			x.holes.drop(a)
+		}
 		waits = waits || t.holes.len() > 0 || t.after != nil || t.again != nil && t.again.moved > 0
 	}
 	l.tell(lost, a)
@@ -194,7 +197,7 @@ func (l *Line) finish(a *Account) {
 		if t.after != nil {
 			lost += l.join(t, a)
 		}
-		lost += t.holes.drop(a)
+		lost += t.end(a)
 	}
 	l.tell(lost, a)
 }
