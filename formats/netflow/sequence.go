@@ -8,13 +8,13 @@ import "github.com/weirflow/weir/formats/sequence"
 // Lost is what is missing in the sequences of all exporters.
 type Lost = sequence.Lost
 
-// line finds or makes the sequence of a domain; nil if the exporter has too many.
+// line finds or makes the sequence of a domain; nil if the exporter, or all of them, have too many.
 func (s *Store) line(e *Exporter, version uint16, domain uint32) *sequence.Line {
 	s.lineMu.Lock()
 	defer s.lineMu.Unlock()
 	k := uint64(version)<<32 | uint64(domain)
 	q := e.lines[k]
-	if q == nil && len(e.lines) < maxDomains {
+	if q == nil && len(e.lines) < maxDomains && !e.ended {
 		if e.lines == nil {
 			e.lines = map[uint64]*sequence.Line{}
 		}
@@ -22,8 +22,9 @@ func (s *Store) line(e *Exporter, version uint16, domain uint32) *sequence.Line 
 		if version == V9 {
 			unit = sequence.Messages
 		}
-		q = s.Sequences.NewLine(unit, e.Addr)
-		e.lines[k] = q
+		if q = s.Sequences.NewLine(unit, e.Addr); q != nil {
+			e.lines[k] = q
+		}
 	}
 	return q
 }
@@ -45,4 +46,6 @@ func (s *Store) endLines(e *Exporter) {
 	for _, q := range e.lines {
 		s.Sequences.Close(q)
 	}
+	e.lines = nil
+	e.ended = true
 }

@@ -81,6 +81,7 @@ type Exporter struct {
 	gone atomic.Bool  // forgotten by the store
 
 	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
+	ended bool                      // no more lines; under Store.lineMu
 }
 
 // snapshot is immutable but for the times in its entries.

@@ -11,6 +11,7 @@ type Account struct {
 	mu     sync.Mutex
 	period uint32
 	holes  int     // of all lines
+	lines  int     // that were made and not closed
 	open   []*Line // of which something may be missing
 	told   Lost    // since the last Settle
 	limit  limit
@@ -41,8 +42,19 @@ const (
 // NewAccount makes an empty one.
 func NewAccount() *Account { return &Account{} }
 
-// NewLine makes a line for an exporter at addr.
-func (a *Account) NewLine(unit Unit, addr [16]byte) *Line { return &Line{unit: unit, addr: addr} }
+// MaxLines is how many lines are followed at a time, whoever invents exporters and domains: 300 bytes each.
+const MaxLines = 1 << 18
+
+// NewLine makes a line for an exporter at addr; nil if there are too many.
+func (a *Account) NewLine(unit Unit, addr [16]byte) *Line {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.lines >= MaxLines {
+		return nil
+	}
+	a.lines++
+	return &Line{unit: unit, addr: addr}
+}
 
 // Move says that a line's datagrams come from another address.
 func (a *Account) Move(l *Line, addr [16]byte) {
@@ -114,10 +126,11 @@ func (a *Account) End() (l Lost) {
 	return l
 }
 
-// Close ends a line: what is missing is lost, and told by the next Settle.
+// Close ends a line: what is missing is lost, and told by the next Settle. It is called once.
 func (a *Account) Close(l *Line) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.lines--
 	l.finish(a)
 }
 

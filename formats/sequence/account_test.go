@@ -122,6 +122,22 @@ func TestMoreGapsThanAreKept(t *testing.T) {
 	s.want(t, "all came late", sequence.Lost{Messages: n - sequence.MaxHoles})
 }
 
+// Strangers can have no more lines made than a limit, and those that end give room.
+func TestLinesAreBounded(t *testing.T) {
+	a := sequence.NewAccount()
+	var last *sequence.Line
+	for range sequence.MaxLines {
+		last = a.NewLine(sequence.Flows, router)
+	}
+	if last == nil || a.NewLine(sequence.Flows, router) != nil {
+		t.Error("there are not as many as the limit says")
+	}
+	a.Close(last)
+	if a.NewLine(sequence.Flows, router) == nil {
+		t.Error("one that ended gives no room")
+	}
+}
+
 // Nothing that a lane sees of a batch in which nothing is missing, or in which the lanes took turns, allocates.
 func TestObserveDoesNotAllocate(t *testing.T) {
 	s := newSim()

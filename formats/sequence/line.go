@@ -12,11 +12,13 @@ const (
 
 // Line is one count of an exporter: of an engine, an observation domain, a sub-agent. Its fields belong to its account.
 type Line struct {
+	cur    *track // the first of tracks
 	unit   Unit
+	open   bool  // it is in Account.open
+	most   int32 // records of a datagram
+	own    track // has a place for one: most lines never need another
+	tracks []*track
 	addr   [16]byte // whence it comes
-	most   int32    // records of a datagram
-	open   bool     // it is in Account.open
-	tracks []*track // the one that was used last first
 	lost   Lost
 }
 
@@ -30,37 +32,42 @@ type Seen struct {
 	Records int32
 }
 
-func (l *Line) step(records int32) int32 {
-	if l.unit == Messages {
-		return 1
-	}
-	return records
-}
-
 func (l *Line) observe(at uint32, records int32, a *Account) {
-	l.most = max(l.most, records)
-	step := l.step(records)
-	if len(l.tracks) == 0 {
-		l.begin(at, step, a)
-		l.tracks[0].last, l.tracks[0].records = at, records
-		return
+	step := records
+	if l.unit == Messages {
+		step = 1
+	} else if records > l.most {
+		l.most = records
 	}
-	t := l.tracks[0]
-	if t.period != a.period {
-		t.turn(a.period)
-	}
-	if at == t.next && t.known && step >= 0 {
-		t.next += uint32(step)
-		t.carried()
+	t := l.cur
+	if t == nil {
+		t = l.begin(at, step, a)
 	} else {
-		if t.odds(l, at) {
-			l.recount(at, records, a)
+		if t.period != a.period {
+			t.turn(a.period)
+		}
+		if at == t.next && t.known && step >= 0 {
+			t.next += uint32(step)
+			t.carried()
+		} else if t = l.other(at, records, step, a); t == nil {
 			return
 		}
-		t = l.find(at, step, a)
-		a.watch(l)
 	}
 	t.last, t.records = at, records
+}
+
+// other takes a datagram that is not the expected one, and returns the track that it is of.
+func (l *Line) other(at uint32, records, step int32, a *Account) *track {
+	t := l.cur
+	if t.odds(l, at) {
+		l.recount(at, records, a)
+		return nil
+	}
+	if len(l.tracks) == 1 && t.repeated(at) {
+		return t
+	}
+	a.watch(l)
+	return l.find(at, step, a)
 }
 
 // find gives a datagram that is not the expected one to the track that it is of, and returns that.
@@ -93,7 +100,7 @@ func (l *Line) find(at uint32, step int32, a *Account) *track {
 func (l *Line) front(i int) *track {
 	t := l.tracks[i]
 	copy(l.tracks[1:i+1], l.tracks[:i])
-	l.tracks[0] = t
+	l.tracks[0], l.cur = t, t
 	return t
 }
 
@@ -112,7 +119,9 @@ func (l *Line) begin(at uint32, step int32, a *Account) *track {
 		}
 	}
 	if len(l.tracks) < maxTracks {
-		t = &track{}
+		if t = &l.own; slices.Contains(l.tracks, t) {
+			t = &track{}
+		}
 		l.tracks = append(l.tracks, t)
 	} else {
 		i := l.least()
@@ -120,8 +129,9 @@ func (l *Line) begin(at uint32, step int32, a *Account) *track {
 		l.tracks = append(slices.Delete(l.tracks, i, i+1), t)
 		l.tell(t.end(a), a)
 		for _, x := range l.tracks {
-			if x.after == t {
+			if x.after == t { // nobody will know: no loss is told that may be none
 				x.after = nil
+				x.holes.forget(x.next, x.first, a)
 			}
 		}
 		if after == t {
@@ -140,7 +150,7 @@ func (l *Line) begin(at uint32, step int32, a *Account) *track {
 func (l *Line) least() int {
 	least := 0
 	for i, t := range l.tracks {
-		if x := l.tracks[least]; int32(t.period-x.period) < 0 || t.period == x.period && t.moved < x.moved {
+		if x := l.tracks[least]; int32(t.used-x.used) < 0 || t.used == x.used && t.moved < x.moved {
 			least = i
 		}
 	}
@@ -212,5 +222,6 @@ func (l *Line) join(t *track, a *Account) (lost uint64) {
 		return 0
 	}
 	l.tracks = slices.DeleteFunc(l.tracks, func(x *track) bool { return x == old })
+	l.cur = l.tracks[0]
 	return old.end(a)
 }

@@ -42,8 +42,11 @@ func (l *Line) recount(at uint32, records int32, a *Account) {
 	for _, t := range l.tracks {
 		t.end(a)
 	}
-	l.unit ^= Flows ^ Messages
+	step := int32(1)
+	if l.unit ^= Flows ^ Messages; l.unit == Flows {
+		step = records
+	}
 	l.tracks = l.tracks[:0]
-	l.begin(at, l.step(records), a)
-	l.tracks[0].last, l.tracks[0].records = at, records
+	t := l.begin(at, step, a)
+	t.last, t.records = at, records
 }

@@ -2,20 +2,23 @@ package sequence
 
 // track is one run of numbers: what one exporter counts from its start on. Numbers wrap, so they are compared by their distance.
 type track struct {
-	next  uint32 // the number expected
-	known bool   // next is that; else datagrams from next on could not be counted
-	moved uint32 // datagrams that carried it on, or came late
+	// What each datagram needs comes first.
+	next    uint32 // the number expected
+	last    uint32 // the number that was seen last
+	records int32  // of that datagram; -1: not known
+	moved   uint32 // datagrams that carried it on, or came late
+	period  uint32 // in which it was looked at last
+	used    uint32 // in which it moved last
+	again   *track // begun behind it, and perhaps the one that goes on
+	known   bool   // next is the number expected; else datagrams from next on could not be counted
+
 	holes holes
 
 	// As of the periods before.
-	period uint32 // in which it was looked at last
-	used   uint32 // in which it moved last
-	idle   uint32 // how many it had not moved, before this one
-	marks  [2]uint32
-	began  uint32 // next, when the period began
-	rate   uint32 // numbers in a period, lately at most
-
-	again *track // begun behind it, and perhaps the one that goes on
+	idle  uint32 // how many it had not moved, before this one
+	marks [2]uint32
+	began uint32 // next, when the period began
+	rate  uint32 // numbers in a period, lately at most
 	born  uint32 // the period in which it was begun
 
 	// Of one that was begun far ahead of another, until it is known whether the other goes on: if not it is the same exporter, behind
@@ -24,9 +27,7 @@ type track struct {
 	afterMoved uint32
 	first      uint32 // its own first number
 
-	last    uint32 // the number that was seen last
-	records int32  // of that datagram; -1: not known
-	odd     odd
+	odd odd
 }
 
 // restart is how far behind a number may be and still be taken for late, and how far ahead to be taken for a gap at once.
@@ -99,6 +100,11 @@ func (t *track) carried() {
 	if t.again != nil {
 		t.again.moved = 0
 	}
+}
+
+// repeated says of a datagram that is not the expected one, where nothing is missing, whether it came before.
+func (t *track) repeated(at uint32) bool {
+	return t.holes.len() == 0 && int32(at-t.next) < 0 && int32(at-t.marks[1]) >= 0
 }
 
 // stray takes a datagram that is too old for the track.

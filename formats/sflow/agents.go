@@ -105,7 +105,11 @@ func (a *Agents) observe(batch []numbered, now int64) {
 func (a *Agents) follow(x *numbered, now int64) *followed {
 	q := a.known[x.agent]
 	if q == nil && len(a.known) < a.most {
-		q = &followed{agent: x.agent, line: a.Sequences.NewLine(sequence.Messages, x.from), from: x.from, seen: now}
+		line := a.Sequences.NewLine(sequence.Messages, x.from)
+		if line == nil {
+			return nil
+		}
+		q = &followed{agent: x.agent, line: line, from: x.from, seen: now}
 		a.known[x.agent] = q
 	}
 	return q
