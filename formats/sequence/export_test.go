@@ -12,11 +12,3 @@ func (a *Account) Open(lines ...*Line) (counted, held int) {
 	}
 	return a.holes, held
 }
-
-// Sum is all that is missing and not told.
-func (t *track) sum() (n uint64) {
-	for _, h := range t.holes.list[t.holes.head:] {
-		n += h.size()
-	}
-	return n + t.holes.over
-}
