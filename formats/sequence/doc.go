@@ -7,7 +7,7 @@
 // and over the end of the 32 bits, as long as not more than [MaxHoles] gaps of one line stand open at a time. Beyond that the oldest are
 // lost before their time, and a datagram that comes after its number was told as lost takes nothing back.
 //
-// A number further back than a period is no late datagram. It is an exporter that began anew, if nobody goes on with the old numbers
+// A number further back than two periods is no late datagram. It is an exporter that began anew, if nobody goes on with the old numbers
 // and somebody does with these; and nothing otherwise. Numbers far away from all others are another exporter behind the same
 // address and domain, and counted by themselves; if those that they are ahead of end there, they are the same one behind a long gap.
 package sequence

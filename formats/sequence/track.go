@@ -15,11 +15,11 @@ type track struct {
 	holes holes
 
 	// As of the periods before.
-	idle  uint32 // how many it had not moved, before this one
-	marks [2]uint32
-	began uint32 // next, when the period began
-	rate  uint32 // numbers in a period, lately at most
-	born  uint32 // the period in which it was begun
+	idle  uint32    // how many it had not moved, before this one
+	marks [3]uint32 // next, at the end of the last, the one before and the one before that
+	began uint32    // next, when the period began
+	rate  uint32    // numbers in a period, lately at most
+	born  uint32    // the period in which it was begun
 
 	// Of one that was begun far ahead of another, until it is known whether the other goes on: if not it is the same exporter, behind
 	// a long gap, which is the first of holes.
@@ -36,18 +36,17 @@ const restart = 1 << 17
 // start begins a track with a datagram. What was sent before it may come late and is not looked for.
 func (t *track) start(at uint32, step int32, period uint32) {
 	*t = track{next: at + uint32(max(step, 0)), known: step >= 0, moved: 1, period: period, used: period, born: period, began: at, first: at,
-		marks: [2]uint32{at - restart, at - restart}, holes: t.holes, records: -1}
+		marks: [3]uint32{at - restart, at - restart, at - restart}, holes: t.holes, records: -1}
 }
 
 // turn is called when another period has begun.
 func (t *track) turn(period uint32) {
 	t.idle = period - t.used - 1
 	t.rate = max(t.next-t.began, t.rate>>1)
-	t.marks[1] = t.marks[0]
-	if period-t.period > 1 {
-		t.marks[1] = t.next
+	for range min(period-t.period, 3) {
+		t.marks[2], t.marks[1], t.marks[0] = t.marks[1], t.marks[0], t.next
 	}
-	t.marks[0], t.began, t.period = t.next, t.next, period
+	t.began, t.period = t.next, period
 }
 
 // near says whether a number may be of the track.
@@ -87,7 +86,7 @@ func (t *track) take(at uint32, step int32, a *Account) verdict {
 	case within:
 		return again
 	}
-	if int32(at-t.marks[1]) >= 0 {
+	if int32(at-t.marks[2]) >= 0 {
 		return again
 	}
 	return behind
@@ -104,7 +103,7 @@ func (t *track) carried() {
 
 // repeated says of a datagram that is not the expected one, where nothing is missing, whether it came before.
 func (t *track) repeated(at uint32) bool {
-	return t.holes.len() == 0 && int32(at-t.next) < 0 && int32(at-t.marks[1]) >= 0
+	return t.holes.len() == 0 && int32(at-t.next) < 0 && int32(at-t.marks[2]) >= 0
 }
 
 // stray takes a datagram that is too old for the track.
