@@ -57,6 +57,8 @@ func TestFieldsThatCannotBe(t *testing.T) {
 		{Field{PEN: 4711, ID: 40000, Name: "a", Type: "string"}, "fields[0].id", "a NetFlow v9 field type above it is written without pen"},
 		{Field{PEN: 4711, ID: 1, Name: "a", Type: "uint32"}, "fields[0].type", ""},
 		{Field{Name: "octetDeltaCount", Type: "text"}, "fields[0].type", "leave `type` out"},
+		{Field{ID: 10, Name: "input", Type: "text"}, "fields[0].type", "leave `type` out"},
+		{Field{ID: 8, Name: "source", Type: "text"}, "fields[0].type", "leave `type` out"},
 		{Field{Name: "octetDeltaCount", As: "bytes2 "}, "fields[0].as", ""},
 		{Field{Name: "flowEndReason", As: "bytes"}, "fields[0].as", "give this one another name with `as`"},
 	} {
