@@ -57,6 +57,17 @@ func TestStructuredData(t *testing.T) {
 	}
 }
 
+// The template of a list's records may come behind other data in the same message.
+func TestStructuredDataByALaterTemplate(t *testing.T) {
+	list := []byte{4, 3, 1, 44, 17}
+	tab := formatstest.NewTable(listColumns)
+	feedAll(newDecoder(tab, netflow.Options{Fields: listFields}), msg10(1, 1, set(2, tmpl(256, 292, 0xffff)), set(256, list), set(2, tmpl(300, 4, 1)), set(256, list)))
+	want := []string{`{"semantic":"allOf","template":300,"bytes":"11"}`, `{"semantic":"allOf","template":300,"records":[{"protocolIdentifier":17}]}`}
+	if diff := cmp.Diff(want, texts(tab, "sub_template_list")); diff != "" {
+		t.Errorf("lists (-want +got):\n%s", diff)
+	}
+}
+
 // Records of fields of no bytes cost their names alone: what a datagram can make of them is bounded by its own length.
 func TestStructuredDataOfNoBytes(t *testing.T) {
 	fields := []uint16{4, 1}

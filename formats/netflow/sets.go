@@ -173,6 +173,10 @@ func (w *walk) apply(at int) {
 	if w.v != nil {
 		d.Tally.Templates += uint64(d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now))
 		w.v = d.view(w.g, false)
+		if w.rated { // lists of what follows have their templates from the new snapshot
+			w.rated = false
+			d.fork()
+		}
 	}
 	for i := range d.changes {
 		switch c := &d.changes[i]; {
