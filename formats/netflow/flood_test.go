@@ -70,3 +70,48 @@ func TestMillionTemplates(t *testing.T) {
 		t.Errorf("%d templates took %v", n, took)
 	}
 }
+
+// Whoever takes all places under addresses that are not his, with datagrams that carry data, shuts others out while he goes on at most:
+// those that need no template at no time, the others until he is quiet. Who exports all the time stays.
+func TestFloodOfExportersWithData(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		payload []byte
+		quiet   time.Duration
+	}{
+		{"netflow 5", append(append(u16s(5, 1), make([]byte, 20)...), make([]byte, 48)...), 0},
+		{"netflow 9", msg9(1, 1, set(0, tmpl(256, common...)), set(256, commonRecord)), 11 * time.Minute},
+	} {
+		s := netflow.NewStore(netflow.Limits{Exporters: 1000, PerExporter: 10, Templates: 1500, Age: 24 * time.Hour})
+		tab := formatstest.NewTable(formatstest.Columns("bytes"))
+		d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
+		d.Now = exportedAt * 1e9
+		give := func(kind byte, i int, p []byte) netflow.Result {
+			a := [16]byte{0: 0x20, 1: kind}
+			be.PutUint32(a[12:], uint32(i))
+			r := d.Decode(&netflow.Datagram{Payload: p, Addr: a})
+			d.Run()
+			return r
+		}
+		define, data := msg9(1, 1, set(0, tmpl(256, common...))), msg9(1, 2, set(256, commonRecord))
+		give(1, 0, define)
+		give(1, 0, data)
+		for i := range 5000 {
+			give(2, i, c.payload)
+			if n, _, _ := s.Size(); n > 1000 {
+				t.Fatalf("%s: %d exporters", c.name, n)
+			}
+		}
+		d.Now += int64(c.quiet)
+		if r := give(1, 0, data); r.Rows != 1 {
+			t.Errorf("%s: who exported before is not decoded: %+v", c.name, r)
+		}
+		give(3, 0, define)
+		if r := give(3, 0, data); r.Rows != 1 {
+			t.Errorf("%s: who comes afterwards is not decoded: %+v", c.name, r)
+		}
+		if r := give(1, 0, data); r.Rows != 1 {
+			t.Errorf("%s: who exports is not decoded any more: %+v", c.name, r)
+		}
+	}
+}

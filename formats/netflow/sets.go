@@ -36,9 +36,6 @@ func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
 	if v != nil {
-		if n > 0 && !v.exp.used.Load() {
-			v.exp.used.Store(true)
-		}
 		if h.Version != V1 { // which has no sequence
 			d.number(v, h, n)
 		}

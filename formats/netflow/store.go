@@ -36,7 +36,7 @@ type Store struct {
 	fields    int // of interned templates
 	key       []byte
 
-	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
+	unproven queues // in the order in which they came; those that have carried data since, or are gone, among them
 
 	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
 	ended Lost       // of exporters that were forgotten, not yet told; under seqMu
@@ -75,8 +75,9 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
-	used atomic.Bool  // it has sent data that could be decoded
+	used atomic.Bool  // it has sent data that could be decoded by its templates
 	gone atomic.Bool  // forgotten by the store
+	kind int          // of the queue it is in; under Store.mu
 
 	domains map[uint64]*sequence // under Store.seqMu
 }
@@ -196,8 +197,8 @@ func (s *Store) lookup(o origin) *Exporter {
 	return e
 }
 
-// exporter finds or makes an exporter; nil if there are too many, or its session has ended.
-func (s *Store) exporter(o origin, now int64) *Exporter {
+// exporter finds or makes an exporter, of a kind; nil if there are too many, or its session has ended.
+func (s *Store) exporter(o origin, kind int, now int64) *Exporter {
 	s.mu.RLock()
 	e := s.exporters[o]
 	s.mu.RUnlock()
@@ -207,14 +208,14 @@ func (s *Store) exporter(o origin, now int64) *Exporter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.exporters[o]; e == nil {
-		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) || !s.succeed(o) {
+		if len(s.exporters) >= s.limits.Exporters && !s.evict(kind, nil) && !s.evict(1-kind, nil) && !s.evictQuiet(nil, now) || !s.succeed(o) {
 			return nil
 		}
 		e = &Exporter{Addr: o.addr, Session: o.session}
 		e.snap.Store(emptySnapshot)
 		e.seen.Store(now)
 		s.exporters[o] = e
-		s.queue(e)
+		s.queue(e, kind)
 	}
 	return e
 }
@@ -234,6 +235,9 @@ type change struct {
 func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) (fresh int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.kind == plain {
+		s.queue(e, telling)
+	}
 	old := e.snap.Load()
 	next := &snapshot{domains: old.domains, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
 	changed := false
@@ -275,7 +279,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 			x.seen.Store(now)
 			c.taken = true
 		default:
-			if e.gone.Load() || !s.makeRoom(e, next, c.def) {
+			if e.gone.Load() || !s.makeRoom(e, next, c.def, now) {
 				continue
 			}
 			at, _ = next.find(c.key)
