@@ -115,3 +115,24 @@ func TestFloodOfExportersWithData(t *testing.T) {
 		}
 	}
 }
+
+// An options template of very many fields of no bytes costs no more than the bytes of its records.
+func TestOptionsOfNoBytes(t *testing.T) {
+	fields := [][3]uint32{{34, 1, 0}}
+	for i := range uint32(1000) {
+		fields = append(fields, [3]uint32{1000 + i, 0, 9})
+	}
+	def := tmplE(256, fields...)
+	d := newDecoder(formatstest.NewTable(formatstest.Columns("bytes")), netflow.Options{})
+	feedAll(d, msg10(1, 1, set(3, def[:4], u16s(1), def[4:])))
+	p := msg10(1, 1, set(256, make([]byte, 65000)))
+	begin := time.Now()
+	for range 100 {
+		if r := feedAll(d, p)[0]; r.Bad != netflow.None || len(r.Unknown) > 0 {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("100 datagrams took %v", took)
+	}
+}

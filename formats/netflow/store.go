@@ -303,6 +303,9 @@ func (s *Store) intern(d *definition, version uint16) *Template {
 	t := s.interned[string(s.key)]
 	if t == nil {
 		t = &Template{Version: version, Options: d.options, Fields: slices.Clone(d.fields), fixed: d.fixed, vars: d.vars, key: string(s.key)}
+		if t.Options {
+			t.told = partsOf(t)
+		}
 		s.interned[t.key] = t
 		s.fields += len(t.Fields)
 	}
