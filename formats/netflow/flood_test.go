@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 )
@@ -134,5 +136,68 @@ func TestOptionsOfNoBytes(t *testing.T) {
 	}
 	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("100 datagrams took %v", took)
+	}
+}
+
+// A message of very many sets that each tell something costs about as much as one set that tells all of it, and what it told holds
+// afterwards.
+func TestSetsThatTellOneThingEach(t *testing.T) {
+	tab := formatstest.NewTable(formatstest.Columns("bytes", "sampling_rate"))
+	d := newDecoder(tab, netflow.Options{})
+	def := tmpl(256, 302, 2, 34, 2)
+	feedAll(d, msg10(1, 1, set(3, def[:4], u16s(1), def[4:]), set(2, tmpl(257, 302, 2, 1, 4))))
+	const templates, samplers = 700, 1000
+	begin := time.Now()
+	for k := range uint16(60) {
+		var defs, told, both [][]byte
+		for i := range uint16(4000) {
+			defs = append(defs, set(2, tmpl(300+i%templates, 1, 4, 500, 4+k)))
+			told = append(told, set(256, u16s(i%samplers, 10+k)))
+		}
+		// Data behind each definition: most of it is decoded when the message has been read.
+		for i := range uint16(2000) {
+			id := 300 + i%templates
+			both = append(both, set(2, tmpl(id, 1, 4, 500, 100+k)), set(id, u32s(7), make([]byte, 100+k)))
+		}
+		feedAll(d, msg10(1, 1, defs...), msg10(1, 1, told...))
+		p := msg10(1, 1, both[:600]...)
+		r := feedAll(d, p)[0]
+		if r.Bad != netflow.None || r.Rows < 32 || r.Rows+len(r.Unknown) != 300 {
+			t.Fatalf("%d rows, %d sets wait: %+v", r.Rows, len(r.Unknown), r.Bad)
+		}
+	}
+	took := time.Since(begin)
+	last := set(257, u16s(samplers-1), u32s(9), u16s(0), u32s(9))
+	rows := tab.Rows()
+	feedAll(d, msg10(1, 1, last, set(300+templates-1, u32s(5), make([]byte, 63))))
+	if diff := cmp.Diff([]uint64{69, 69}, formatstest.Column[uint64](tab, "sampling_rate")[rows:][:2]); diff != "" {
+		t.Errorf("sampling rates (-want +got):\n%s", diff)
+	}
+	if rows := tab.Rows() - rows; rows != 3 {
+		t.Errorf("%d rows of what was told, want 3", rows)
+	}
+	if took > 6*time.Second {
+		t.Errorf("180 messages took %v", took)
+	}
+	t.Log(took)
+}
+
+// What the first message of an exporter takes back, in the same set or another, is not there.
+func TestTakenBackAtOnce(t *testing.T) {
+	define, withdraw, wrong := tmpl(256, 1, 4), u16s(256, 0), tmpl(256, 8, 5)
+	for name, p := range map[string][]byte{
+		"withdrawn in the set":            msg10(1, 1, set(2, define, withdraw), set(256, u32s(1))),
+		"withdrawn in another":            msg10(1, 1, set(2, define), set(2, withdraw), set(256, u32s(1))),
+		"redefined as what cannot be":     msg10(1, 1, set(2, define, wrong), set(256, u32s(1))),
+		"the same in another set":         msg10(1, 1, set(2, define), set(2, wrong), set(256, u32s(1))),
+		"all of the domain are withdrawn": msg10(1, 1, set(2, define), set(2, u16s(2, 0)), set(256, u32s(1))),
+	} {
+		d := newDecoder(formatstest.NewTable(formatstest.Columns("bytes")), netflow.Options{})
+		if r := feedAll(d, p)[0]; r.Rows != 0 || len(r.Unknown) != 1 {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if d.Tally.Bytes() != uint64(len(p)) {
+			t.Errorf("%s: %d bytes of %d", name, d.Tally.Bytes(), len(p))
+		}
 	}
 }

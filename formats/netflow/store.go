@@ -323,8 +323,8 @@ func (s *Store) drop(t *Template) {
 	}
 }
 
-// tell keeps what options records said. Nothing is published if it was known.
-func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
+// tell keeps what options records said. Nothing is published if it was known: then it answers false.
+func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) bool {
 	old := e.snap.Load()
 	same := init == 0 || old.init(dom) == init
 	for _, x := range told {
@@ -333,7 +333,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 		}
 	}
 	if same {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -357,6 +357,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 	next.group()
 	e.snap.Store(next)
 	s.changes.Add(1)
+	return true
 }
 
 // maxDomains bounds what is kept by observation domain for one exporter.
