@@ -118,24 +118,30 @@ func TestFloodOfExportersWithData(t *testing.T) {
 	}
 }
 
-// An options template of very many fields of no bytes costs no more than the bytes of its records.
+// An options template of very many fields of no bytes costs about what its records cost without them.
 func TestOptionsOfNoBytes(t *testing.T) {
-	fields := [][3]uint32{{34, 1, 0}}
-	for i := range uint32(1000) {
-		fields = append(fields, [3]uint32{1000 + i, 0, 9})
-	}
-	def := tmplE(256, fields...)
-	d := newDecoder(formatstest.NewTable(formatstest.Columns("bytes")), netflow.Options{})
-	feedAll(d, msg10(1, 1, set(3, def[:4], u16s(1), def[4:])))
-	p := msg10(1, 1, set(256, make([]byte, 65000)))
-	begin := time.Now()
-	for range 100 {
-		if r := feedAll(d, p)[0]; r.Bad != netflow.None || len(r.Unknown) > 0 {
-			t.Fatalf("%+v", r)
+	least := func(empty uint32) (least time.Duration) {
+		fields := [][3]uint32{{34, 1, 0}}
+		for i := range empty {
+			fields = append(fields, [3]uint32{1000 + i, 0, 9})
 		}
+		def := tmplE(256, fields...)
+		d := newDecoder(formatstest.NewTable(formatstest.Columns("bytes")), netflow.Options{})
+		feedAll(d, msg10(1, 1, set(3, def[:4], u16s(1), def[4:])))
+		p := msg10(1, 1, set(256, make([]byte, 65000)))
+		for range 5 {
+			begin := time.Now()
+			if r := feedAll(d, p)[0]; r.Bad != netflow.None || len(r.Unknown) > 0 {
+				t.Fatalf("%+v", r)
+			}
+			if took := time.Since(begin); least == 0 || took < least {
+				least = took
+			}
+		}
+		return least
 	}
-	if took := time.Since(begin); took > 3*time.Second {
-		t.Errorf("100 datagrams took %v", took)
+	if with, without := least(1000), least(0); with > 20*without {
+		t.Errorf("a message takes %v with 1,000 fields of no bytes in its template and %v without", with, without)
 	}
 }
 
