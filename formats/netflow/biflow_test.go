@@ -142,7 +142,7 @@ func TestOldVersions(t *testing.T) {
 	if d.Tally.Bytes() != uint64(len(v1)+len(v7)) {
 		t.Errorf("%d bytes of %d", d.Tally.Bytes(), len(v1)+len(v7))
 	}
-	for _, p := range [][]byte{v1[:15], v1[:60], v7[:23], v7[:100]} {
+	for _, p := range [][]byte{v1[:15], v1[:60], v7[:23], v7[:75]} {
 		if r := feedAll(d, p)[0]; r.Why == netflow.None {
 			t.Errorf("%d bytes are taken for a datagram", len(p))
 		}

@@ -63,10 +63,7 @@ func (h *Header) parse(p []byte) Reason {
 		h.Sequence = be.Uint32(p[16:])
 		h.Domain = uint32(be.Uint16(p[20:]))
 		h.Sampling = uint32(be.Uint16(p[22:]) & 0x3fff) // the top two bits are the mode
-		h.End = headerV5 + int(h.Count)*recordV5
-		if h.End > len(p) {
-			return RecordCount
-		}
+		return h.counted(len(p), recordV5)
 	case V1, V7:
 		head, record := headerV1, recordV1
 		if h.Version == V7 {
@@ -82,10 +79,7 @@ func (h *Header) parse(p []byte) Reason {
 		if h.Version == V7 {
 			h.Sequence = be.Uint32(p[16:])
 		}
-		h.End = head + int(h.Count)*record
-		if h.End > len(p) {
-			return RecordCount
-		}
+		return h.counted(len(p), record)
 	case V9:
 		if len(p) < headerV9 {
 			return ShortHeader
@@ -112,6 +106,19 @@ func (h *Header) parse(p []byte) Reason {
 		h.Domain = be.Uint32(p[12:])
 	default:
 		return UnknownVersion
+	}
+	return None
+}
+
+// counted sets the end of a message of n bytes whose records all have so many. One that counts more than it has was cut on its way, or lies: the
+// records that are whole are still good, and if there is none it is refused.
+func (h *Header) counted(n, record int) Reason {
+	h.End = h.Len + int(h.Count)*record
+	if h.End > n {
+		h.End = n
+		if n-h.Len < record {
+			return RecordCount
+		}
 	}
 	return None
 }

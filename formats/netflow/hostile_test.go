@@ -58,7 +58,7 @@ func TestMalformed(t *testing.T) {
 		"ipfix-withdraw+data":          "rows=1 unknown=48",
 		"ipfix-withdraw-all+data":      "rows=1 unknown=48",
 		"v5-count-1-of-3":              "rows=1 skipped{trailing}=96",
-		"v5-count-30-cut":              "rows=0 rejected{record_count}=140",
+		"v5-count-30-cut":              "rows=2 rejected{record_count}=20",
 		"v5-count-65535-empty":         "rows=0 rejected{record_count}=24",
 		"v5-ok":                        "rows=2",
 		"v5-short-header":              "rows=0 rejected{short_header}=20",
@@ -111,6 +111,60 @@ func TestMalformed(t *testing.T) {
 				t.Errorf("%d bytes accounted for of %d", d.Tally.Bytes(), bytes)
 			}
 		})
+	}
+}
+
+// Of a datagram of v1, v5 or v7 that counts more records than it has, those that are whole are decoded, and what is behind them is counted;
+// without one it is refused. Records that the sequence numbers then miss are lost before us, and there are none if only the count was wrong.
+func TestMoreCountedThanThere(t *testing.T) {
+	for _, c := range []struct{ version, head, record uint16 }{{1, 16, 48}, {5, 24, 48}, {7, 24, 52}} {
+		datagram := func(sequence uint32, count, bytes int) []byte {
+			p := make([]byte, int(c.head)+bytes)
+			be.PutUint16(p, c.version)
+			be.PutUint16(p[2:], uint16(count))
+			if c.version != 1 {
+				be.PutUint32(p[16:], sequence)
+			}
+			return p
+		}
+		rec := int(c.record)
+		for _, x := range []struct {
+			name         string
+			count, bytes int
+			rows, rest   int
+			bad          netflow.Reason
+		}{
+			{"as many", 2, 2 * rec, 2, 0, netflow.None},
+			{"cut in a record", 30, 2*rec + 20, 2, 20, netflow.RecordCount},
+			{"cut behind a record", 30, 2 * rec, 2, 0, netflow.RecordCount},
+			{"all that can be counted", 65535, rec, 1, 0, netflow.RecordCount},
+			{"none that is whole", 2, rec - 1, 0, int(c.head) + rec - 1, netflow.RecordCount},
+			{"none", 65535, 0, 0, int(c.head), netflow.RecordCount},
+		} {
+			tab := formatstest.NewTable(flow.Schema)
+			d := newDecoder(tab, netflow.Options{})
+			p := datagram(0, x.count, x.bytes)
+			r := feedAll(d, p)[0]
+			if r.Rows != x.rows || tab.Rows() != x.rows || r.Used != (x.rows > 0) || max(r.Why, r.Bad) != x.bad || d.Tally.Rejected[netflow.RecordCount] != uint64(x.rest) || d.Tally.Bytes() != uint64(len(p)) {
+				t.Errorf("v%d, %s: %+v, %d rows, %+v", c.version, x.name, r, tab.Rows(), d.Tally)
+			}
+		}
+		for _, x := range []struct {
+			name string
+			next uint32 // number of the datagram behind one that counts 30 and has 2
+			lost uint64
+		}{{"the count was wrong", 102, 0}, {"28 were cut off", 130, 28}} {
+			s := netflow.NewStore(netflow.DefaultLimits)
+			tab := formatstest.NewTable(flow.Schema)
+			d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
+			feedAll(d, datagram(98, 2, 2*rec), datagram(100, 30, 2*rec), datagram(x.next, 2, 2*rec))
+			if c.version == 1 {
+				x.lost = 0 // it has no numbers
+			}
+			if got := s.Sequences.End().Flows; got != x.lost {
+				t.Errorf("v%d, %s: %d flows lost, want %d", c.version, x.name, got, x.lost)
+			}
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 	ShortHeader    // shorter than its protocol's header
 	UnknownVersion // none of the versions decoded here
 	MessageLength  // an IPFIX message length below the header's
-	RecordCount    // a count of NetFlow v1, v5 or v7 that the datagram's bytes do not bear out
+	RecordCount    // a count of NetFlow v1, v5 or v7 that the datagram's bytes do not bear out; rejected is what is behind the whole records, refused one without any
 
 	reasons
 )

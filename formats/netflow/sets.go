@@ -30,9 +30,14 @@ var templateV5 = &Template{Version: V5, fixed: recordV5, Fields: []Field{
 // unusedID is paddingOctets (RFC 7011).
 const unusedID = 210
 
-// builtIn decodes the records behind a header of v1, v5 or v7, whose count has been checked against the bytes.
+// builtIn decodes the records behind a header of v1, v5 or v7. If it counts more than there are, the sequence goes on from those that are:
+// what the exporter's next number says beyond them has been lost.
 func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
-	n := int(h.Count)
+	n := (h.End - h.Len) / p.rec
+	if n < int(h.Count) {
+		r.Bad, r.BadAt = RecordCount, h.Len+n*p.rec
+		d.Tally.Rejected[RecordCount] += uint64(h.End - r.BadAt)
+	}
 	v := d.view(g, true)
 	d.setRates(v, g.Addr, uint64(h.Sampling), uint64(h.Sampling))
 	d.fixed(p, g.Payload, h.Len, n)
