@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirflow/weir/core/admin"
+	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/processors/decode"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sources/udp"
@@ -26,7 +27,8 @@ func (a *app) inspectExporters() *cobra.Command {
 		Use:   "exporters [PIPELINE]",
 		Short: "Show who sends to a running process, and what is missing of it",
 		Long: "Shows for each exporter of a running process how much it sends and when it was heard last, what of it was dropped and why, what its\n" +
-			"sequence numbers say was lost before Weir, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
+			"sequence numbers say was lost before Weir, which templates and sampling rates it has told, and whether data waits for one it has not,\n" +
+			"or a field has a length that its element cannot have and is passed over.\n" +
 			"What several sources and decoders know of one address is put together. What rate_limit dropped is missing in the sequence numbers too;\n" +
 			"it is dropped and not lost. It is shown beside what is lost, as limited.",
 		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
@@ -90,7 +92,9 @@ type exporter struct {
 	Waited           uint64                `json:"datagrams_waited"`
 	NoTemplate       uint64                `json:"datagrams_no_template"`
 	Missing          *decode.Missing       `json:"missing_template,omitempty"`
-	From             string                `json:"source_addr,omitempty"` // of an sFlow agent whose datagrams come from another address
+	WrongLengths     int                   `json:"fields_of_wrong_length,omitempty"` // of its templates, passed over
+	WrongLength      *decode.WrongLength   `json:"field_of_wrong_length,omitempty"`  // the first
+	From             string                `json:"source_addr,omitempty"`            // of an sFlow agent whose datagrams come from another address
 	SubAgents        int                   `json:"sub_agents,omitempty"`
 	Unrated          uint64                `json:"samples_without_sampling_rate,omitempty"`
 	Rejected         uint64                `json:"rejected_bytes,omitempty"`
@@ -189,6 +193,10 @@ func (e *exporter) tells(d *decode.Exporter) {
 	if d.Missing != nil {
 		e.Missing = d.Missing
 	}
+	e.WrongLengths += d.WrongLengths
+	if e.WrongLength == nil {
+		e.WrongLength = d.WrongLength
+	}
 	if d.From != "" {
 		e.From = d.From
 	}
@@ -258,6 +266,17 @@ func (e *exporter) cells(now time.Time) []string {
 	}
 	if e.Unrated > 0 {
 		missing = strings.TrimPrefix(missing+", rate of "+counted(e.Unrated, "sample"), ", ")
+	}
+	if w := e.WrongLength; w != nil {
+		length := counted(uint64(w.Length), "byte")
+		if w.Length == netflow.Variable {
+			length = "variable length"
+		}
+		text := fmt.Sprintf("%s of %s in template %d of domain %d", w.Element, length, w.ID, w.Domain)
+		if e.WrongLengths > 1 {
+			text += fmt.Sprintf(" and %s more", number(uint64(e.WrongLengths-1)))
+		}
+		missing = strings.TrimPrefix(missing+", "+text, ", ")
 	}
 	heard, rate, size := "", "", ""
 	if e.Last != nil {

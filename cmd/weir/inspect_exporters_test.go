@@ -37,7 +37,8 @@ func TestInspectExporters(t *testing.T) {
 	add("b", &udp.Exporters{Exporters: []udp.Exporter{{Addr: "192.0.2.1", Datagrams: 500, Bytes: 1 << 20, Rate: 3000, First: before(time.Minute), Last: before(time.Second)}}})
 	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
 		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, LimitedFlows: 50, LimitedDatagrams: 6, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
-		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300}},
+		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300},
+			WrongLengths: 3, WrongLength: &decode.WrongLength{Domain: 1, ID: 301, Element: "sourceIPv4Address", Length: 5}},
 	}})
 	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
 		{Addr: "192.0.2.20", Last: &seen, SamplingRates: []uint64{512}, LostDatagrams: 2, SubAgents: 2, Unrated: 3, From: "192.0.2.1"}}})
@@ -58,7 +59,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 192.0.2.1        1,500    15k  4.0  7 rate_limited  9 datagrams, 1 flow, 6 datagrams and 50 flows limited         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
 2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
 (others)             3      0  0.0                                                                                                               now
-192.0.2.9                                                                          template 300 of domain 1
+192.0.2.9                                                                          template 300 of domain 1, sourceIPv4Address of 5 bytes in template 301 of domain 1 and 2 more
 192.0.2.20 (from 192.0.2.1)                             2 datagrams  rate of 3 samples 1:512  2s ago
 `
 	squeeze := func(s string) (lines []string) {

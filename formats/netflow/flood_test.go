@@ -194,7 +194,7 @@ func TestSetsThatTellOneThingEach(t *testing.T) {
 
 // What the first message of an exporter takes back, in the same set or another, is not there.
 func TestTakenBackAtOnce(t *testing.T) {
-	define, withdraw, wrong := tmpl(256, 1, 4), u16s(256, 0), tmpl(256, 8, 5)
+	define, withdraw, wrong := tmpl(256, 1, 4), u16s(256, 0), tmpl(256, 8, 65000, 12, 65000)
 	for name, p := range map[string][]byte{
 		"withdrawn in the set":            msg10(1, 1, set(2, define, withdraw), set(256, u32s(1))),
 		"withdrawn in another":            msg10(1, 1, set(2, define), set(2, withdraw), set(256, u32s(1))),

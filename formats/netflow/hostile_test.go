@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
 
@@ -38,7 +39,7 @@ func TestMalformed(t *testing.T) {
 	want := map[string]string{
 		"ipfix-1byte-rec+padding":      "rows=4",
 		"ipfix-all-varlen":             "rows=3",
-		"ipfix-ip-len-50+data":         "rows=0 rejected{field_length}=32 unknown=117",
+		"ipfix-ip-len-50+data":         "rows=1",
 		"ipfix-msglen-short":           "rows=0 skipped{trailing}=22 rejected{set_length}=26",
 		"ipfix-msglen<16":              "rows=0 rejected{message_length}=64",
 		"ipfix-msglen>packet":          "rows=2",
@@ -71,7 +72,7 @@ func TestMalformed(t *testing.T) {
 		"v9-known-then-bad-set":        "rows=2 rejected{set_length}=4",
 		"v9-many-fields-300":           "rows=1",
 		"v9-ok":                        "rows=2",
-		"v9-opt-field-len-wrap":        "rows=0 rejected{field_length}=22 unknown=52",
+		"v9-opt-field-len-wrap":        "rows=0 rejected{record_length}=22 unknown=52",
 		"v9-opt-len>set":               "rows=0 rejected{definition_cut}=14 unknown=12",
 		"v9-opt-scope+len=0":           "rows=0 skipped{padding}=2 rejected{zero_fields}=6 unknown=12",
 		"v9-opt-scope-len-odd":         "rows=0 rejected{scope}=18 unknown=13",
@@ -82,13 +83,13 @@ func TestMalformed(t *testing.T) {
 		"v9-set-len>packet":            "rows=0 rejected{set_length}=48",
 		"v9-short-header":              "rows=0 rejected{short_header}=11",
 		"v9-tmpl-0-fields+data":        "rows=0 rejected{zero_fields}=4 unknown=26",
-		"v9-tmpl-counter-len-16+data":  "rows=0 rejected{field_length}=20 unknown=31",
+		"v9-tmpl-counter-len-16+data":  "rows=1",
 		"v9-tmpl-fieldlen-5000+data":   "rows=0 rejected{short_set}=48",
 		"v9-tmpl-fieldlen-65535+data":  "rows=0 rejected{record_length}=40 unknown=48",
 		"v9-tmpl-huge-count":           "rows=0 rejected{definition_cut}=36",
 		"v9-tmpl-id-255":               "rows=0 skipped{reserved_set}=26 rejected{template_id}=36",
-		"v9-tmpl-ip-len-50+data":       "rows=0 rejected{field_length}=32 unknown=117",
-		"v9-tmpl-zero-len-fields+data": "rows=0 rejected{field_length}=12 unknown=26",
+		"v9-tmpl-ip-len-50+data":       "rows=1",
+		"v9-tmpl-zero-len-fields+data": "rows=0 rejected{zero_length}=12 unknown=26",
 		"v9-unknown-and-known-set":     "rows=2 unknown=48",
 	}
 	cases := malformed(t)
@@ -261,7 +262,7 @@ func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
 		t.Errorf("%d templates of 1,000 fields are kept, want 3 of 3,200 fields in all", templates)
 	}
 	for i := range 50 { // withdrawn by a definition that is not possible
-		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 5))))
+		feedAll(d, msg9(0, 0, set(0, tmpl(uint16(256+i), 8, 65535))))
 	}
 	if _, templates, different := s.Size(); templates != 0 || different != 0 {
 		t.Errorf("%d templates, %d different are left", templates, different)
@@ -271,13 +272,67 @@ func TestFieldsOfAllTemplatesAreBounded(t *testing.T) {
 	}
 }
 
+// A field whose element cannot have its length is passed over by it, told, and costs nothing but itself: other fields, records, data sets and
+// what options tell are as ever. So it is after a restart.
+func TestFieldOfWrongLength(t *testing.T) {
+	tab := formatstest.NewTable(formatstest.Columns("src_addr", "dst_addr", "bytes", "packets", "src_port", "sampling_rate", "etype"))
+	s := netflow.NewStore(netflow.DefaultLimits)
+	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
+	// A source address of 5 bytes, a good one later, packets in 16 bytes, a port in none, an end in 3 and a sampler in 9.
+	odd := []uint16{8, 5, 12, 4, 1, 4, 2, 16, 7, 0, 21, 3, 48, 9}
+	rec := slices.Concat([]byte{9, 9, 9, 9, 9}, []byte{192, 0, 2, 7}, u32s(777), make([]byte, 16), []byte{1, 2, 3}, make([]byte, 8), []byte{7})
+	feedAll(d, msg9(1, 1, set(0, tmpl(256, odd...)), set(256, rec, rec)), msg9(1, 2, set(0, tmpl(256, odd...)), set(256, rec)))
+	addr := func(last ...byte) [16]byte { a := [16]byte{10: 0xff, 11: 0xff}; copy(a[12:], last); return a }
+	check := func(what string, want, got any) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	check("src_addr", [][16]byte{{}, {}, {}}, formatstest.Column[[16]byte](tab, "src_addr"))
+	check("dst_addr", [][16]byte{addr(192, 0, 2, 7), addr(192, 0, 2, 7), addr(192, 0, 2, 7)}, formatstest.Column[[16]byte](tab, "dst_addr"))
+	check("bytes", []uint64{777, 777, 777}, formatstest.Column[uint64](tab, "bytes"))
+	check("packets", []uint64{0, 0, 0}, formatstest.Column[uint64](tab, "packets"))
+	check("sampling_rate", []uint64{1, 1, 1}, formatstest.Column[uint64](tab, "sampling_rate"))
+	check("etype", []uint16{0x800, 0x800, 0x800}, formatstest.Column[uint16](tab, "etype"))
+	check("wrong lengths are counted with the template, once", uint64(5), d.Tally.WrongLengths)
+	check("rejected", [len(d.Tally.Rejected)]uint64{}, d.Tally.Rejected)
+	wrong := []netflow.Field{{ID: 8, Len: 5}, {ID: 2, Len: 16}, {ID: 7}, {ID: 21, Len: 3}, {ID: 48, Len: 9}}
+	check("told", wrong, s.Exporters()[0].Templates[0].Template.WrongLengths())
+
+	// A field of the user's own says what the element is to him; of variable length too. A later field of the right length is believed.
+	own := formatstest.NewTable(sdk.NewSchema(sdk.Field{Name: "own", Type: sdk.Text}, flow.Columns[flow.Index("src_addr")].Field))
+	e := newDecoder(own, netflow.Options{Fields: []netflow.Column{{Name: "own", ID: 8, Enc: flow.Octets}}})
+	feedAll(e, msg10(1, 1, set(2, tmpl(300, 8, netflow.Variable)), set(300, []byte{3, 'a', 'b', 'c', 1, 'd'})),
+		msg10(1, 3, set(2, tmpl(301, 8, 4, 8, 3)), set(301, []byte{10, 0, 0, 1, 'e', 'f', 'g'})))
+	var texts []string
+	for _, b := range own.Batches() {
+		for _, v := range b.Bytes(0) {
+			texts = append(texts, string(v))
+		}
+	}
+	check("a field of the user's", []string{"abc", "d", "efg"}, texts)
+	check("the address of the right length", [][16]byte{{}, {}, addr(10, 0, 0, 1)}, formatstest.Column[[16]byte](own, "src_addr"))
+
+	// Options of which one element has a wrong length tell the rest.
+	feedAll(d, msg10(5, 1, set(3, u16s(400, 3, 1, 302, 9, 160, 3, 305, 4)), set(400, make([]byte, 12), u32s(64))),
+		msg10(5, 2, set(2, tmpl(401, 1, 4)), set(401, u32s(1))))
+	check("the rate that options tell beside", uint64(64), formatstest.Column[uint64](tab, "sampling_rate")[3])
+
+	again := netflow.NewStore(netflow.DefaultLimits)
+	if err := again.Load(s.Save(nil), 0); err != nil {
+		t.Fatal(err)
+	}
+	check("told after a restart", wrong, again.Exporters()[0].Templates[0].Template.WrongLengths())
+}
+
 // A definition that is not possible takes the one it was to replace with it: the data is of the new one.
 func TestInvalidRedefinitionRemovesTheTemplate(t *testing.T) {
 	tab := formatstest.NewTable(formatstest.Columns("bytes"))
 	d := newDecoder(tab, netflow.Options{})
 	data := msg9(0, 3, set(256, commonRecord))
-	rs := feedAll(d, msg9(0, 1, set(0, tmpl(256, common...))), data, msg9(0, 2, set(0, tmpl(256, 8, 5))), data)
-	if rs[1].Rows != 1 || rs[2].Bad != netflow.FieldLength || len(rs[3].Unknown) != 1 {
+	rs := feedAll(d, msg9(0, 1, set(0, tmpl(256, common...))), data, msg9(0, 2, set(0, tmpl(256, 8, 65535))), data)
+	if rs[1].Rows != 1 || rs[2].Bad != netflow.RecordLength || len(rs[3].Unknown) != 1 {
 		t.Errorf("results %+v", rs)
 	}
 }

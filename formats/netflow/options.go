@@ -38,7 +38,7 @@ func partsOf(t *Template) (parts []tellingPart) {
 		if f.Len == Variable && t.Version == IPFIX {
 			p.n = -1
 		}
-		if f.PEN == 0 && !(f.Scope && t.Version == V9) {
+		if f.PEN == 0 && !(f.Scope && t.Version == V9) && !f.WrongLength(t.Version) {
 			switch f.ID {
 			case samplingInterval, samplerRandomInterval, samplerID, selectorID, packetInterval, packetSpace, samplingSize, samplingPopulation, systemInitTime:
 				p.id = f.ID

@@ -82,7 +82,7 @@ func (p place) fits(e flow.Encoding) bool {
 // goroutine at a time.
 func Compile(t *Template, out *sdk.Schema, fields []Column, b Biflow) *Plan {
 	p := &Plan{t: t}
-	c := compiler{p: p, out: out, at: map[uint64]place{}, fields: map[string][]flow.Element{}}
+	c := compiler{p: p, out: out, at: map[uint64]place{}, all: map[uint64]place{}, fields: map[string][]flow.Element{}}
 	for _, f := range fields {
 		es := []flow.Element{{PEN: f.PEN, ID: f.ID, Enc: f.Enc}}
 		if f.V9 != 0 {
@@ -101,7 +101,11 @@ func Compile(t *Template, out *sdk.Schema, fields []Column, b Biflow) *Plan {
 			off += int(f.Len)
 		}
 		if !f.Scope {
-			c.at[elementKey(f.PEN, f.ID)] = pl // the last of one element wins
+			k := elementKey(f.PEN, f.ID)
+			c.all[k] = pl // the last of one element wins
+			if !f.WrongLength(t.Version) {
+				c.at[k] = pl
+			}
 		}
 	}
 	p.tail = off
@@ -109,7 +113,6 @@ func Compile(t *Template, out *sdk.Schema, fields []Column, b Biflow) *Plan {
 		p.rec = off
 	}
 	steps := p.steps
-	c.all = c.at
 	forward, reverse := directions(c.at, b)
 	c.at = forward
 	if reverse != nil {
@@ -145,7 +148,7 @@ type compiler struct {
 	p   *Plan
 	out *sdk.Schema
 	at  map[uint64]place // as the direction sees them
-	all map[uint64]place // as the template has them
+	all map[uint64]place // as the template has them, those of a wrong length too: who describes an element says what it is
 	// direction is what biflow_direction says, 0: what the record says.
 	direction uint8
 	// fields are the elements of columns that the table lacks.
@@ -190,7 +193,7 @@ func (c *compiler) column(i int, f sdk.Field) {
 		if !ok {
 			pl, ok = c.has(selectorID)
 		}
-		if ok && pl.len >= 1 {
+		if ok && pl.fits(flow.Unsigned) {
 			o.base, o.seg, o.off, o.len = false, pl.seg, uintptr(pl.off), pl.len
 		}
 		c.add(o)

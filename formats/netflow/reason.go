@@ -23,7 +23,6 @@ const (
 	ZeroFields       // a template without fields
 	TemplateID       // a template id below 256
 	ZeroLength       // a template whose records have no bytes
-	FieldLength      // a field whose length does not fit its element: a number of more than 8 bytes, an address of 5
 	TooManyFields    // more fields than MaxFields
 	RecordLength     // records longer than a set can be
 	Scope            // an options template whose scope counts are not possible
@@ -41,7 +40,7 @@ const (
 var reasonNames = [reasons]string{
 	None: "none", Padding: "padding", Trailing: "trailing", ReservedSet: "reserved_set", OptionsData: "options_data",
 	SetLength: "set_length", ShortSet: "short_set", RecordCut: "record_cut", DefinitionCut: "definition_cut", ZeroFields: "zero_fields",
-	TemplateID: "template_id", ZeroLength: "zero_length", FieldLength: "field_length", TooManyFields: "too_many_fields",
+	TemplateID: "template_id", ZeroLength: "zero_length", TooManyFields: "too_many_fields",
 	RecordLength: "record_length", Scope: "scope", TooManyTemplates: "too_many_templates",
 	ShortHeader: "short_header", UnknownVersion: "unknown_version", MessageLength: "message_length", RecordCount: "record_count",
 }
@@ -54,7 +53,6 @@ var reasonSentences = [reasons]string{
 	ZeroFields:       "a template has no fields",
 	TemplateID:       "a template has an id below 256",
 	ZeroLength:       "a template's records have no bytes",
-	FieldLength:      "a template gives an element a length that its type cannot have",
 	TooManyFields:    "a template has more than 1024 fields",
 	RecordLength:     "a template's records are longer than a set can be",
 	Scope:            "an options template's scope counts are not possible",
@@ -85,8 +83,9 @@ type Tally struct {
 
 	Skipped, Rejected [reasons]uint64
 
-	Templates uint64 // definitions taken that were new or different
-	Records   uint64 // flow records
+	Templates    uint64 // definitions taken that were new or different
+	WrongLengths uint64 // fields of theirs that are passed over ([Field.WrongLength])
+	Records      uint64 // flow records
 
 	SamplingUnknown uint64 // records whose sampling rate nobody told and no option sets; they got 1
 	Clamped         uint64 // times outside the window around the arrival

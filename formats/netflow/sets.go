@@ -198,7 +198,9 @@ func (w *walk) apply(at int) {
 		w.v = d.view(w.g, true)
 	}
 	if w.v != nil {
-		d.Tally.Templates += uint64(d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now))
+		fresh, wrong := d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now)
+		d.Tally.Templates += uint64(fresh)
+		d.Tally.WrongLengths += uint64(wrong)
 		w.v = d.view(w.g, false)
 		if w.rated { // lists of what follows have their templates from the new snapshot
 			w.rated = false

@@ -234,8 +234,9 @@ type change struct {
 	taken bool
 }
 
-// apply makes changes in order and publishes one new snapshot. fresh is how many templates are new or different.
-func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) (fresh int) {
+// apply makes changes in order and publishes one new snapshot. fresh is how many templates are new or different, and wrong how many fields
+// of theirs have a wrong length.
+func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) (fresh, wrong int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.kind == plain {
@@ -277,7 +278,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 				}
 				// The time is another's in the old snapshot.
 				*x = entry{c.key, s.intern(c.def, version), new(life)}
-				fresh++
+				fresh, wrong = fresh+1, wrong+c.def.wrong
 			}
 			x.seen.Store(now)
 			c.taken = true
@@ -289,7 +290,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 			x := entry{c.key, s.intern(c.def, version), new(life)}
 			x.seen.Store(now)
 			next.entries = slices.Insert(next.entries, at, x)
-			changed, fresh, c.taken = true, fresh+1, true
+			changed, fresh, wrong, c.taken = true, fresh+1, wrong+c.def.wrong, true
 		}
 	}
 	if changed {
@@ -297,7 +298,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		s.version.Add(1)
 		s.changes.Add(1)
 	}
-	return fresh
+	return fresh, wrong
 }
 
 // intern finds or makes the template of a definition. Called with mu held.
@@ -305,7 +306,7 @@ func (s *Store) intern(d *definition, version uint16) *Template {
 	s.key = d.appendKey(s.key[:0], version)
 	t := s.interned[string(s.key)]
 	if t == nil {
-		t = &Template{Version: version, Options: d.options, Fields: slices.Clone(d.fields), fixed: d.fixed, vars: d.vars, key: string(s.key)}
+		t = &Template{Version: version, Options: d.options, Fields: slices.Clone(d.fields), fixed: d.fixed, vars: d.vars, wrong: d.wrong, key: string(s.key)}
 		if t.Options {
 			t.told = partsOf(t)
 		}

@@ -22,6 +22,17 @@ type Field struct {
 	Scope   bool   // of an options template; in NetFlow v9 ID is then a scope type, not an element
 }
 
+// WrongLength says whether the field's element is one whose values cannot have its length: an address of 5 bytes, a number of 9 or of
+// none. RFC 7011, 6.2 lets numbers be shorter and forbids other lengths of all else; what a record then holds there nobody knows, so the
+// bytes are passed over, as those of an element that is not known, and the other fields are as good as ever.
+func (f *Field) WrongLength(version uint16) bool {
+	if f.Scope && version == V9 {
+		return false
+	}
+	e, known := knownElements[elementKey(f.PEN, f.ID)]
+	return known && !e.octets && !fits(e.enc, f.Len)
+}
+
 // Template says what the records of a data set look like. Templates are immutable and interned by their content: exporters
 // that send the same definition share one, whatever id they give it.
 type Template struct {
@@ -33,7 +44,21 @@ type Template struct {
 	vars  int           // fields of variable length
 	refs  int           // of the store's entries
 	told  []tellingPart // of options records
+	wrong int           // fields of a wrong length
 	key   string
+}
+
+// WrongLengths are the fields that are passed over because their element cannot have their length.
+func (t *Template) WrongLengths() (fs []Field) {
+	if t.wrong == 0 {
+		return nil
+	}
+	for i := range t.Fields {
+		if t.Fields[i].WrongLength(t.Version) {
+			fs = append(fs, t.Fields[i])
+		}
+	}
+	return fs
 }
 
 // MinRecord is the length of the shortest record, bytes: of each record if no field is of variable length.
@@ -103,6 +128,7 @@ type definition struct {
 	fields   []Field
 	fixed    int
 	vars     int
+	wrong    int    // fields of a wrong length
 	len      int    // bytes taken from the set
 	why      Reason // None, or why it is refused
 }
@@ -193,7 +219,7 @@ func (d *definition) judge(version uint16, count, scopes int) {
 	}
 }
 
-// add takes a field into the definition and judges its length.
+// add takes a field into the definition.
 func (d *definition) add(f Field, version uint16) {
 	d.fields = append(d.fields, f)
 	if f.Len == Variable && version == IPFIX {
@@ -201,11 +227,8 @@ func (d *definition) add(f Field, version uint16) {
 	} else {
 		d.fixed += int(f.Len)
 	}
-	if f.Scope && version == V9 {
-		return
-	}
-	if e, known := knownElements[elementKey(f.PEN, f.ID)]; known && !e.octets && !fits(e.enc, f.Len) && d.why == None {
-		d.why = FieldLength
+	if f.WrongLength(version) {
+		d.wrong++
 	}
 }
 

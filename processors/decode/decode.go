@@ -182,12 +182,12 @@ func (d *decode) end(limit int) (more bool) {
 }
 
 // oddities are what is noted beside the records.
-type oddities struct{ clamped, names, unknown, frames, rejected uint64 }
+type oddities struct{ clamped, names, unknown, frames, lengths, rejected uint64 }
 
 // note brings the books' notes up to date.
 func (d *decode) note() {
 	t, s := &d.netflow.Tally, &d.sflow.dec.Tally
-	now := oddities{t.Clamped, t.NamesFull + s.NamesFull, t.SamplingUnknown + s.SamplingUnknown, t.NotEthernet, 0}
+	now := oddities{t.Clamped, t.NamesFull + s.NamesFull, t.SamplingUnknown + s.SamplingUnknown, t.NotEthernet, t.WrongLengths, 0}
 	for _, n := range t.Rejected {
 		now.rejected += n
 	}
@@ -201,6 +201,7 @@ func (d *decode) note() {
 	d.books.Note(noteNames, now.names-d.noted.names)
 	d.books.Note(noteSampling, now.unknown-d.noted.unknown)
 	d.books.Note(noteFrames, now.frames-d.noted.frames)
+	d.books.Note(noteLengths, now.lengths-d.noted.lengths)
 	d.books.Note(noteRejected, now.rejected-d.noted.rejected)
 	d.noted = now
 }
@@ -333,6 +334,7 @@ func (d *decode) report() {
 	add("times_outside_window", now.Clamped-then.Clamped)
 	add("flows_without_sampling_rate", now.SamplingUnknown-then.SamplingUnknown)
 	add("frames_not_ethernet", now.NotEthernet-then.NotEthernet)
+	add("fields_of_wrong_length", now.WrongLengths-then.WrongLengths)
 	add("names_without_room", now.NamesFull-then.NamesFull)
 	for _, r := range netflow.Reasons() {
 		add("rejected_bytes_"+r.String(), now.Rejected[r]-then.Rejected[r])

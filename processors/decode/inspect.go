@@ -2,12 +2,14 @@ package decode
 
 import (
 	"encoding/binary"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/weirflow/weir/formats/elements"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
@@ -105,6 +107,10 @@ type Exporter struct {
 	NoTemplate uint64   `json:"datagrams_no_template"` // of those, with sets that were given up
 	Missing    *Missing `json:"missing_template,omitempty"`
 
+	// Fields of its templates that are passed over, for their element cannot have their length, and the first of them.
+	WrongLengths int          `json:"fields_of_wrong_length,omitempty"`
+	WrongLength  *WrongLength `json:"field_of_wrong_length,omitempty"`
+
 	// Of sFlow agents.
 	From      string `json:"source_addr,omitempty"` // where the last datagram came from, if not from the agent's own address
 	SubAgents int    `json:"sub_agents,omitempty"`
@@ -117,6 +123,14 @@ type Missing struct {
 	Version uint16 `json:"version"`
 	Domain  uint32 `json:"observation_domain"`
 	ID      uint16 `json:"template_id"`
+}
+
+// WrongLength is a field of a template.
+type WrongLength struct {
+	Domain  uint32 `json:"observation_domain"`
+	ID      uint16 `json:"template_id"`
+	Element string `json:"element"` // its name, or number
+	Length  uint16 `json:"length"`  // bytes; 65535: of variable length, in IPFIX
 }
 
 // maxRates is how many different sampling rates of one exporter are listed.
@@ -142,6 +156,11 @@ func (x *exporters) Inspect(topic string) (any, error) {
 			if i == 0 || t.Domain != k.Templates[i-1].Domain {
 				e.Domains++
 			}
+			for _, f := range t.Template.WrongLengths() {
+				if e.WrongLengths++; e.WrongLength == nil {
+					e.WrongLength = &WrongLength{t.Domain, t.ID, elementName(f), f.Len}
+				}
+			}
 		}
 		for _, s := range k.Samplers {
 			if len(e.SamplingRates) < maxRates && !slices.Contains(e.SamplingRates, s.Rate) {
@@ -165,6 +184,13 @@ func (x *exporters) Inspect(topic string) (any, error) {
 		out.Exporters = append(out.Exporters, e)
 	}
 	return out, nil
+}
+
+func elementName(f netflow.Field) string {
+	if x, ok := elements.Lookup(f.PEN, f.ID); ok {
+		return x.String()
+	}
+	return fmt.Sprintf("%d/%d", f.PEN, f.ID)
 }
 
 func (e *Exporter) add(addr [16]byte, m missing) {

@@ -56,6 +56,20 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// A field that is passed over for its length is named where its exporter is, and noted once, however often the template comes.
+func TestInspectWrongLength(t *testing.T) {
+	c := lane(t, nil, ports)
+	odd := []byte{0, 0, 0, 20, 1, 0, 0, 3, 0, 8, 0, 5, 0, 7, 0, 2, 0, 1, 0, 16}
+	c.give(none, v9(odd), v9(odd, []byte{1, 0, 0, 27, 1, 2, 3, 4, 5, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}))
+	c.tick(0)
+	c.want("flows", []uint16{99}, c.ports)
+	c.want("noted", map[sdk.Reason]uint64{noteLengths: 2}, c.noted())
+	e := c.exporters()[0]
+	if d := cmp.Diff(&WrongLength{binary.BigEndian.Uint32(v9()[16:]), 256, "sourceIPv4Address", 5}, e.WrongLength); d != "" || e.WrongLengths != 2 {
+		t.Errorf("%d fields, the first (-want +got): %s", e.WrongLengths, d)
+	}
+}
+
 // Of however many exporters something is missing, a bounded number is remembered.
 func TestMissingIsBounded(t *testing.T) {
 	c := lane(t, nil, ports)

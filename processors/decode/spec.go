@@ -51,12 +51,13 @@ const (
 	reasonNoTemplate  sdk.Reason = "no_template"  // its template did not come in time, or there was no room to wait
 	reasonNotSelected sdk.Reason = "not_selected" // of a protocol that `protocols` does not name, or whose records nobody reads
 
-	noteClamped  sdk.Reason = "times_clamped"         // flow times outside the window
-	noteNames    sdk.Reason = "names_without_room"    // strings that found their dictionary full
-	noteSampling sdk.Reason = "sampling_rate_unknown" // flows of which nobody knows the rate
-	noteFrames   sdk.Reason = "frames_not_ethernet"   // packets in records that were not dissected, being of another kind
-	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
-	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
+	noteClamped  sdk.Reason = "times_clamped"          // flow times outside the window
+	noteNames    sdk.Reason = "names_without_room"     // strings that found their dictionary full
+	noteSampling sdk.Reason = "sampling_rate_unknown"  // flows of which nobody knows the rate
+	noteFrames   sdk.Reason = "frames_not_ethernet"    // packets in records that were not dissected, being of another kind
+	noteEvicted  sdk.Reason = "templates_evicted"      // templates that never carried data and gave room to others
+	noteLengths  sdk.Reason = "fields_of_wrong_length" // fields of templates that are passed over, for their element cannot have their length
+	noteRejected sdk.Reason = "rejected_bytes"         // bytes of sets, samples and records that could not be decoded
 
 	noteLimitedFlows     sdk.Reason = "sequence_gap_limited"           // flows that are missing and may be of datagrams that a limit dropped
 	noteLimitedDatagrams sdk.Reason = "sequence_gap_limited_datagrams" // datagrams that are missing because a limit dropped them
@@ -183,7 +184,8 @@ Two behind one address and domain are told apart where their numbers are.
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
 strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
 templates that gave room to others at a limit, which only those do that never carried data, or whose exporter has been silent for ten minutes; sampling_rate_unknown;
-frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
+fields_of_wrong_length, fields of new templates whose element cannot have their length (an address of 5 bytes), which are passed over as those that are not
+known, and which "weir inspect exporters" names; frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
 decodes at once. A file that is damaged is left out with a line in the log; a directory that cannot be written ends the start.
