@@ -469,14 +469,3 @@ func (s *Store) Exporters() []Known {
 	})
 	return out
 }
-
-// Mark is what an exporter had told at some time: marks that differ mean that it has told more, or taken something back.
-type Mark struct{ snap *snapshot }
-
-// Mark of a datagram's exporter as it is now.
-func (s *Store) Mark(g *Datagram) Mark {
-	if e := s.lookup(origin{g.Addr, g.Session}); e != nil {
-		return Mark{e.snap.Load()}
-	}
-	return Mark{}
-}

@@ -96,7 +96,7 @@ func (d *decode) reads(port int) bool { return port < len(d.env.Out) && !d.env.U
 // Process decodes a batch of datagrams.
 func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	d.begin(out)
-	d.parked.retry()
+	d.parked.retry(false)
 	d.of(b)
 	payloads := b.Bytes(d.payload)
 	addrs := sdk.Values[[16]byte](b, d.addr)
@@ -304,7 +304,7 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 		return false, nil
 	}
 	d.begin(out)
-	d.parked.retry()
+	d.parked.retry(false)
 	d.parked.expire(ns)
 	d.run()
 	d.finish(nil, false)
@@ -349,7 +349,7 @@ func (d *decode) report() {
 // Flush gives out what is held of a partition.
 func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, more bool, err error) {
 	d.begin(out)
-	d.parked.retry()
+	d.parked.retry(true)
 	if force {
 		d.parked.drop(p, p == nil)
 	}
@@ -363,7 +363,7 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 // Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.
 func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err error) {
 	d.begin(out)
-	d.parked.retry()
+	d.parked.retry(true)
 	d.parked.drop(nil, why != sdk.Stopping)
 	d.report()
 	d.run()

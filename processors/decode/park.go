@@ -8,15 +8,18 @@ import (
 )
 
 // park keeps datagrams with data sets whose template has not come yet. What of a datagram could be decoded has been; what waits
-// is a datagram of its own, made of the header and the unknown sets, copied out of the receive buffer. It is tried again when its
-// exporter has told something new. What is held is bounded in bytes and in age.
+// is a datagram of its own, made of the header and the unknown sets, copied out of the receive buffer. It is tried again when one of
+// its templates has come. What is held is bounded in bytes and in age, and what one call does about it in bytes.
 type park struct {
 	d       *decode
-	waiting []*parked
-	n       int // len(waiting): datagrams held
+	waiting []*parked // nil: it has come
+	n       int       // datagrams held
 	bytes   int
-	version uint64 // of the store at the last try
-	stay    *stay  // of the input batch at hand
+	version uint64 // of the store when the look began that is the last
+	next    int    // where in waiting it goes on
+	left    int    // at how many it has yet to look
+	came    []*parked
+	stay    *stay // of the input batch at hand
 	missing map[absent]since
 	misses  []miss // since the last call of tell
 }
@@ -41,16 +44,15 @@ const maxAbsent = 1 << 14
 
 // parked is one datagram that waits.
 type parked struct {
-	stay    *stay
-	dg      netflow.Datagram
-	mark    netflow.Mark // what the exporter had told at the last try
-	at      int64        // when it was parked, ns
-	used    bool         // something of the datagram was used
-	bad     netflow.Reason
-	whole   []byte // the original, where a part was bad and nothing was used: it may yet be refused as a whole
-	bytes   int
-	weight  uint32
-	resolve bool
+	stay   *stay
+	dg     netflow.Datagram
+	mark   netflow.Mark // what the exporter had told at the last look; before the first, nothing: another lane may have heard it meanwhile
+	at     int64        // when it was parked, ns
+	used   bool         // something of the datagram was used
+	bad    netflow.Reason
+	whole  []byte // the original, where a part was bad and nothing was used: it may yet be refused as a whole
+	bytes  int
+	weight uint32
 }
 
 // stay is the promise of one input batch that some of its datagrams wait. The input itself, whose payloads are lent, goes.
@@ -118,7 +120,6 @@ func (k *park) add(in *sdk.Batch, g *netflow.Datagram, r *netflow.Result) {
 	}
 	p.dg.Again = true
 	p.at = d.netflow.Now
-	p.mark = d.store.Mark(g)
 	if k.stay == nil {
 		k.stay = &stay{batch: d.env.NewBatch(sdk.Datagram, 1), n: 1} // one more until close
 		k.stay.batch.Derive(in)
@@ -161,46 +162,86 @@ func (s *stay) leave() {
 	}
 }
 
-// retry decodes what waits and whose exporter has told something new.
-func (k *park) retry() {
-	v := k.d.store.Version()
-	if k.n == 0 || v == k.version {
+const (
+	// lookBytes bounds what one look reads of payloads, so that nobody makes each batch as expensive as all that waits: who tells one
+	// template a batch, or as many as data waits for. The next call goes on.
+	lookBytes = 1 << 20
+	lookCost  = 64 // bytes that it is worth to see that an exporter has told nothing new
+)
+
+// retry decodes what waits for templates that have come: all of it, or as much as one call may.
+func (k *park) retry(all bool) {
+	if v := k.d.store.Version(); v != k.version {
+		k.version, k.left = v, len(k.waiting)
+	}
+	if k.left == 0 {
 		return
 	}
-	k.version = v
-	for _, p := range k.waiting {
+	decoded := false
+	for room := lookBytes; k.left > 0 && (all || room > 0); k.left-- {
+		if k.next >= len(k.waiting) {
+			k.next = 0
+		}
+		p := k.waiting[k.next]
+		k.next++
+		if p == nil {
+			continue
+		}
+		room -= lookCost
 		m := k.d.store.Mark(&p.dg)
 		if m == p.mark {
 			continue
 		}
 		p.mark = m
-		k.d.of(p.stay.batch)
-		k.d.weigh(p.weight)
-		r := k.d.netflow.Decode(&p.dg)
-		p.used = p.used || r.Used
-		if p.bad == netflow.None {
-			p.bad = r.Bad
-		}
-		if len(r.Unknown) > 0 {
-			// The group may look into the old payload until it has run, so the rest is a new one.
-			p.dg.Payload = remains(p.dg.Payload, &r)
+		room -= len(p.dg.Payload)
+		if !m.Knows(&p.dg) {
 			continue
 		}
-		p.resolve = true
+		decoded = true
+		if k.decode(p) {
+			k.waiting[k.next-1] = nil
+			k.came = append(k.came, p)
+		}
+	}
+	if !decoded {
+		return
 	}
 	k.d.run()
 	k.d.weigh(1)
-	k.sweep(func(p *parked) bool {
-		if p.resolve {
-			payload := p.dg.Payload
-			if p.whole != nil {
-				payload = p.whole
-			}
-			k.d.used(p.stay.batch, p.dg.Received, payload, p.used, p.bad)
+	for _, p := range k.came {
+		payload := p.dg.Payload
+		if p.whole != nil {
+			payload = p.whole
 		}
-		return p.resolve
-	})
+		k.d.used(p.stay.batch, p.dg.Received, payload, p.used, p.bad)
+		k.release(p)
+	}
+	clear(k.came)
+	k.came = k.came[:0]
+	if len(k.waiting) > 2*k.n+64 {
+		k.sweep(func(*parked) bool { return false })
+	}
 	k.d.parent = nil // a promise that comes back from the pool may have the same address
+}
+
+// decode decodes what of a datagram has a template now, and says whether that is all.
+func (k *park) decode(p *parked) bool {
+	k.d.of(p.stay.batch)
+	k.d.weigh(p.weight)
+	r := k.d.netflow.Decode(&p.dg)
+	p.used = p.used || r.Used
+	if p.bad == netflow.None {
+		p.bad = r.Bad
+	}
+	if len(r.Unknown) == 0 {
+		return true
+	}
+	// The group may look into the old payload until it has run, so the rest is a new one.
+	rest := remains(p.dg.Payload, &r)
+	k.bytes -= len(p.dg.Payload) - len(rest)
+	p.bytes -= len(p.dg.Payload) - len(rest)
+	p.dg.Payload = rest
+	return false
 }
 
 // expire drops what has waited too long at now.
@@ -210,6 +251,9 @@ func (k *park) expire(now int64) {
 	}
 	k.sweep(func(p *parked) bool {
 		old := now-p.at >= int64(k.d.cfg.Park.Age)
+		if old && k.left > 0 && k.d.store.Mark(&p.dg).Knows(&p.dg) { // it is only not its turn yet
+			return false
+		}
 		if old {
 			p.stay.worst = max(p.stay.worst, k.lost(p.stay.batch, p))
 		}
@@ -247,17 +291,28 @@ func (k *park) lost(of *sdk.Batch, p *parked) sdk.Outcome {
 
 // sweep takes out those for which gone says yes, and lets their input batches go.
 func (k *park) sweep(gone func(*parked) bool) {
-	kept := k.waiting[:0]
-	for _, p := range k.waiting {
-		if !gone(p) {
+	kept, next := k.waiting[:0], k.next
+	for i, p := range k.waiting {
+		if p != nil && !gone(p) {
 			kept = append(kept, p)
 			continue
 		}
-		k.bytes -= p.bytes
-		p.stay.leave()
+		if i < k.next {
+			next--
+		}
+		if p != nil {
+			k.release(p)
+		}
 	}
 	clear(k.waiting[len(kept):])
-	k.waiting, k.n = kept, len(kept)
+	k.waiting, k.next, k.left = kept, next, min(k.left, len(kept))
+}
+
+// release lets go of what does not wait any more.
+func (k *park) release(p *parked) {
+	k.n--
+	k.bytes -= p.bytes
+	p.stay.leave()
 }
 
 // of is how many datagrams of a partition wait; of all, if it is nil.
@@ -266,7 +321,7 @@ func (k *park) of(p *sdk.Partition) (n int) {
 		return k.n
 	}
 	for _, x := range k.waiting {
-		if x.stay.batch.Range().Partition == p {
+		if x != nil && x.stay.batch.Range().Partition == p {
 			n++
 		}
 	}
