@@ -32,6 +32,10 @@ const (
 	saveAges  = 10 * time.Minute
 	// saveShare bounds the time spent on writing, for a flood of templates changes the store all the time: one part in so many.
 	saveShare = 20
+	// newFiles are those being written, and leftAfter is when one that is still there was left behind by a process that died: another one
+	// that lives may be writing.
+	newFiles  = stateFile + ".new*"
+	leftAfter = time.Minute
 )
 
 // newKeeper reads what was kept in dir into a store, and keeps it from then on. What is at fault with the file is told in the log and no
@@ -42,6 +46,9 @@ func newKeeper(store *netflow.Store, dir string, now int64, log *slog.Logger) (*
 			Do: "make the directory writable for the user that weir runs as, choose another with --data-dir, or say `templates: {save: false}`"}
 	}
 	x := &keeper{store: store, log: log, file: filepath.Join(dir, stateFile), stop: make(chan struct{}), done: make(chan struct{})}
+	if err := removeLeft(dir); err != nil {
+		log.Warn("what an earlier process left half written cannot be removed", "dir", dir, "error", err)
+	}
 	switch text, err := readState(x.file); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -70,6 +77,20 @@ func writable(dir string) error {
 		return nil
 	}
 	return err
+}
+
+// removeLeft removes the files that processes which died while they wrote have left.
+func removeLeft(dir string) (errs error) {
+	files, err := os.ReadDir(dir)
+	for _, f := range files {
+		if ok, _ := filepath.Match(newFiles, f.Name()); !ok {
+			continue
+		}
+		if x, err := f.Info(); err == nil && time.Since(x.ModTime()) > leftAfter {
+			errs = errors.Join(errs, os.Remove(filepath.Join(dir, f.Name())))
+		}
+	}
+	return errors.Join(err, errs)
 }
 
 func readState(file string) ([]byte, error) {
@@ -119,24 +140,25 @@ func (x *keeper) run(at uint64) {
 	}
 }
 
-// save writes the file beside the old one and puts it in its place, so that there is a whole one at all times.
+// save writes the file beside the old one and puts it in its place, so that there is a whole one at all times. Two processes may have the
+// directory while one takes over from the other: each writes a file of its own, and the last that is whole stays.
 func (x *keeper) save() error {
 	if err := os.MkdirAll(filepath.Dir(x.file), 0o750); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(x.file+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o640)
+	f, err := os.CreateTemp(filepath.Dir(x.file), newFiles)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(x.store.Save(nil))
 	if err == nil {
-		err = f.Sync()
+		err = errors.Join(f.Chmod(0o640), f.Sync())
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
 	if err := os.Rename(f.Name(), x.file); err != nil {
-		return err
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(x.file))
 }

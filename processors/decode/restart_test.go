@@ -6,9 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/formats/formatstest"
+	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
@@ -109,5 +114,69 @@ func TestNothingIsKept(t *testing.T) {
 	c.close()
 	if es, err := os.ReadDir(dir); err != nil || len(es) > 0 {
 		t.Errorf("%d files are in the state directory, %v", len(es), err)
+	}
+}
+
+// Two processes may have one state directory while one takes over from the other. Whatever they write at once, what is there is whole, and
+// nothing is left beside it.
+func TestTwoWritersAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var xs []*keeper
+	for n := range 2 {
+		s := netflow.NewStore(netflow.DefaultLimits)
+		tab := formatstest.NewTable(ports)
+		d := netflow.NewDecoder(s, ports, netflow.Options{}, tab)
+		for i := range 500 * (1 + 3*n) {
+			d.Decode(&netflow.Datagram{Payload: v9(template(uint16(256 + i))), Addr: router})
+		}
+		xs = append(xs, &keeper{store: s, file: filepath.Join(dir, stateFile)})
+	}
+	var wg sync.WaitGroup
+	for _, x := range xs {
+		wg.Go(func() {
+			for range 20 {
+				if err := x.save(); err != nil {
+					t.Error(err)
+				}
+				text, err := readState(x.file)
+				if err == nil {
+					err = netflow.NewStore(netflow.DefaultLimits).Load(text, 0)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if es, err := os.ReadDir(dir); err != nil || len(es) != 1 {
+		t.Errorf("%d files, %v", len(es), err)
+	}
+}
+
+// What a process that died left half written is removed at the next start, what another may be writing is not.
+func TestHalfWrittenFilesAreRemoved(t *testing.T) {
+	dir := t.TempDir()
+	old := time.Now().Add(-2 * leftAfter)
+	for name, at := range map[string]time.Time{"exporters.new": old, "exporters.new123": old, "exporters.new4": time.Now(), "exporters2": old} {
+		f := filepath.Join(dir, name)
+		if err := os.WriteFile(f, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(f, at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	life(t, dir, nil).close()
+	var got []string
+	es, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range es {
+		got = append(got, e.Name())
+	}
+	if d := cmp.Diff([]string{"exporters.new4", "exporters2"}, got); d != "" {
+		t.Errorf("files (-want +got): %s", d)
 	}
 }
