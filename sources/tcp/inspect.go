@@ -19,6 +19,7 @@ type Listener struct {
 	Protocol       string       `json:"protocol"` // tcp, or tls
 	Listen         string       `json:"listen"`
 	MaxConnections int          `json:"max_connections"`
+	MaxPerAddress  int          `json:"max_per_address"`
 	SlabsLent      int          `json:"buffers_lent"` // with messages that the pipeline has not let go of; with all of them lent nothing is read
 	SlabsAtMost    int          `json:"buffers_at_most"`
 	Connections    []Connection `json:"connections"` // those that sent most first
@@ -51,7 +52,7 @@ func (s *source) Inspect(topic string) (any, error) {
 }
 
 func (r *reader) inspect() Listener {
-	l := Listener{Protocol: "tcp", Listen: r.part.Name, MaxConnections: r.src.cfg.MaxConnections, SlabsLent: lent - len(r.room), SlabsAtMost: lent,
+	l := Listener{Protocol: "tcp", Listen: r.part.Name, MaxConnections: r.src.cfg.MaxConnections, MaxPerAddress: r.src.cfg.MaxPerAddress, SlabsLent: lent - len(r.room), SlabsAtMost: lent,
 		Connections: []Connection{}}
 	if r.src.tls != nil {
 		l.Protocol = "tls"

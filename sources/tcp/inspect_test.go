@@ -31,7 +31,7 @@ func TestConnectionsAreTold(t *testing.T) {
 	x.until("all are connected", func() bool { return len(x.listener().Connections) == 3 })
 	at := func(c net.Conn) string { return c.LocalAddr().String() }
 	got := x.listener()
-	want := Listener{Protocol: "tcp", Listen: x.src.Opened[0].port.local().String(), MaxConnections: 7, SlabsAtMost: lent, Connections: []Connection{
+	want := Listener{Protocol: "tcp", Listen: x.src.Opened[0].port.local().String(), MaxConnections: 7, MaxPerAddress: 256, SlabsAtMost: lent, Connections: []Connection{
 		{Peer: at(large), Messages: 2, Bytes: 4000}, {Peer: at(small), Messages: 1, Bytes: 100}, {Peer: at(silent)}}}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreFields(Connection{}, "Since", "Last"), cmpopts.IgnoreFields(Listener{}, "SlabsLent")); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -71,12 +71,13 @@ type reader struct {
 	over     chan struct{} // closed when there is no connection and will be none
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
+	from     map[netip.Addr]int // connections by exporter's address
 	closed   bool
 }
 
 func newReader(s *source, p *port, hold sdk.Shared) *reader {
 	r := &reader{src: s, port: p, hold: hold, full: make(chan *slab, lent), room: make(chan struct{}, lent), free: make(chan *slab, lent),
-		loans: make(chan *loan, lent), timer: time.NewTimer(time.Hour), quit: make(chan struct{}), over: make(chan struct{}), conns: map[*conn]struct{}{}}
+		loans: make(chan *loan, lent), timer: time.NewTimer(time.Hour), quit: make(chan struct{}), over: make(chan struct{}), conns: map[*conn]struct{}{}, from: map[netip.Addr]int{}}
 	r.timer.Stop()
 	for range lent {
 		r.room <- struct{}{}
@@ -98,19 +99,24 @@ func (r *reader) take(nc net.Conn) {
 		return
 	}
 	r.mu.Lock()
-	most := r.src.cfg.MaxConnections
-	full := len(r.conns) >= most
-	if r.stopping.Load() || full {
+	cfg := r.src.cfg
+	full, address := len(r.conns) >= cfg.MaxConnections, r.from[from.Addr()] >= cfg.MaxPerAddress
+	if r.stopping.Load() || full || address {
 		r.mu.Unlock()
 		nc.Close()
-		if full {
+		switch {
+		case address:
+			r.src.env.Books.Lost(ReasonAddress, 1)
+			r.src.warn("a connection is refused: its address has max_per_address already", "exporter", from, "max_per_address", cfg.MaxPerAddress)
+		case full:
 			r.src.env.Books.Lost(ReasonTooMany, 1)
-			r.src.warn("a connection is refused: there are max_connections already", "exporter", from, "max_connections", most)
+			r.src.warn("a connection is refused: there are max_connections already", "exporter", from, "max_connections", cfg.MaxConnections)
 		}
 		return
 	}
 	c := newConn(r, nc, from)
 	r.conns[c] = struct{}{}
+	r.from[from.Addr()]++
 	r.mu.Unlock()
 	go c.run()
 }
@@ -120,6 +126,11 @@ func (r *reader) gone(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, c)
+	if a := c.from.Addr(); r.from[a] > 1 {
+		r.from[a]--
+	} else {
+		delete(r.from, a)
+	}
 	if r.stopping.Load() && len(r.conns) == 0 {
 		close(r.over)
 	}

@@ -21,6 +21,7 @@ type Config struct {
 	Listen         []string      `yaml:"listen" doc:"addresses and ports to accept connections on; without an address, or with [::], IPv4 and IPv6 alike" example:"0.0.0.0:4739" required:"true"`
 	TLS            TLS           `yaml:"tls" doc:"encryption; without a certificate connections are plain TCP"`
 	MaxConnections int           `yaml:"max_connections" doc:"most connections at a time on each address; further ones are refused. Each takes 64 KiB" example:"1000"`
+	MaxPerAddress  int           `yaml:"max_per_address" doc:"most of them that one exporter's address may have, so that none can keep the others out; further ones are refused. The sink tcp needs one for each exporter that it passes on" example:"16"`
 	MaxMessage     int           `yaml:"max_message" doc:"longest message in bytes; a connection that announces a longer one is closed"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"a connection is closed when no whole message has come for so long" example:"1h"`
 	Allow          []string      `yaml:"allow" doc:"exporters that may connect, as addresses or prefixes; empty: all" example:"[192.0.2.0/24, 2001:db8::1]"`
@@ -72,6 +73,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxConnections < 1 || c.MaxConnections > mostConnection {
 		wrong("max_connections", "", "%d is outside 1 to %d", c.MaxConnections, mostConnection)
+	}
+	if c.MaxPerAddress < 1 || c.MaxPerAddress > mostConnection {
+		wrong("max_per_address", "", "%d is outside 1 to %d", c.MaxPerAddress, mostConnection)
 	}
 	if c.MaxMessage < minMessage || c.MaxMessage > mostMessage {
 		wrong("max_message", "IPFIX messages are never longer", "%d is outside %d to %d", c.MaxMessage, minMessage, mostMessage)
@@ -130,6 +134,7 @@ const (
 // Reasons for which connections, not messages, were refused: they stand beside the ledger.
 const (
 	ReasonTooMany    sdk.Reason = "connections_too_many"
+	ReasonAddress    sdk.Reason = "connections_too_many_of_address"
 	ReasonNotAllowed sdk.Reason = "connections_not_allowed"
 	ReasonTLS        sdk.Reason = "connections_tls_failed"
 )
@@ -158,12 +163,12 @@ A connection that does not send IPFIX, announces a message longer than max_messa
 closed; what was begun on it is dropped and counted. Refused connections stand beside the ledger as lost{connections_...},
 in connections. When the pipeline stops, what has arrived is read first.`,
 		Config: func() any {
-			return &Config{MaxConnections: 256, MaxMessage: mostMessage, IdleTimeout: 30 * time.Minute, TLS: TLS{MinVersion: "1.2"}}
+			return &Config{MaxConnections: 1024, MaxPerAddress: 256, MaxMessage: mostMessage, IdleTimeout: 30 * time.Minute, TLS: TLS{MinVersion: "1.2"}}
 		},
 		Output:   func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{Schema}, nil },
 		Lanes:    func(cfg any) (int, bool) { return len(cfg.(*Config).Listen), true },
 		Slowable: true,
-		Reasons:  []sdk.Reason{ReasonBadFraming, ReasonTruncated, sdk.ReasonStopped, ReasonTooMany, ReasonNotAllowed, ReasonTLS},
+		Reasons:  []sdk.Reason{ReasonBadFraming, ReasonTruncated, sdk.ReasonStopped, ReasonTooMany, ReasonAddress, ReasonNotAllowed, ReasonTLS},
 	},
 	Source: func(env *sdk.Env, cfg any) (sdk.Source, error) { return newSource(env, cfg.(*Config)) },
 }

@@ -189,6 +189,52 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
+// One address cannot take the connections of all: further ones of it are refused and counted, those of others are not, and it has room again
+// when one has ended.
+func TestTooManyConnectionsOfAnAddress(t *testing.T) {
+	x := start(t, defaults(func(c *Config) { c.MaxConnections, c.MaxPerAddress = 4, 2 }), true)
+	port := x.src.Opened[0].port.local()
+	other := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	from := func(i uint32) net.Conn {
+		c, err := other.Dial("tcp4", port.String())
+		if err != nil {
+			t.Skip("this system has no second address of the loop-back interface: ", err)
+		}
+		t.Cleanup(func() { c.Close() })
+		x.send(c, message(i, 20))
+		return c
+	}
+	var open []net.Conn
+	for i := range uint32(2) {
+		c := x.dial()
+		x.send(c, message(i, 20))
+		open = append(open, c)
+	}
+	x.until("two are served", func() bool { return x.got() == 2 })
+	for range 3 {
+		x.closed(x.dial())
+	}
+	from(2)
+	from(3)
+	x.until("two of another address are served", func() bool { return x.got() == 4 })
+	x.closed(x.dial()) // too many of the address, though of all as well
+	open[0].Close()
+	x.until("there is room", func() bool {
+		x.src.Opened[0].mu.Lock()
+		defer x.src.Opened[0].mu.Unlock()
+		return len(x.src.Opened[0].conns) == 3
+	})
+	x.send(x.dial(), message(9, 20))
+	x.until("it is served again", func() bool { return x.got() == 5 })
+	x.end()
+	if d := cmp.Diff(map[sdk.Reason]uint64{ReasonAddress: 4}, x.lost()); d != "" {
+		t.Errorf("lost (-want +got):\n%s", d)
+	}
+	if n := len(x.src.Opened[0].from); n != 0 {
+		t.Errorf("%d addresses are remembered of no connection", n)
+	}
+}
+
 // Only exporters that `allow` names may connect.
 func TestAllow(t *testing.T) {
 	for allow, served := range map[string]bool{"127.0.0.1": true, "::ffff:127.0.0.1": true, "127.0.0.0/8": true, "192.0.2.0/24": false, "2001:db8::/32": false} {
@@ -442,7 +488,7 @@ func TestValidate(t *testing.T) {
 	for _, p := range c.Validate().(sdk.Problems) {
 		paths = append(paths, p.Path)
 	}
-	want := []string{"listen[0]", "listen[1]", "listen[2]", "listen[4]", "allow[0]", "allow[1]", "allow[3]", "allow[4]", "max_connections", "max_message", "idle_timeout", "tls.cert", "tls.client_ca", "tls.min_version"}
+	want := []string{"listen[0]", "listen[1]", "listen[2]", "listen[4]", "allow[0]", "allow[1]", "allow[3]", "allow[4]", "max_connections", "max_per_address", "max_message", "idle_timeout", "tls.cert", "tls.client_ca", "tls.min_version"}
 	if d := cmp.Diff(want, paths); d != "" {
 		t.Errorf("problems (-want +got):\n%s", d)
 	}
