@@ -76,7 +76,7 @@ const (
 	NoTunnel Tunnel = iota
 	GRE             // RFC 2784, 2890; version 1 with PPP: RFC 2637
 	IPIP            // IPv4 or IPv6 in IPv4 or IPv6 (RFC 2003, 2473, 4213)
-	VXLAN           // RFC 7348, UDP port 4789
+	VXLAN           // RFC 7348, UDP port 4789; VXLAN-GPE, port 4790
 	Geneve          // RFC 8926, UDP port 6081
 	GTPU            // 3GPP TS 29.281, UDP port 2152
 	SRv6            // a packet behind a segment routing header (RFC 8754, 8986)

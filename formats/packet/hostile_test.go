@@ -88,6 +88,38 @@ func blank(f *packet.Fields, has packet.Has) {
 	}
 }
 
+// VXLAN that says what it carries is believed, on either port: read as a frame, an IP packet would be a flow of MAC addresses made of its
+// header. What is not known leaves the outer packet the flow.
+func TestVXLANOfOtherProtocols(t *testing.T) {
+	inner := ip4(6, tcpSegment(0x18)...)
+	for _, c := range []struct {
+		name   string
+		port   uint16
+		head   string
+		inner  []byte
+		tunnel packet.Tunnel
+		mac    bool
+	}{
+		{"a frame, as ever", 4789, "08000000 00123400", cat(bytesOf(macs, "0800"), inner), packet.VXLAN, true},
+		{"a frame", 4790, "0c000003 00123400", cat(bytesOf(macs, "0800"), inner), packet.VXLAN, true},
+		{"IPv4", 4790, "0c000001 00123400", inner, packet.VXLAN, false},
+		{"IPv4 on the old port", 4789, "0c000001 00123400", inner, packet.VXLAN, false},
+		{"IPv6", 4790, "0c000002 00123400", ip6(6, tcpSegment(0x18)...), packet.VXLAN, false},
+		{"a network service header", 4790, "0c000004 00123400", cat(bytesOf("0fc60103 00000100"), inner), packet.NoTunnel, false},
+		{"no protocol told on the new port", 4790, "08000000 00123400", inner, packet.NoTunnel, false},
+		{"a message of the tunnel's own", 4790, "0d000001 00123400", inner, packet.NoTunnel, false},
+	} {
+		f := dissect(packet.IP, ip4(17, udpDatagram(c.port, cat(bytesOf(c.head), c.inner)...)...), packet.All)
+		protocol := uint8(6)
+		if c.tunnel == packet.NoTunnel {
+			protocol = 17
+		}
+		if f.Tunnel != c.tunnel || f.Has&packet.HasMAC != 0 != c.mac || f.Protocol != protocol || c.tunnel != packet.NoTunnel && f.TunnelID != 0x1234 {
+			t.Errorf("%s: %+v", c.name, f)
+		}
+	}
+}
+
 // Whatever the bytes: no panic, no read past them (the slice ends where they do), and fields without their mark are zero.
 func FuzzDissect(f *testing.F) {
 	for i, frame := range examples(f) {

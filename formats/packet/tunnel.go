@@ -2,9 +2,10 @@ package packet
 
 // Ports by which tunnels in UDP are known.
 const (
-	portGTPU   = 2152
-	portVXLAN  = 4789
-	portGeneve = 6081
+	portGTPU     = 2152
+	portVXLAN    = 4789
+	portVXLANGPE = 4790
+	portGeneve   = 6081
 )
 
 // inside puts the packet that a tunnel carries in the place of the outer one. If there is no packet to be seen in it, the outer
@@ -90,10 +91,8 @@ func gre(f *Fields, p []byte, d Decapsulate) {
 // udpTunnel goes into what a UDP datagram carries, by its destination port.
 func udpTunnel(f *Fields, p []byte, d Decapsulate) {
 	switch {
-	case f.DstPort == portVXLAN && d.has(VXLAN):
-		if len(p) >= 8 && p[0]&0x08 != 0 {
-			inside(f, VXLAN, uint64(be.Uint32(p[4:])>>8), etypeTEB, p[8:], d)
-		}
+	case (f.DstPort == portVXLAN || f.DstPort == portVXLANGPE) && d.has(VXLAN):
+		vxlan(f, p, d)
 	case f.DstPort == portGeneve && d.has(Geneve):
 		if len(p) < 8 || p[0]>>6 != 0 {
 			return
@@ -104,6 +103,38 @@ func udpTunnel(f *Fields, p []byte, d Decapsulate) {
 	case f.DstPort == portGTPU && d.has(GTPU):
 		gtpu(f, p, d)
 	}
+}
+
+// vxlan reads a VXLAN header (RFC 7348, 5), or one that says what it carries (VXLAN-GPE, draft-ietf-nvo3-vxlan-gpe, 3), which some send to
+// VXLAN's own port.
+func vxlan(f *Fields, p []byte, d Decapsulate) {
+	const instance, protocol, own = 0x08, 0x04, 0x01
+	if len(p) < 8 || p[0]&instance == 0 {
+		return
+	}
+	etype := uint16(etypeTEB)
+	switch {
+	case p[0]&protocol != 0:
+		if etype = vxlanCarries(p[3]); etype == 0 || p[0]&own != 0 {
+			return
+		}
+	case f.DstPort == portVXLANGPE: // there it must say so
+		return
+	}
+	inside(f, VXLAN, uint64(be.Uint32(p[4:])>>8), etype, p[8:], d)
+}
+
+// vxlanCarries is the Ethernet type of a VXLAN-GPE header's next protocol; 0 for those that are not taken off.
+func vxlanCarries(next uint8) uint16 {
+	switch next {
+	case 1:
+		return EtypeIPv4
+	case 2:
+		return EtypeIPv6
+	case 3:
+		return etypeTEB
+	}
+	return 0
 }
 
 // gtpu reads a GTP-U header (3GPP TS 29.281, 5.1): version 1, a G-PDU, with its optional part and extension headers.
