@@ -45,6 +45,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"share left open":         "still held",
 		"batch leaked":            "never released",
 		"needs more than it says": "pruned: ",
+		"selection not read":      "selected: ",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			said := witnessed(t, func(t testing.TB) {
