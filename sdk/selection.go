@@ -33,14 +33,30 @@ func (b *Batch) keepSelection(rows []uint16) {
 	}
 	b.grow(2 * len(b.list))
 	b.sel = b.list[:len(rows)]
-	last := -1
-	for i, r := range rows {
-		if int(r) <= last {
-			panic(fmt.Sprintf("sdk: a selection with row %d behind row %d: rows are ascending", r, last))
-		}
-		last = int(r)
-		b.sel[i] = r
+	copy(b.sel, rows)
+	if !ascend(rows) {
+		panic("sdk: a selection whose rows are not in ascending order, or one of them twice")
 	}
+}
+
+// ascend says whether each row is above the one before it. Eight at a time, without a branch.
+func ascend(rows []uint16) bool {
+	all := -1 // its sign stays as long as every difference is negative
+	last := -1
+	for ; len(rows) >= 8; rows = rows[8:] {
+		p := (*[8]uint16)(rows)
+		a, b := last-int(p[0]), int(p[0])-int(p[1])
+		c, d := int(p[1])-int(p[2]), int(p[2])-int(p[3])
+		e, f := int(p[3])-int(p[4]), int(p[4])-int(p[5])
+		g, h := int(p[5])-int(p[6]), int(p[6])-int(p[7])
+		all &= (a & b) & (c & d) & ((e & f) & (g & h))
+		last = int(p[7])
+	}
+	for _, r := range rows {
+		all &= last - int(r)
+		last = int(r)
+	}
+	return all < 0
 }
 
 // gathered is a batch without a selection, of the selected records alone, with no promise.
