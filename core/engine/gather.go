@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/weirflow/weir/sdk"
@@ -131,7 +132,7 @@ func (in *instance) gatherers() {
 	}
 }
 
-// gathers says whether b joins an open batch of the port: it has a selection, or would overtake rows of its partition.
+// takes says whether b joins an open batch of the port: it has a selection, or would overtake rows of its partition.
 func (g *gatherer) takes(b *sdk.Batch) bool {
 	return g != nil && (b.Selection() != nil || len(g.open) > 0 && g.find(b.Range().Partition) >= 0)
 }
@@ -139,6 +140,12 @@ func (g *gatherer) takes(b *sdk.Batch) bool {
 // collect gathers a batch at a port and passes on what is full.
 func (in *instance) collect(port int, b *sdk.Batch) {
 	g, n := in.gathers[port], b.Rows()
+	if b.Schema() != g.schema { // its columns would be taken for others
+		b.Done(sdk.Failed)
+		b.Release()
+		in.failed(fmt.Errorf("gave out at port %s a batch of other columns than the plan's", in.node.Plugin.Spec.PortNames(in.node.Config)[port]))
+		return
+	}
 	for at := 0; at < n; {
 		taken, full := g.add(b, at)
 		at += taken
