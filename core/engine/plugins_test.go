@@ -393,13 +393,21 @@ func running(t testing.TB, s *stores, text string, more ...sdk.Plugin) *Run {
 
 func planned(t testing.TB, text string, plugins ...sdk.Plugin) *plan.Plan {
 	t.Helper()
+	pl, err := tryPlan(text, plugins...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pl
+}
+
+func tryPlan(text string, plugins ...sdk.Plugin) (*plan.Plan, error) {
 	p, d := config.Parse("test.yaml", []byte(text), config.Options{Plugins: config.NewRegistry(plugins...)})
 	if d.Failed() {
-		t.Fatalf("%v\n%s", d.List, text)
+		return nil, fmt.Errorf("%v\n%s", d.List, text)
 	}
 	pl, list := plan.Resolve(p, plan.Options{CPUs: 2})
 	if pl == nil {
-		t.Fatalf("%v\n%s", list, text)
+		return nil, fmt.Errorf("%v\n%s", list, text)
 	}
-	return pl
+	return pl, nil
 }
