@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
@@ -397,4 +400,81 @@ func TestPorts(t *testing.T) {
 		t.Errorf("%d batches, and the run says %v", len(g.got), g.run.err)
 	}
 	g.run.closeBuilt()
+}
+
+// Guarantees: a fused sink that refuses some records of a selection has those refused, and the others are delivered: it names them by
+// their place in the selection.
+func TestRefusedOfASelection(t *testing.T) {
+	sink := sdk.Plugin{
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "picky", Doc: "refuses the second record", Config: func() any { return &struct{}{} }, Fuses: true, Selections: true},
+		Sink: func(*sdk.Env, any) (sdk.Sink, error) { return picky{}, nil },
+	}
+	s := newStores()
+	var dead deadRows
+	r := running(t, s, `
+sources:
+  in: {type: count, with: {rows: 100, batch: 100}}
+processors:
+  - {id: first, type: sieve, with: {keep: 10, select: true}}
+sinks:
+  out: {type: picky}
+  dead: {type: deadrows, from: errors}
+`, sink, dead.plugin())
+	r.Start()
+	if err := r.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	rep := r.Report()
+	if !rep.Balanced || rep.DeadLettered != 1 {
+		t.Errorf("%d dead letters, %v", rep.DeadLettered, rep.Unbalanced)
+	}
+	// v runs from 0 to 96 and begins again: rows 0, 10, 20, ... are selected, of which the second is row 10.
+	if diff := cmp.Diff([]uint64{10}, dead.numbers); diff != "" {
+		t.Errorf("dead letters (-want +got):\n%s", diff)
+	}
+}
+
+type picky struct{}
+
+func (picky) Open(context.Context, *sdk.Schema) (sdk.Writer, error) { return picky{}, nil }
+func (picky) Held() int64                                           { return 0 }
+func (picky) Flush(context.Context) error                           { return nil }
+func (picky) Close(context.Context) error                           { return nil }
+func (picky) Write(context.Context, *sdk.Block, func(error)) error {
+	return &sdk.Error{Class: sdk.Permanent, Code: "picky", Rows: []int{1}, Err: errors.New("not this one")}
+}
+
+// deadRows reads the numbers of the records that were refused.
+type deadRows struct{ numbers []uint64 }
+
+func (d *deadRows) plugin() sdk.Plugin {
+	return sdk.Plugin{
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "deadrows", Doc: "reads dead letters", Config: func() any { return &struct{}{} }},
+		Sink: func(*sdk.Env, any) (sdk.Sink, error) { return deadRowsSink{d}, nil },
+	}
+}
+
+type deadRowsSink struct{ d *deadRows }
+
+func (s deadRowsSink) Open(context.Context, *sdk.Schema) (sdk.Writer, error) { return s, nil }
+func (deadRowsSink) Held() int64                                             { return 0 }
+func (deadRowsSink) Flush(context.Context) error                             { return nil }
+func (deadRowsSink) Close(context.Context) error                             { return nil }
+func (s deadRowsSink) Write(_ context.Context, b *sdk.Block, done func(error)) error {
+	for _, x := range b.Batches {
+		for _, payload := range x.Bytes(sdk.ErrorsPayload) {
+			r, err := ipc.NewReader(bytes.NewReader(payload))
+			if err != nil {
+				return err
+			}
+			rec, err := r.Read()
+			if err != nil {
+				return err
+			}
+			s.d.numbers = append(s.d.numbers, rec.Column(0).(*array.Uint64).Value(0))
+			r.Release()
+		}
+	}
+	done(nil)
+	return nil
 }
