@@ -141,6 +141,10 @@ func (g *gatherer) takes(b *sdk.Batch) bool {
 func (in *instance) collect(port int, b *sdk.Batch) {
 	g, n := in.gathers[port], b.Rows()
 	if b.Schema() != g.schema { // its columns would be taken for others
+		u := in.lane.run().unread(in.node, port)
+		in.acct.Outs.Add(uint64(n))
+		u.acct.Out.Add(uint64(n))
+		u.acct.Drop(sdk.ReasonPluginCrash, uint64(n))
 		b.Done(sdk.Failed)
 		b.Release()
 		in.failed(fmt.Errorf("gave out at port %s a batch of other columns than the plan's", in.node.Plugin.Spec.PortNames(in.node.Config)[port]))

@@ -162,6 +162,11 @@ func TestGathered(t *testing.T) {
 			if open := g.in.acct.Open.Load(); int(open) != g.open() || given != came+int(open) || uint64(came) != g.in.acct.Outs.Load() {
 				t.Fatalf("%s: given %d, came %d, open %d of which counted %d, out %d", what, given, came, g.open(), open, g.in.acct.Outs.Load())
 			}
+			for _, n := range g.run.Report().Nodes {
+				if n.ID == "sieve" && (n.Open != int64(g.open()) || n.Out != uint64(came)) {
+					t.Fatalf("%s: the ledger says %d out and %d open", what, n.Out, n.Open)
+				}
+			}
 			unsettled = slices.DeleteFunc(unsettled, func(b *sdk.Batch) bool {
 				if r.IntN(2) == 0 {
 					return false
