@@ -33,7 +33,6 @@ type sinkLane struct {
 
 	segs    map[*segment]*block // open blocks of segments
 	plain   *block              // the open block of what has no segment
-	half    int64               // of the queue's bytes, shared by the lanes: what that may hold
 	ready   []*block            // closed, in the order in which they are to be written
 	writing map[*block]struct{}
 	copies  atomic.Int32 // of those being written, the ones whose data the sink has copied: they hold nothing of ours
@@ -92,9 +91,6 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 		st.sinkObj = s
 	}
 	k.sink = st.sinkObj
-	// The queue is charged with a block until it is stored, so one that filled the queue would have the lanes before it stand still while
-	// it is written: the other half takes the next one meanwhile.
-	k.half = st.plan.Queue.Bytes / 2 / int64(max(1, st.plan.Lanes))
 	w, err := k.sink.Open(r.ctx, n.In)
 	if err != nil {
 		return nil, err
@@ -267,8 +263,7 @@ func (k *sinkLane) take(it queue.Item) {
 		k.plain.opened = time.Now()
 	}
 	k.plain.add(b)
-	if k.plain.Rows >= k.node.Batch.Rows || (k.node.Batch.Bytes > 0 && k.plain.bytes >= int64(k.node.Batch.Bytes)) ||
-		k.plain.bytes+int64(b.Held()) > k.half {
+	if k.plain.Rows >= k.node.Batch.Rows || k.plain.bytes+int64(b.Held()) > int64(k.node.BlockBytes) { // another like this would be too much
 		k.close(k.plain)
 		k.plain = nil
 	}
