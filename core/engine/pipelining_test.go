@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,7 @@ func (slowWork) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) {
 func (slowWork) Drain(sdk.Why, bool, sdk.Out) (bool, error) { return false, nil }
 func (slowWork) Close() error                               { return nil }
 
-// slowSink takes a millisecond a batch, whatever its block is, and says how long the first batch waited for it.
+// slowSink takes 0.6 ms a batch, whatever its block is, and says how long the first batch waited for it.
 type slowSink struct {
 	readErrors
 	began time.Time
@@ -37,7 +38,7 @@ func (s slowSink) Write(_ context.Context, b *sdk.Block, done func(error)) error
 	if *s.first == 0 {
 		*s.first = time.Since(s.began)
 	}
-	time.Sleep(time.Duration(len(b.Batches)) * time.Millisecond)
+	time.Sleep(time.Duration(len(b.Batches)) * 600 * time.Microsecond)
 	done(nil)
 	return nil
 }
@@ -51,10 +52,11 @@ func TestASinkBehindAQueueAndTheLaneBeforeItWorkAtOnce(t *testing.T) {
 		sink  string
 		wait  time.Duration // longest that the first batch may wait
 	}{
-		"fuses":              {true, "queue: {when_full: block}", 10 * time.Millisecond},
-		"fuses, optional":    {true, "ack: optional, queue: {bytes: 64MiB}", 10 * time.Millisecond},
-		"large blocks":       {false, "queue: {bytes: 1MiB}", time.Second},
-		"large blocks asked": {false, "queue: {bytes: 1MiB}, batch: {rows: 1_000_000, bytes: 64MiB, age: 1h}", time.Second},
+		"fuses":                  {true, "queue: {when_full: block}", 10 * time.Millisecond},
+		"fuses, optional":        {true, "ack: optional, queue: {bytes: 64MiB}", 10 * time.Millisecond},
+		"large blocks":           {false, "queue: {bytes: 1MiB}", time.Second},
+		"large blocks, optional": {false, "ack: optional, queue: {bytes: 1MiB}", time.Second},
+		"large blocks asked":     {false, "queue: {bytes: 1MiB}, batch: {rows: 1_000_000, bytes: 64MiB, age: 1h}", time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,14 +78,19 @@ sinks:
   main: {type: memfused}
   out: {type: slowsink, `+c.sink+`}
 `, more...))
-				if rep.Delivered != 2*batches*8192 {
-					t.Errorf("delivered %d", rep.Delivered)
+				// A queue of ten batches that drops may lose some while its consumer wakes, not what the sink has time for.
+				least := uint64(2 * batches * 8192)
+				if strings.Contains(c.sink, "optional") {
+					least -= batches / 10 * 8192
+				}
+				if rep.Delivered < least {
+					t.Errorf("delivered %d, want at least %d", rep.Delivered, least)
 				}
 				if first > c.wait {
 					t.Errorf("the first batch waited %v", first)
 				}
-				if took := time.Since(from); took > batches*time.Millisecond*3/2 {
-					t.Errorf("%d batches of 1 ms before and 1 ms behind the queue took %v", batches, took)
+				if took := time.Since(from); took > batches*time.Millisecond*13/10 {
+					t.Errorf("%d batches of 1 ms before and 0.6 ms behind the queue took %v", batches, took)
 				}
 			})
 		})
