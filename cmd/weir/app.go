@@ -26,6 +26,8 @@ const (
 type app struct {
 	out, err io.Writer
 	plugins  *config.Registry
+	json     bool               // with -o json what is wrong is said as JSON too
+	held     config.Diagnostics // then: until the end
 }
 
 // exit ends the process with a code. Without an error all has been said.
@@ -64,24 +66,37 @@ func wants(what string, most int) cobra.PositionalArgs {
 
 // execute runs one command line and returns the exit code.
 func execute(args []string, out, errs io.Writer) int {
-	a := &app{out: out, err: errs, plugins: builtIn()}
+	said := &output{w: out}
+	a := &app{out: said, err: errs, plugins: builtIn(), json: asksJSON(args)}
 	root := a.root()
 	root.SetArgs(args)
 	cmd, err := root.ExecuteC()
+	if err == nil && said.err != nil {
+		err = &exit{exitRuntime, fmt.Errorf("the output cannot be written: %w", said.err)}
+	}
 	if err == nil {
-		return 0
+		return a.end(&exit{}, "")
 	}
 	e, ok := errors.AsType[*exit](err)
 	if !ok {
 		e = &exit{exitUsage, err} // cobra's own: an unknown command, a wrong number of arguments
 	}
-	if e.err != nil {
-		fmt.Fprintf(errs, "weir: %s\n", strings.TrimRight(e.Error(), "\n"))
-		if e.code == exitUsage {
-			fmt.Fprintf(errs, "`%s --help` tells more\n", cmd.CommandPath())
-		}
+	return a.end(e, cmd.CommandPath())
+}
+
+// output is what commands print to. It remembers the first error, so that none has to look at it line by line, and a full disk is no
+// success.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
 	}
-	return e.code
+	return n, err
 }
 
 // do makes a command's function out of one whose plain errors are those of running.
@@ -107,6 +122,8 @@ func (a *app) root() *cobra.Command {
 		Short: "A stream processor for network telemetry",
 		Long: "Weir takes flow records and packets from where they appear, carries them through typed pipelines written in YAML, and delivers\n" +
 			"them with an account of every record: delivered, dropped for a reason, or still in flight.\n\n" +
+			"With -o json a command's output is JSON, and what is wrong is one object on standard error: `error` is a sentence, `exit_code` the\n" +
+			"process's, and `diagnostics`, where files are the matter, a list as that of `weir validate -o json`; there it has warnings too.\n\n" +
 			"Exit codes: 0 fine, 1 it went wrong while running, 2 wrong command line, 75 the environment is not ready, 78 a file is wrong.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -115,7 +132,7 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetVersionTemplate("weir {{.Version}}\n")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage("%w", err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongFlag(err) })
 	root.AddCommand(a.runCommand(), a.validateCommand(), a.planCommand(), a.inspectCommand(), a.explainCommand(), a.benchCommand(),
 		a.generateCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd("completion")
@@ -165,6 +182,9 @@ func choiceFlag(cmd *cobra.Command, name, short, doc string, values ...string) *
 
 // isTerminal says whether w is a terminal that a person looks at.
 func isTerminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.w
+	}
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }

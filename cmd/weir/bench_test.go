@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/weirflow/weir/core/engine"
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest/tshark"
 	"github.com/weirflow/weir/sources/generate"
 )
 
@@ -25,25 +26,15 @@ func capture(t *testing.T, name string, n int) (records int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var b bytes.Buffer
-	le, be := binary.LittleEndian, binary.BigEndian
-	b.Write(le.AppendUint32(le.AppendUint32(nil, 0xa1b2c3d4), 2|4<<16))
-	b.Write(make([]byte, 8))
-	b.Write(le.AppendUint32(le.AppendUint32(nil, 65535), 1))
+	var frames []tshark.Frame
+	from, to := netip.MustParseAddrPort("192.0.2.1:49152"), netip.MustParseAddrPort("192.0.2.9:2055")
 	for i := range n {
-		payload, d := e.Append(nil, time.Unix(1_700_000_100, int64(i)).UnixNano(), 0)
+		at := time.Unix(1_700_000_100, int64(i)*1000)
+		payload, d := e.Append(nil, at.UnixNano(), 0)
 		records += d.Records
-		f := append(make([]byte, 12), 0x08, 0x00, 0x45, 0)
-		f = be.AppendUint16(f, uint16(28+len(payload)))
-		f = append(f, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 9)
-		f = be.AppendUint16(be.AppendUint16(f, 49152), 2055)
-		f = be.AppendUint16(be.AppendUint16(f, uint16(8+len(payload))), 0)
-		f = append(f, payload...)
-		h := le.AppendUint32(le.AppendUint32(nil, 1_700_000_100), uint32(i))
-		b.Write(le.AppendUint32(le.AppendUint32(h, uint32(len(f))), uint32(len(f))))
-		b.Write(f)
+		frames = append(frames, tshark.Frame{At: at, Data: tshark.UDP(from, to, payload)})
 	}
-	if err := os.WriteFile(name, b.Bytes(), 0o644); err != nil {
+	if err := os.WriteFile(name, tshark.Pcap(frames), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return records

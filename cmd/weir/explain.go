@@ -10,10 +10,11 @@ import (
 
 func (a *app) explainCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain CODE",
-		Short: "Tell the story of a diagnostic's code, with an example and its mend",
-		Long:  "Tells the story of a diagnostic's code, with an example and its mend. Without a code it lists all.",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "explain [CODE]",
+		Short:   "Tell the story of a diagnostic's code, with an example and its mend",
+		Long:    "Tells the story of a diagnostic's code, with an example and its mend. Without a code it lists all.",
+		Example: "  weir explain E201\n  weir explain",
+		Args:    cobra.MaximumNArgs(1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 			var codes []string
 			for _, c := range config.Codes {

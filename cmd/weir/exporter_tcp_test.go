@@ -90,7 +90,7 @@ func TestRealExporterOverTCP(t *testing.T) {
 	rows, account := live.end(t)
 
 	file := filepath.Join(dir, "sent.pcap")
-	write(t, file, recorded([]*relay{{kept: messages}}))
+	write(t, file, tshark.Pcap(recorded([]*relay{{kept: messages}})))
 	var want []map[string]string
 	for _, d := range tshark.Read(t, file, map[uint16]string{ipfix.Port(): "cflow"}) {
 		for _, r := range d.Rows {

@@ -210,6 +210,7 @@ func mebibytes(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<2
 
 // fetch asks an admin interface at host:port or unix:/path.
 func fetch(ctx context.Context, addr, path string) ([]byte, error) {
+	addr = strings.TrimSuffix(strings.TrimPrefix(addr, "http://"), "/") // as browsers show it
 	host := addr
 	transport := &http.Transport{DisableKeepAlives: true}
 	if file, ok := strings.CutPrefix(addr, "unix:"); ok {

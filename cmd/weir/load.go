@@ -151,17 +151,6 @@ func (a *app) one(arg string, f *pipelineFlags) (*plan.Plan, error) {
 	return plans[0], nil
 }
 
-// diagnose writes diagnostics for a person; with an error among them the process ends.
-func (a *app) diagnose(d *config.Diagnostics) error {
-	if err := render(a.err, d, config.FormatText); err != nil {
-		return err
-	}
-	if d.Failed() {
-		return &exit{code: exitConfig}
-	}
-	return nil
-}
-
 func render(w io.Writer, d *config.Diagnostics, format config.Format) error {
 	if format == config.FormatText && colored(w) {
 		format = config.FormatColor

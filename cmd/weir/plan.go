@@ -13,7 +13,8 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show how pipelines will run: stages, lanes, queues, columns, promises",
 		Long: "Shows how pipelines will run on this machine: which nodes share a goroutine, where queues stand, which columns each node reads and\n" +
 			"gives out, and what each sink can promise. With -o json a single pipeline is one object, several are a list.",
-		Args: wants("the pipelines' files", 0),
+		Example: "  weir plan pipelines/collect.yaml\n  weir plan pipelines -o json",
+		Args:    wants("the pipelines' files", 0),
 	}
 	form := outputFlag(cmd, "text", "json")
 	var flags pipelineFlags

@@ -18,6 +18,7 @@ import (
 	"github.com/weirflow/weir/core/admin"
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/core/engine"
+	"github.com/weirflow/weir/core/ledger"
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/sdk"
 )
@@ -241,6 +242,9 @@ var errSecondSignal = errors.New("stopped by a second signal")
 // wait waits for the end of the run and says how it ended.
 func (r *pipelineRun) wait() {
 	err := r.Wait()
+	if err == nil {
+		err = r.cutShort()
+	}
 	r.mu.Lock()
 	r.ended = time.Now()
 	if r.err == nil {
@@ -257,6 +261,37 @@ func (r *pipelineRun) wait() {
 		return
 	}
 	r.log.Info("ended")
+}
+
+// cutShort says what required sinks did not get of what was here when the drain's time was over, nil if they got all. What optional sinks
+// lost so is counted and logged, and no failure: that is what makes them optional.
+func (r *pipelineRun) cutShort() error {
+	pl, rep := r.Plan(), r.Report()
+	lost, where := uint64(0), []string{}
+	at := stoppedAt(&rep)
+	for _, n := range pl.Nodes {
+		if k := at[n.ID]; k > 0 && n.Required {
+			lost += k
+			where = append(where, fmt.Sprintf("%s %s", n.ID, number(k)))
+		}
+	}
+	if lost == 0 {
+		return nil
+	}
+	return fmt.Errorf("drain_timeout of %v was over before all was delivered: %s dropped as stopped (%s); a longer drain_timeout waits longer",
+		pl.Pipeline.DrainTimeout, counted(lost, "record"), strings.Join(where, ", "))
+}
+
+// stoppedAt is what was dropped as stopped by node: in it, or in the queue before it.
+func stoppedAt(rep *ledger.Report) map[string]uint64 {
+	at := map[string]uint64{}
+	for i := range rep.Nodes {
+		at[rep.Nodes[i].ID] += rep.Nodes[i].Dropped[string(sdk.ReasonStopped)]
+	}
+	for i := range rep.Edges {
+		at[rep.Edges[i].To] += rep.Edges[i].Dropped[string(sdk.ReasonStopped)]
+	}
+	return at
 }
 
 // result is the exit of the process, once all has ended and the summary is written.

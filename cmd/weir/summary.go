@@ -120,6 +120,12 @@ func writeSummary(w io.Writer, runs []*pipelineRun) error {
 		if err := writeLedger(w, &rep); err != nil {
 			return err
 		}
+		if n := rep.Dropped[string(sdk.ReasonUnread)]; n > 0 {
+			fmt.Fprintf(w, "  refused, and nobody reads `errors`: %s; a sink with `from: errors` shows them, and why\n", counted(n, "record"))
+		}
+		if err := r.failure(); err != nil {
+			fmt.Fprintf(w, "  error: %s\n", r.redacted(err))
+		}
 		if _, err := fmt.Fprintf(w, "  %s\n", verdict(&rep)); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -29,6 +30,7 @@ func (a *app) validateCommand() *cobra.Command {
 		Long: "Reads pipelines and says all that is wrong with them: names, options, types, columns, expressions, wiring. Nothing is started and\n" +
 			"nobody is asked, unless --connect is given: then every node is made, ports are opened, and servers are asked whether they would\n" +
 			"take what the pipeline sends. Without a file it reads the pipelines of the current directory.",
+		Example: "  weir validate pipelines\n  weir validate pipelines/collect.yaml --connect\n  weir validate -o github",
 	}
 	form := outputFlag(cmd, "text", "json", "github")
 	flags.add(cmd)
@@ -74,9 +76,10 @@ func (a *app) connect(ctx context.Context, plans []*plan.Plan) error {
 	}
 	defer os.RemoveAll(dir)
 	code, share := 0, engine.NewShared()
+	var said []string
 	for _, p := range plans {
 		for _, err := range ask(ctx, p, engine.Options{Dir: dir, Share: share, Log: slog.New(slog.DiscardHandler)}) {
-			fmt.Fprintf(a.err, "%s: %s\n", p.Pipeline.File, p.Pipeline.Redact(err.Error()))
+			said = append(said, fmt.Sprintf("%s: %s", p.Pipeline.File, p.Pipeline.Redact(err.Error())))
 			if _, ok := errors.AsType[*sdk.NotReady](err); !ok {
 				code = exitRuntime
 			} else if code == 0 {
@@ -84,10 +87,16 @@ func (a *app) connect(ctx context.Context, plans []*plan.Plan) error {
 			}
 		}
 	}
-	if code != 0 {
-		return &exit{code: code}
+	switch {
+	case code == 0:
+		return nil
+	case a.json:
+		return &exit{code, errors.New(strings.Join(said, "; "))}
 	}
-	return nil
+	for _, line := range said {
+		fmt.Fprintln(a.err, line)
+	}
+	return &exit{code: code}
 }
 
 func ask(ctx context.Context, p *plan.Plan, opts engine.Options) []error {

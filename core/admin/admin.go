@@ -48,7 +48,8 @@ type Pipeline interface {
 	Plan() *plan.Plan
 	Report() ledger.Report
 	QueueStats() map[string]queue.Stats // by the id of the node behind the queue
-	State() (State, error)              // the error of a failed one
+	Memory() engine.Memory
+	State() (State, error) // the error of a failed one
 	Inspect(topic string) []engine.NodeAnswer
 }
 

@@ -261,7 +261,8 @@ func TestAPI(t *testing.T) {
 		code int
 		text string
 	}{
-		"/api/v1/pipelines/b":                  {404, `no pipeline is named \"b\"`},
+		"/api/v1/pipelines/b":                  {404, `no pipeline that runs here is named \"b\": there are a`},
+		"/api/v1/inspect/exporters?pipeline=b": {404, `no pipeline that runs here is named \"b\": there are a`},
 		"/api/v1/pipelines/a/plan":             {200, `"pipeline": "a"`},
 		"/api/v1/pipelines/a/graph":            {200, "source     in"},
 		"/api/v1/pipelines/a/graph?format=svg": {200, "<svg"},

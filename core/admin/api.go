@@ -22,6 +22,13 @@ type Status struct {
 	Error  string           `json:"error,omitempty"`
 	Ledger ledger.Report    `json:"ledger"`
 	Queues map[string]Queue `json:"queues"` // by the id of the node behind
+	Memory Memory           `json:"memory"`
+}
+
+// Memory is what the pipeline's batches hold as a whole.
+type Memory struct {
+	Held   int64 `json:"bytes"`
+	Budget int64 `json:"budget_bytes"` // above it sources are not read
 }
 
 // Queue is the level of a queue.
@@ -37,7 +44,8 @@ type Queue struct {
 func StatusOf(p Pipeline) Status {
 	pl := p.Plan()
 	state, err := p.State()
-	s := Status{Name: pl.Pipeline.Name, File: pl.Pipeline.File, State: state, Ledger: p.Report(), Queues: map[string]Queue{}}
+	s := Status{Name: pl.Pipeline.Name, File: pl.Pipeline.File, State: state, Ledger: p.Report(), Queues: map[string]Queue{},
+		Memory: Memory(p.Memory())}
 	if err != nil {
 		s.Error = pl.Pipeline.Redact(err.Error())
 	}
@@ -105,12 +113,27 @@ func (s *Server) one(f func(http.ResponseWriter, *http.Request, Pipeline)) http.
 	return func(w http.ResponseWriter, r *http.Request) {
 		i := slices.IndexFunc(s.pipelines, func(p Pipeline) bool { return p.Plan().Pipeline.Name == r.PathValue("name") })
 		if i < 0 {
-			problem(w, http.StatusNotFound, fmt.Sprintf("no pipeline is named %q: /api/v1/pipelines lists them", r.PathValue("name")))
+			s.unnamed(w, r.PathValue("name"))
 			return
 		}
 		f(w, r, s.pipelines[i])
 	}
 }
+
+// unnamed says that there is no pipeline of that name, and which there are.
+func (s *Server) unnamed(w http.ResponseWriter, name string) {
+	var names []string
+	for _, p := range s.pipelines {
+		names = append(names, p.Plan().Pipeline.Name)
+	}
+	if len(names) > mostNamed {
+		names = append(names[:mostNamed], "...")
+	}
+	problem(w, http.StatusNotFound, fmt.Sprintf("no pipeline that runs here is named %q: there are %s", name, strings.Join(names, ", ")))
+}
+
+// mostNamed is how many pipelines a message names.
+const mostNamed = 20
 
 // Inspection is what /api/v1/inspect says about a topic: what each node that knows something of it tells.
 type Inspection struct {
@@ -131,6 +154,10 @@ type Told struct {
 func (s *Server) inspect(w http.ResponseWriter, r *http.Request) {
 	out := Inspection{Topic: r.PathValue("topic"), Time: time.Now().UTC()}
 	only := r.URL.Query().Get("pipeline")
+	if only != "" && !slices.ContainsFunc(s.pipelines, func(p Pipeline) bool { return p.Plan().Pipeline.Name == only }) {
+		s.unnamed(w, only)
+		return
+	}
 	for _, p := range s.pipelines {
 		pl := p.Plan().Pipeline
 		if only != "" && pl.Name != only {

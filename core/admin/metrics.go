@@ -51,6 +51,11 @@ func metrics() []*metric {
 		{name: "pipeline_in_transit_records", help: "Records between two counters at the moment of reading; 0 at rest.", typ: gauge,
 			pipeline: func(s *Status) float64 { return float64(s.Ledger.InTransit) }},
 
+		{name: "pipeline_memory_bytes", help: "Memory of batches that are not released yet, wherever they are: in queues, in blocks, open, at work.", typ: gauge,
+			pipeline: func(s *Status) float64 { return float64(s.Memory.Held) }},
+		{name: "pipeline_memory_budget_bytes", help: "Memory of batches above which sources are not read until some is released.", typ: gauge,
+			pipeline: func(s *Status) float64 { return float64(s.Memory.Budget) }},
+
 		{name: "node_received_records_total", help: "Records that came in: for a source from outside, else over its edges.", typ: counter,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.In) }},
 		{name: "node_sent_records_total", help: "Records that went out: for a sink those delivered, else over its edges, those for `errors` not among them.", typ: counter,
@@ -67,6 +72,8 @@ func metrics() []*metric {
 			kinds: []sdk.Kind{sdk.KindProcessor, sdk.KindSink}, node: func(n *ledger.NodeReport) float64 { return float64(n.DeadLettered) }},
 		{name: "processor_errors_made_records_total", help: "Refused parts of records of which something else was used.", typ: counter, kinds: processors,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.ErrorsMade) }},
+		{name: "processor_failed_records_total", help: "Refused records where `on_error` is `fail`: they stopped the pipeline.", typ: counter, kinds: processors,
+			node: func(n *ledger.NodeReport) float64 { return float64(n.Failed) }},
 		{name: "processor_forwarded_records_total", help: "Input records that are in an output.", typ: counter, kinds: processors,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.Forwarded) }},
 		{name: "processor_consumed_records_total", help: "Input records of which something was made.", typ: counter, kinds: processors,

@@ -177,7 +177,7 @@ func (r *reading) lookup(kind, name string, optional bool) (value, help, why str
 			err = fmt.Errorf("it has more than %d bytes", maxPutFile)
 		}
 		if err != nil {
-			return "", "is the path right, seen from the directory the process was started in?", "the file " + name + " cannot be put in: " + reason(err)
+			return "", readable(err), "the file " + name + " cannot be put in: " + reason(err)
 		}
 		return strings.TrimRight(string(text), "\r\n"), "", ""
 	}

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -30,7 +32,7 @@ func Load(file string, opts Options) (*Pipeline, *Diagnostics) {
 	text, err := readFile(file, MaxFileBytes)
 	if err != nil {
 		d := &Diagnostics{}
-		help := "is the path right, seen from the directory the process was started in?"
+		help := readable(err)
 		if info, serr := os.Stat(file); serr == nil && info.IsDir() {
 			help = "name a file in it"
 		}
@@ -38,6 +40,14 @@ func Load(file string, opts Options) (*Pipeline, *Diagnostics) {
 		return nil, d
 	}
 	return Parse(file, text, opts)
+}
+
+// readable says what to do about a file that cannot be read.
+func readable(err error) string {
+	if errors.Is(err, fs.ErrPermission) {
+		return "make it, and the directories it is in, readable for the user that weir runs as"
+	}
+	return "is the path right, seen from the directory the process was started in?"
 }
 
 // Parse is Load for a text that is read already. name is the file's: it gives the pipeline its name and stands in diagnostics.

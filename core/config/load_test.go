@@ -280,6 +280,10 @@ func TestNearest(t *testing.T) {
 		{"", "a", "a"},
 		{"xyz", "", ""},
 		{"teh", "the,tea", "the"},
+		{"directory", "dir,prefix,columns", "dir"},
+		{"compress", "level,compression", "compression"},
+		{"source", "src,source_one,source_two", ""},
+		{"id", "identity", ""},
 		{strings.Repeat("x", 500), strings.Repeat("x", 500), ""},
 	} {
 		if got := Nearest(c.word, strings.Split(c.of, ",")); got != c.want {

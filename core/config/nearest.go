@@ -3,7 +3,8 @@ package config
 import "strings"
 
 // Nearest is the candidate that word was most likely meant to be, or "" if none is near: a slip in every third character at most.
-// Case, and `-` for `_`, do not count. Of two equally near, the first.
+// Case, and `-` for `_`, do not count. Of two equally near, the first. If none is near, the one that goes on where the word ends, or ends
+// where it goes on.
 func Nearest(word string, candidates []string) string {
 	if len(word) > maxWord {
 		return ""
@@ -25,7 +26,25 @@ func Nearest(word string, candidates []string) string {
 			best, least = c, d
 		}
 	}
+	if best == "" {
+		return lengthened(w, candidates)
+	}
 	return best
+}
+
+// lengthened is the one candidate that the word begins with, or that begins with it: `directory` for `dir`, `compress` for `compression`.
+func lengthened(w string, candidates []string) (found string) {
+	for _, c := range candidates {
+		f := fold(c)
+		if min(len(w), len(f)) < 3 || !strings.HasPrefix(w, f) && !strings.HasPrefix(f, w) {
+			continue
+		}
+		if found != "" {
+			return ""
+		}
+		found = c
+	}
+	return found
 }
 
 // Bounds of the cost of comparing: no name of anything is longer, no list of names worth suggesting from has more.

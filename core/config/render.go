@@ -172,30 +172,32 @@ func clean(s string) string {
 	return sanitize(strings.NewReplacer("\r\n", " ", "\n", " ", "\t", " ").Replace(s))
 }
 
-type jsonDiagnostic struct {
-	Severity Severity `json:"severity"`
-	Code     string   `json:"code"`
-	File     string   `json:"file,omitempty"`
-	Line     int      `json:"line,omitempty"`
-	Col      int      `json:"col,omitempty"`
-	EndLine  int      `json:"end_line,omitempty"`
-	EndCol   int      `json:"end_col,omitempty"`
-	Path     string   `json:"path,omitempty"`
-	Message  string   `json:"message"`
-	Help     string   `json:"help,omitempty"`
+// MarshalJSON writes a diagnostic flat: its place as file, line and col, left out as far as it is not known.
+func (d Diagnostic) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Severity Severity `json:"severity"`
+		Code     string   `json:"code"`
+		File     string   `json:"file,omitempty"`
+		Line     int      `json:"line,omitempty"`
+		Col      int      `json:"col,omitempty"`
+		EndLine  int      `json:"end_line,omitempty"`
+		EndCol   int      `json:"end_col,omitempty"`
+		Path     string   `json:"path,omitempty"`
+		Message  string   `json:"message"`
+		Help     string   `json:"help,omitempty"`
+	}{d.Severity, d.Code, d.At.File, d.At.Line, d.At.Col, d.End.Line, d.End.Col, d.Path, d.Message, d.Help})
 }
 
 func renderJSON(w io.Writer, d *Diagnostics) error {
 	out := struct {
-		Errors      int              `json:"errors"`
-		Warnings    int              `json:"warnings"`
-		Diagnostics []jsonDiagnostic `json:"diagnostics"`
-	}{Diagnostics: make([]jsonDiagnostic, 0, len(d.List))}
-	out.Errors, out.Warnings = d.Count()
-	for _, o := range d.List {
-		out.Diagnostics = append(out.Diagnostics, jsonDiagnostic{o.Severity, o.Code, o.At.File, o.At.Line, o.At.Col, o.End.Line, o.End.Col,
-			o.Path, o.Message, o.Help})
+		Errors      int          `json:"errors"`
+		Warnings    int          `json:"warnings"`
+		Diagnostics []Diagnostic `json:"diagnostics"`
+	}{Diagnostics: d.List}
+	if out.Diagnostics == nil {
+		out.Diagnostics = []Diagnostic{}
 	}
+	out.Errors, out.Warnings = d.Count()
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")

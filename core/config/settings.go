@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"reflect"
@@ -142,7 +144,11 @@ func (l *settingsLoad) text(opts SettingsOptions) ([]byte, bool) {
 	}
 	text, err := readFile(opts.File, MaxFileBytes)
 	if err != nil {
-		l.say(CodeUnreadable, Pos{File: opts.File}, Pos{}, "", "is the path of --config right?", "the settings cannot be read: %s", reason(err))
+		help := "is the path of --config right?"
+		if errors.Is(err, fs.ErrPermission) {
+			help = readable(err)
+		}
+		l.say(CodeUnreadable, Pos{File: opts.File}, Pos{}, "", help, "the settings cannot be read: %s", reason(err))
 		return nil, false
 	}
 	return text, true

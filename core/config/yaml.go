@@ -50,7 +50,7 @@ func (r *reading) say(code string, at, end Pos, path, help, format string, args 
 func (r *reading) parse(name string, text []byte) *value {
 	nowhere := Pos{File: name}
 	if len(text) > MaxFileBytes {
-		r.say(CodeTooLarge, nowhere, Pos{}, "", "put long tables into files of their own", "the file has %d bytes, more than %d", len(text), MaxFileBytes)
+		r.say(CodeTooLarge, nowhere, Pos{}, "", "put long tables into files of their own", "the file has more than %d bytes", MaxFileBytes)
 		return nil
 	}
 	text = bytes.ReplaceAll(bytes.TrimPrefix(text, []byte("\ufeff")), []byte("\r\n"), []byte("\n"))
@@ -229,6 +229,7 @@ func (r *reading) token(t *token.Token) Pos {
 var mends = []struct{ part, help string }{
 	{"tab character", "indent with spaces"},
 	{"cannot start any token", "indent with spaces, not tabs"},
+	{"invalid header option", "put a text with | or > in quotes, or on the lines below `key: |`"},
 	{"mapping value is not allowed", "put a text with `: ` in quotes, or indent the next line like its neighbours"},
 	{"could not find end character", "close the quote"},
 	{"must be specified", "close the bracket; within brackets, values are separated by commas"},
@@ -246,7 +247,7 @@ func (r *reading) syntax(err error) {
 	at, message := Pos{File: r.src.name}, "the text cannot be read as YAML"
 	var se *yaml.SyntaxError
 	if errors.As(err, &se) {
-		message = se.Message
+		message = strings.ReplaceAll(se.Message, "character '\t'", "a tab") // which would not be seen
 		at = r.token(se.Token)
 	}
 	help := ""

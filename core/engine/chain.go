@@ -297,7 +297,7 @@ func (o *outbox) Error(of *sdk.Batch, f sdk.Fault) {
 	switch {
 	case in.node.OnError == config.Fail:
 		if !f.Part {
-			in.acct.DeadLettered.Add(1)
+			in.acct.Failed.Add(1)
 		}
 		o.settleFailed(of)
 		in.failed(fmt.Errorf("a record was refused (%s: %s) and on_error is fail", f.Code, f.Message))

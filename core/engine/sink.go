@@ -51,6 +51,8 @@ type sinkLane struct {
 	cancel context.CancelFunc
 	limit  *time.Timer
 
+	endedAt time.Time // when nothing more was to come
+
 	free []*block // for use again
 
 	mu        sync.Mutex
@@ -108,7 +110,6 @@ func (k *sinkLane) run() {
 	defer k.lane.rest()
 	k.lane.nextTick = time.Now().Add(tickEvery)
 	ended := false
-	var endedAt time.Time
 	for n := 0; !r.aborted(); n++ {
 		k.complete()
 		k.writeReady()
@@ -133,7 +134,7 @@ func (k *sinkLane) run() {
 			k.dropGone()
 		}
 		if end && !ended {
-			ended, endedAt = true, now
+			ended, k.endedAt = true, now
 			k.dropOpenSegments()
 		}
 		if ended || k.flushAsked.Load() {
@@ -142,7 +143,7 @@ func (k *sinkLane) run() {
 				break
 			}
 		}
-		if ended && !k.node.Required && now.Sub(endedAt) >= r.drainTime() {
+		if ended && !k.node.Required && now.Sub(k.endedAt) >= r.drainTime() {
 			k.abandon() // nobody waits for what an optional sink never takes
 			break
 		}

@@ -67,7 +67,7 @@ func (k *sinkLane) write(b *block) {
 	k.acct.Blocks.Add(1)
 	b.answered.Store(false)
 	ctx := k.writeContext()
-	k.limit.Reset(writeDeadline)
+	k.limit.Reset(k.writeTime())
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
 	} else {
@@ -79,6 +79,14 @@ func (k *sinkLane) write(b *block) {
 		}
 	}
 	k.limit.Stop()
+}
+
+// writeTime bounds the next Write. Once nothing more comes, nobody waits for an optional sink longer than drain_timeout.
+func (k *sinkLane) writeTime() time.Duration {
+	if k.node.Required || k.endedAt.IsZero() {
+		return writeDeadline
+	}
+	return max(min(writeDeadline, k.run_.drainTime()-time.Since(k.endedAt)), time.Millisecond)
 }
 
 // writeContext is the context of the next write.

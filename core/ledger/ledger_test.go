@@ -73,7 +73,7 @@ func TestAnUnbalancedAccountIsSaid(t *testing.T) {
 		"a source lost one": {func(l map[string]*Lane, _ *Sink, _ []*Edge) { l["in"].Books.Received.Add(1) },
 			"source in: received 21, but handed out 18 + filtered 0 + dropped 1 + in hand 1"},
 		"a node forwards one too many": {func(l map[string]*Lane, _ *Sink, _ []*Edge) { l["p"].Books.Filtered.Add(1) },
-			"node p: in 18 + restored 0, but forwarded 9 + filtered 3 + dropped 1 + dead-lettered 1 + consumed 3 + held 2"},
+			"node p: in 18 + restored 0, but forwarded 9 + filtered 3 + dropped 1 + dead-lettered 1 + failed 0 + consumed 3 + held 2"},
 		"a node gave out one too few": {func(l map[string]*Lane, _ *Sink, _ []*Edge) { l["p"].Books.Produced.Add(1) },
 			"node p: out 10 + open 1, but forwarded 9 + copied 0 + produced 3"},
 		"an edge lost one": {func(_ map[string]*Lane, _ *Sink, e []*Edge) { e[1].Out.Add(1) },

@@ -103,9 +103,9 @@ func (l *Ledger) Report(name string) Report {
 				wrong("sink %s: in %d, but delivered %d + dropped %d + dead-lettered %d + failed %d + in flight %d", n.ID, n.In, n.Delivered, dropped, n.DeadLettered, n.Failed, n.InFlight)
 			}
 		default:
-			if n.In+n.Restored != n.Forwarded+n.Filtered+dropped+n.DeadLettered+n.Consumed+uint64(n.Held) {
-				wrong("node %s: in %d + restored %d, but forwarded %d + filtered %d + dropped %d + dead-lettered %d + consumed %d + held %d",
-					n.ID, n.In, n.Restored, n.Forwarded, n.Filtered, dropped, n.DeadLettered, n.Consumed, n.Held)
+			if n.In+n.Restored != n.Forwarded+n.Filtered+dropped+n.DeadLettered+n.Failed+n.Consumed+uint64(n.Held) {
+				wrong("node %s: in %d + restored %d, but forwarded %d + filtered %d + dropped %d + dead-lettered %d + failed %d + consumed %d + held %d",
+					n.ID, n.In, n.Restored, n.Forwarded, n.Filtered, dropped, n.DeadLettered, n.Failed, n.Consumed, n.Held)
 			}
 			if n.Out+uint64(n.Open) != n.Forwarded+n.Copied+n.Produced {
 				wrong("node %s: out %d + open %d, but forwarded %d + copied %d + produced %d", n.ID, n.Out, n.Open, n.Forwarded, n.Copied, n.Produced)
@@ -174,6 +174,7 @@ func (n *Node) report() NodeReport {
 		l.dropped.into(r.Dropped)
 		r.DeadLettered += l.DeadLettered.Load()
 		r.ErrorsMade += l.ErrorsMade.Load()
+		r.Failed += l.Failed.Load()
 		r.Copied += l.Copied.Load()
 		if n.Kind == sdk.KindSource {
 			r.Out += l.In.Load()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/flow"
 )
 
 // interner makes equal schemas one pointer: batches are compared by it.
@@ -191,6 +192,9 @@ func (r *resolver) needed(n *Node) {
 			continue
 		}
 		help := didYouMean(name, n.FullIn.Names(), "its columns are")
+		if c := flow.Called(name); n.FullIn.Index(c) >= 0 {
+			help = didYouMean(c, []string{c}, "")
+		}
 		if help == "" {
 			help = "`weir inspect schema` lists the columns that come from " + quoteList(inputIDs(n))
 		}

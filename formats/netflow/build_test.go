@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
@@ -20,57 +21,19 @@ const (
 
 // msg9 is a NetFlow v9 message of sets.
 func msg9(domain, sequence uint32, sets ...[]byte) []byte {
-	b := be.AppendUint16(nil, 9)
-	b = be.AppendUint16(b, uint16(len(sets)))
-	for _, v := range []uint32{uptimeMs, exportedAt, sequence, domain} {
-		b = be.AppendUint32(b, v)
-	}
-	for _, s := range sets {
-		b = append(b, s...)
-	}
-	return b
+	return formatstest.NetFlow9(uptimeMs, exportedAt, domain, sequence, sets...)
 }
 
 // msg10 is an IPFIX message of sets.
 func msg10(domain, sequence uint32, sets ...[]byte) []byte {
-	b := []byte{0, 10, 0, 0}
-	for _, v := range []uint32{exportedAt, sequence, domain} {
-		b = be.AppendUint32(b, v)
-	}
-	for _, s := range sets {
-		b = append(b, s...)
-	}
-	be.PutUint16(b[2:], uint16(len(b)))
-	return b
+	return formatstest.IPFIX(exportedAt, domain, sequence, sets...)
 }
 
-func set(id uint16, parts ...[]byte) []byte {
-	b := be.AppendUint16(nil, id)
-	b = append(b, 0, 0)
-	for _, p := range parts {
-		b = append(b, p...)
-	}
-	be.PutUint16(b[2:], uint16(len(b)))
-	return b
-}
+var set, u16s, u32s = formatstest.Set, formatstest.Uint16s, formatstest.Uint32s
 
 // tmpl is a definition; fields are id, length pairs.
 func tmpl(id uint16, fields ...uint16) []byte {
 	return u16s(append([]uint16{id, uint16(len(fields) / 2)}, fields...)...)
-}
-
-func u16s(vs ...uint16) (b []byte) {
-	for _, v := range vs {
-		b = be.AppendUint16(b, v)
-	}
-	return b
-}
-
-func u32s(vs ...uint32) (b []byte) {
-	for _, v := range vs {
-		b = be.AppendUint32(b, v)
-	}
-	return b
 }
 
 // common is the template of the malformed examples, and a record of it.

@@ -80,12 +80,7 @@ func show(b *sdk.Batch, i int, f sdk.Field, row int) string {
 	return fmt.Sprint(v)
 }
 
-func u32s(vs ...uint32) (b []byte) {
-	for _, v := range vs {
-		b = be.AppendUint32(b, v)
-	}
-	return b
-}
+var u32s = formatstest.Uint32s
 
 func cat(parts ...[]byte) (b []byte) {
 	for _, p := range parts {

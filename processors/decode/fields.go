@@ -17,7 +17,7 @@ type Field struct {
 	Name string `yaml:"name" doc:"name of an element that the registry has (weir inspect elements), or of the one that pen and id describe" example:"cisco.username"`
 	PEN  uint32 `yaml:"pen" doc:"enterprise number of an element that the registry lacks; 0: IANA's, or none"`
 	ID   uint16 `yaml:"id" doc:"number of an element that the registry lacks; above 32767: a NetFlow v9 field type"`
-	Type string `yaml:"type" doc:"data type of the element (RFC 7012): unsigned32, string, ...; text: a string with many different values" example:"text"`
+	Type string `yaml:"type" doc:"data type of the element (RFC 7012; uint32 is unsigned32): unsigned32, string, ...; text: a string with many different values" example:"text"`
 	As   string `yaml:"as" doc:"name of the column; else the element's name in snake_case"`
 }
 
@@ -81,9 +81,13 @@ func (f *Field) resolve() (d declared, p *sdk.Problem) {
 		}
 	}
 	if f.Type != "" && f.Type != text {
-		t, ok := elements.TypeOf(f.Type)
+		t, ok := typeOf(f.Type)
 		if !ok {
-			return d, &sdk.Problem{Path: "type", Message: fmt.Sprintf("%q is no data type", f.Type), Help: "types are text, " + strings.Join(elements.Types(), ", ")}
+			help := "types are text, " + strings.Join(elements.Types(), ", ")
+			if near := nearType(f.Type); near != "" {
+				help = fmt.Sprintf("did you mean %s? ", near) + help
+			}
+			return d, &sdk.Problem{Path: "type", Message: fmt.Sprintf("%q is no data type", f.Type), Help: help}
 		}
 		e.Type = t
 	}
@@ -117,6 +121,41 @@ func (f *Field) resolve() (d declared, p *sdk.Problem) {
 	}
 	d.column.Extra = false
 	return d, nil
+}
+
+// plainTypes are the names that types of columns have, and most programs, for data types of RFC 7012. Those that could be several
+// (address, timestamp) are not among them.
+var plainTypes = map[string]string{"uint8": "unsigned8", "uint16": "unsigned16", "uint32": "unsigned32", "uint64": "unsigned64",
+	"int8": "signed8", "int16": "signed16", "int32": "signed32", "int64": "signed64", "mac": "macAddress", "bool": "boolean"}
+
+// typeOf finds a data type by its name in RFC 7012, or as columns are called.
+func typeOf(name string) (elements.Type, bool) {
+	if rfc, ok := plainTypes[name]; ok {
+		name = rfc
+	}
+	return elements.TypeOf(name)
+}
+
+// nearTypes are what others call data types for which this has several.
+var nearTypes = map[string]string{"address": "ipv4Address or ipv6Address", "ip": "ipv4Address or ipv6Address", "ipv4": "ipv4Address", "ipv6": "ipv6Address",
+	"timestamp": "dateTimeMilliseconds", "datetime": "dateTimeMilliseconds", "bytes": "octetArray", "name": "string",
+	"int": "signed32", "uint": "unsigned32", "float": "float64", "double": "float64"}
+
+// nearType is what somebody meant who wrote a name that no type has; empty if there is no saying.
+func nearType(name string) string {
+	folded := strings.ToLower(name)
+	if near, ok := nearTypes[folded]; ok {
+		return near
+	}
+	for _, t := range elements.Types() {
+		if strings.EqualFold(t, name) {
+			return t
+		}
+	}
+	if _, ok := plainTypes[folded]; ok {
+		return folded
+	}
+	return ""
 }
 
 // fields understands all declared fields.

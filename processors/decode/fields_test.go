@@ -1,10 +1,12 @@
 package decode
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/elements"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
@@ -42,8 +44,32 @@ func TestFieldsBecomeColumns(t *testing.T) {
 	}
 }
 
+// A data type may be called as in RFC 7012 or as columns and programs call it.
+func TestTypesByTheirPlainNames(t *testing.T) {
+	for plain, rfc := range plainTypes {
+		of := func(name string) declared {
+			d, p := (&Field{PEN: 4711, ID: 1, Name: "a", Type: name}).resolve()
+			if p != nil {
+				t.Fatalf("type %s: %v", name, p)
+			}
+			return d
+		}
+		if diff := cmp.Diff(of(rfc).column, of(plain).column); diff != "" {
+			t.Errorf("%s (-%s +%s):\n%s", plain, rfc, plain, diff)
+		}
+		if a, b := of(rfc).source.Enc, of(plain).source.Enc; a != b {
+			t.Errorf("%s is encoded as %v, %s as %v", rfc, a, plain, b)
+		}
+	}
+	d, p := (&Field{PEN: 4711, ID: 1, Name: "a", Type: "uint32"}).resolve()
+	if p != nil || d.column.Type != sdk.Uint32 {
+		t.Errorf("uint32 makes a column of %v, %v", d.column.Type, p)
+	}
+}
+
 // What is wrong with a field is said where it stands, and with what was meant.
 func TestFieldsThatCannotBe(t *testing.T) {
+	types := "types are text, " + strings.Join(elements.Types(), ", ")
 	for _, c := range []struct {
 		f          Field
 		path, help string
@@ -55,7 +81,10 @@ func TestFieldsThatCannotBe(t *testing.T) {
 		{Field{PEN: 4711, ID: 1, Type: "string"}, "fields[0].name", "name and type say what it is"},
 		{Field{PEN: 4711, Name: "a", Type: "string"}, "fields[0].id", "ids begin at 1"},
 		{Field{PEN: 4711, ID: 40000, Name: "a", Type: "string"}, "fields[0].id", "a NetFlow v9 field type above it is written without pen"},
-		{Field{PEN: 4711, ID: 1, Name: "a", Type: "uint32"}, "fields[0].type", ""},
+		{Field{PEN: 4711, ID: 1, Name: "a", Type: "uint33"}, "fields[0].type", ""},
+		{Field{PEN: 4711, ID: 1, Name: "a", Type: "Uint32"}, "fields[0].type", "did you mean uint32? " + types},
+		{Field{PEN: 4711, ID: 1, Name: "a", Type: "Unsigned32"}, "fields[0].type", "did you mean unsigned32? " + types},
+		{Field{PEN: 4711, ID: 1, Name: "a", Type: "address"}, "fields[0].type", "did you mean ipv4Address or ipv6Address? " + types},
 		{Field{Name: "octetDeltaCount", Type: "text"}, "fields[0].type", "leave `type` out"},
 		{Field{Name: "octetDeltaCount", As: "bytes2 "}, "fields[0].as", ""},
 		{Field{Name: "flowEndReason", As: "bytes"}, "fields[0].as", "give this one another name with `as`"},

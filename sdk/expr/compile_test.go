@@ -16,6 +16,7 @@ import (
 // Guarantees: all faults of an expression are found at once, each with its place and what to do.
 func TestProblems(t *testing.T) {
 	for text, want := range map[string]sdk.Problems{
+		`proto == 6`:    {{Offset: 0, Message: "no column `proto`", Help: "did you mean `protocol`?"}},
 		`dst_prt == 53`: {{Offset: 0, Message: "no column `dst_prt`", Help: "did you mean `dst_port`?"}},
 		`"é" == note and dst_prt == 53 or src_prt > 1`: {
 			{Offset: 17, Message: "no column `dst_prt`", Help: "did you mean `dst_port`?"},

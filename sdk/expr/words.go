@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/weirflow/weir/sdk/flow"
 )
 
 // How things are said to a user.
@@ -25,10 +27,13 @@ func short(s string) string {
 	return s
 }
 
-// didYouMean suggests the name nearest to what was written, if one is near.
+// didYouMean suggests the column that other programs call so, or the name nearest to what was written, if one is near.
 func didYouMean(written string, names []string) string {
 	if len(written) > 64 {
 		return ""
+	}
+	if c := flow.Called(written); slices.Contains(names, c) {
+		return fmt.Sprintf("did you mean `%s`?", c)
 	}
 	slices.Sort(names)
 	best, least := "", max(1, len(written)/3)+1

@@ -14,6 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
@@ -24,32 +25,10 @@ var be = binary.BigEndian
 
 // message is an IPFIX message of sets.
 func message(domain, sequence uint32, sets ...[]byte) []byte {
-	b := []byte{0, 10, 0, 0, 0, 0, 0, 1}
-	b = be.AppendUint32(b, sequence)
-	b = be.AppendUint32(b, domain)
-	for _, s := range sets {
-		b = append(b, s...)
-	}
-	be.PutUint16(b[2:], uint16(len(b)))
-	return b
+	return formatstest.IPFIX(1, domain, sequence, sets...)
 }
 
-func set(id uint16, parts ...[]byte) []byte {
-	b := be.AppendUint16(nil, id)
-	b = append(b, 0, 0)
-	for _, p := range parts {
-		b = append(b, p...)
-	}
-	be.PutUint16(b[2:], uint16(len(b)))
-	return b
-}
-
-func u16s(vs ...uint16) (b []byte) {
-	for _, v := range vs {
-		b = be.AppendUint16(b, v)
-	}
-	return b
-}
+var set, u16s = formatstest.Set, formatstest.Uint16s
 
 // collector accepts connections and keeps what came on each.
 type collector struct {

@@ -36,11 +36,13 @@ type conn struct {
 	session netflow.Session
 	leaving time.Time   // when it saw that the source stops
 	shaking atomic.Bool // TLS begins
+	tally   tally
 }
 
 func newConn(r *reader, raw net.Conn, from netip.AddrPort) *conn {
 	c := &conn{r: r, raw: raw, nc: raw, from: from}
 	c.place, c.session = r.port.begin()
+	c.tally.since = r.src.env.Now()
 	if t := r.src.tls; t != nil {
 		c.nc = tls.Server(raw, t)
 		c.shaking.Store(true)
@@ -159,20 +161,24 @@ func (c *conn) handOver(s *slab) *slab {
 	s.received = r.src.env.Now().UnixNano()
 	r.src.env.Books.Received.Add(uint64(n))
 	r.src.env.Books.InHand.Add(int64(n))
+	c.tally.sent(n, s.ends[n-1], s.received)
 	next := r.slab(c)
 	next.n = copy(next.mem, s.mem[s.ends[n-1]:s.n])
 	select {
 	case <-r.room:
 	default:
 		began := time.Now()
+		c.tally.waiting(r.src.env.Now())
 		select {
 		case <-r.room:
 		case <-r.quit:
 			r.drop(s)
 			return nil
 		}
+		after := time.Since(began)
+		c.tally.goesOn(after)
 		if !c.leaving.IsZero() { // that it had to wait does not count: how long all may take is for the core to say
-			c.leaving = c.leaving.Add(time.Since(began))
+			c.leaving = c.leaving.Add(after)
 		}
 	}
 	r.full <- s // whoever has room does not wait

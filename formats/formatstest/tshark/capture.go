@@ -8,8 +8,9 @@ import (
 
 // Frame is a packet of a capture, from its Ethernet header on.
 type Frame struct {
-	At   time.Time
-	Data []byte
+	At     time.Time
+	Data   []byte
+	Length int // on the wire, in bytes, if Data is only its beginning
 }
 
 // Pcap is a capture of frames: classic, little-endian, with nanoseconds.
@@ -19,7 +20,7 @@ func Pcap(frames []Frame) (b []byte) {
 		b = le.AppendUint32(b, v)
 	}
 	for _, f := range frames {
-		for _, v := range []uint32{uint32(f.At.Unix()), uint32(f.At.Nanosecond()), uint32(len(f.Data)), uint32(len(f.Data))} {
+		for _, v := range []uint32{uint32(f.At.Unix()), uint32(f.At.Nanosecond()), uint32(len(f.Data)), uint32(max(f.Length, len(f.Data)))} {
 			b = le.AppendUint32(b, v)
 		}
 		b = append(b, f.Data...)

@@ -1,9 +1,12 @@
 package tshark
 
 import (
+	"bytes"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,16 +23,20 @@ packet:
 		value := func(name string) uint64 { return hexNumber(p.find(name).Value) }
 		switch p.Name {
 		case "eth":
+			etype = value("eth.type")
+			if len(labels) > 0 {
+				continue // a frame behind labels: its addresses and tags are the customer's
+			}
 			row.mac("src_mac", p.find("eth.src").Value)
 			row.mac("dst_mac", p.find("eth.dst").Value)
-			etype = value("eth.type")
 		case "vlan", "ieee8021ad":
 			id, next := p.Name+".id", "vlan.etype"
 			if p.Name == "ieee8021ad" {
 				next = "ieee8021ad.etype"
 			}
-			vlans = append(vlans, value(id))
-			etype = value(next)
+			if etype = value(next); len(labels) == 0 {
+				vlans = append(vlans, value(id))
+			}
 		case "mpls":
 			labels = append(labels, value("mpls.label"))
 		case "ip", "ipv6":
@@ -117,22 +124,66 @@ type section struct {
 	bytes []byte
 }
 
-// frames has tshark look into the frames of records that it showed as bytes.
+// frames has tshark look into the frames of records that it showed as bytes, and again, with the hints, into those that there are
+// hints for.
 func (r *reader) frames() {
-	if len(r.sections) == 0 {
-		return
+	var plain, told []section
+	var args []string
+	met := map[int]bool{}
+	for _, s := range r.sections {
+		i := r.hinted(s.bytes)
+		if i < 0 {
+			plain = append(plain, s)
+			continue
+		}
+		told = append(told, s)
+		if !met[i] {
+			met[i] = true
+			args = append(args, "-d", r.hints[i].As)
+		}
+	}
+	for i, h := range r.hints {
+		if !met[i] {
+			r.t.Errorf("no record has the frame that there is the hint %s for: %x", h.As, h.Frame)
+		}
+	}
+	for i, protos := range r.dissect(plain) {
+		r.within(&plain[i], protos)
+	}
+	unaided := r.dissect(told)
+	for i, protos := range r.dissect(told, args...) {
+		guess, row := Row{}, Row{}
+		r.layers(guess, unaided[i])
+		r.layers(row, protos)
+		if maps.Equal(guess, row) {
+			r.t.Errorf("tshark needs no hint for the frame %x: it reads %v", told[i].bytes, row)
+		}
+		r.within(&told[i], protos)
+	}
+}
+
+// hinted is which hint there is for a frame, -1 for most.
+func (r *reader) hinted(frame []byte) int {
+	return slices.IndexFunc(r.hints, func(h Hint) bool { return bytes.HasPrefix(frame, h.Frame) })
+}
+
+// dissect is the protocols that tshark sees in frames, for each.
+func (r *reader) dissect(sections []section, args ...string) (protos [][]node) {
+	if len(sections) == 0 {
+		return nil
 	}
 	var frames []Frame
-	for _, s := range r.sections {
-		frames = append(frames, Frame{time.Unix(0, 0), s.bytes})
+	for _, s := range sections {
+		frames = append(frames, Frame{At: time.Unix(0, 0), Data: s.bytes})
 	}
 	file := filepath.Join(r.t.TempDir(), "frames.pcap")
 	if err := os.WriteFile(file, Pcap(frames), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	for i, p := range run(r.t, file) {
-		r.within(&r.sections[i], p.Kids)
+	for _, p := range run(r.t, file, args...) {
+		protos = append(protos, p.Kids)
 	}
+	return protos
 }
 
 // within fills the columns that no element is for with what the frame says.

@@ -156,7 +156,7 @@ func (r *reader) frame(row Row, has map[string]bool, f *node) {
 	s := section{row: row, has: has, bytes: unhex(f.Value)}
 	row["frame"] = f.Value
 	protos := protocols(f)
-	if protos == nil {
+	if protos == nil || r.hinted(s.bytes) >= 0 {
 		r.sections = append(r.sections, s) // later, all at once
 		return
 	}

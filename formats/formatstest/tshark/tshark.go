@@ -35,15 +35,21 @@ type node struct {
 	Kids     []node `xml:",any"`
 }
 
+// Hint is what tshark must be told to read a frame within records right: it guesses what a frame does not say, and guesses wrong.
+type Hint struct {
+	Frame []byte // its beginning, at the least; exporters may pad it
+	As    string // what it is, as tshark's option -d has it
+}
+
 // Read reads a capture of datagrams: each is of the protocol, cflow or sflow, that ports say for its destination. The test is
-// skipped where there is no tshark.
-func Read(t testing.TB, file string, ports map[uint16]string) []Datagram {
+// skipped where there is no tshark, and fails if a hint makes no difference.
+func Read(t testing.TB, file string, ports map[uint16]string, hints ...Hint) []Datagram {
 	t.Helper()
 	var args []string
 	for _, p := range sortedPorts(ports) {
 		args = append(args, "-d", fmt.Sprintf("udp.port==%d,%s", p, ports[p]))
 	}
-	r := reader{t: t, exporters: map[string]*exporter{}}
+	r := reader{t: t, exporters: map[string]*exporter{}, hints: hints}
 	var ds []Datagram
 	for _, p := range run(t, file, args...) {
 		ds = append(ds, r.packet(&p))
@@ -91,6 +97,7 @@ func run(t testing.TB, file string, args ...string) []node {
 type reader struct {
 	t         testing.TB
 	exporters map[string]*exporter
+	hints     []Hint
 	sections  []section // frames within records, which tshark has not looked into
 }
 
@@ -115,8 +122,10 @@ func (r *reader) packet(p *node) (d Datagram) {
 			common.number("exporter_port", hexNumber(proto.find("udp.srcport").Value))
 		case "cflow":
 			r.netflow(&d, proto, common)
+			return d // what comes behind it is of packets within its records, which may be of exporters too
 		case "sflow":
 			r.sflow(&d, proto, common)
+			return d
 		}
 	}
 	return d
