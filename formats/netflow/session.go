@@ -59,9 +59,5 @@ func (s *Store) forget(o origin, e *Exporter) {
 	}
 	s.version.Add(1)
 	s.changes.Add(1)
-	s.seqMu.Lock()
-	defer s.seqMu.Unlock()
-	for _, q := range e.domains {
-		s.ended.add(q.unit, q.missing+q.fresh)
-	}
+	s.endLines(e)
 }

@@ -77,9 +77,6 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 		return
 	}
 	units := w.records
-	if h.Version == V9 {
-		units, w.uncounted = 1, false
-	}
 	if w.uncounted {
 		units = -1
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/weirflow/weir/formats/sequence"
 )
 
 // Limits bound what strangers can make a [Store] keep.
@@ -38,19 +40,19 @@ type Store struct {
 
 	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
 
-	seqMu sync.Mutex // sequence numbers of all exporters: taken once a batch
-	ended Lost       // of exporters that were forgotten, not yet told; under seqMu
+	// Sequences is the account of exporters' sequence numbers, which others may share.
+	Sequences *sequence.Account
+	lineMu    sync.Mutex // the maps of lines of all exporters
 
 	version atomic.Uint64 // counts changes of templates
 	changes atomic.Uint64 // counts changes of all that Save writes
 	evicted atomic.Uint64 // templates that gave room to others, since Evicted was asked last
 	swept   atomic.Int64
-	settled atomic.Int64
 }
 
 // NewStore makes an empty store.
 func NewStore(l Limits) *Store {
-	return &Store{limits: l, exporters: map[origin]*Exporter{}, places: map[uint32]origin{}, interned: map[string]*Template{}}
+	return &Store{limits: l, Sequences: sequence.NewAccount(), exporters: map[origin]*Exporter{}, places: map[uint32]origin{}, interned: map[string]*Template{}}
 }
 
 // fieldsPerTemplate bounds the fields of all different templates, for one template may have MaxFields: so many times the limit of
@@ -78,7 +80,8 @@ type Exporter struct {
 	used atomic.Bool  // it has sent data that could be decoded
 	gone atomic.Bool  // forgotten by the store
 
-	domains map[uint64]*sequence // under Store.seqMu
+	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
+	ended bool                      // no more lines; under Store.lineMu
 }
 
 // snapshot is immutable but for the times in its entries.
@@ -442,24 +445,15 @@ type KnownTemplate struct {
 // Exporters lists what is known, by address and session.
 func (s *Store) Exporters() []Known {
 	s.mu.RLock()
-	s.seqMu.Lock()
 	out := make([]Known, 0, len(s.exporters))
 	for _, e := range s.exporters {
 		snap := e.snap.Load()
-		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all}
+		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all, Lost: s.lost(e)}
 		for _, x := range snap.entries {
 			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
 		}
-		for _, q := range e.domains {
-			if q.unit == Messages {
-				k.Lost.Messages += q.lost
-			} else {
-				k.Lost.Flows += q.lost
-			}
-		}
 		out = append(out, k)
 	}
-	s.seqMu.Unlock()
 	s.mu.RUnlock()
 	slices.SortFunc(out, func(a, b Known) int {
 		return cmp.Or(slices.Compare(a.Addr[:], b.Addr[:]), cmp.Compare(a.Session, b.Session))

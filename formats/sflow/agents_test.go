@@ -42,7 +42,7 @@ func TestSequenceGaps(t *testing.T) {
 					feed(lanes[n%2], numbered(st.sub, q))
 					n++
 				}
-				if lost := agents.Settle(st.at); lost != st.lost {
+				if lost := agents.Sequences.Settle(st.at, false).Messages; lost != st.lost {
 					t.Errorf("step %d: %d lost, want %d", i, lost, st.lost)
 				}
 			}
@@ -61,7 +61,7 @@ func TestAgentsAreBounded(t *testing.T) {
 	if n := agents.Len(); n != 100 {
 		t.Errorf("%d followed, want 100", n)
 	}
-	agents.Settle(arrived + int64(time.Hour))
+	agents.Expire(arrived + int64(time.Hour))
 	if n := agents.Len(); n != 0 {
 		t.Errorf("%d followed after an hour of silence", n)
 	}
