@@ -438,3 +438,45 @@ func BenchmarkBatchCycle(b *testing.B) {
 		release(x)
 	}
 }
+
+// Of chosen rows as many are gathered as there is room for, and nothing is written beyond it.
+func TestGatherStopsWhereTheRoomEnds(t *testing.T) {
+	p := NewPool(nil)
+	s := NewSchema(Field{Name: "n", Type: Uint32}, Field{Name: "text", Type: Text})
+	src := p.Get(s, 256)
+	rows := make([]uint16, 0, 100)
+	for i := range 200 {
+		Claim[uint32](src, 0, i, 1)[0] = uint32(i)
+		src.SetBytes(1, i, fmt.Append(nil, i))
+		if i%2 == 1 {
+			rows = append(rows, uint16(i))
+		}
+	}
+	src.SetRows(200)
+	src.Seal()
+	dst := p.Get(s, 256)
+	g := NewGather(s, s)
+	if n := g.Append(dst, src, nil, 200); n != 200 {
+		t.Fatalf("%d rows fitted, want 200", n)
+	}
+	if n := g.Append(dst, src, rows, 0); n != 56 || dst.Rows() != 256 {
+		t.Fatalf("%d of 100 rows fitted and there are %d, want 56 and 256", n, dst.Rows())
+	}
+	if n := g.Append(dst, src, rows, 0); n != 0 {
+		t.Errorf("%d rows fitted into a full batch", n)
+	}
+	dst.Seal()
+	for k, v := range Values[uint32](dst, 0) {
+		want := k
+		if k >= 200 {
+			want = 2*(k-200) + 1
+		}
+		if v != uint32(want) || string(dst.Bytes(1)[k]) != fmt.Sprint(want) {
+			t.Fatalf("row %d is %d, %q, want %d", k, v, dst.Bytes(1)[k], want)
+		}
+	}
+	for _, b := range []*Batch{src, dst} {
+		b.Done(Dropped)
+		b.Release()
+	}
+}

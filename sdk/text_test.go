@@ -34,3 +34,16 @@ func TestAppendMAC(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// A size is written in the largest unit that divides it, and read back as it was.
+func TestSizeText(t *testing.T) {
+	for want, s := range map[string]Size{"0B": 0, "1B": 1, "1023B": 1023, "1KiB": 1 << 10, "1025B": 1025, "1536KiB": 1536 << 10, "1MiB": 1 << 20, "5GiB": 5 << 30, "1TiB": 1 << 40} {
+		if got := s.String(); got != want {
+			t.Errorf("%d is written %s, want %s", int64(s), got, want)
+		}
+		var back Size
+		if err := back.UnmarshalText([]byte(want)); err != nil || back != s {
+			t.Errorf("%s is read as %d, %v", want, int64(back), err)
+		}
+	}
+}

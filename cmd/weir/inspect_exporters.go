@@ -26,8 +26,9 @@ func (a *app) inspectExporters() *cobra.Command {
 		Use:   "exporters [PIPELINE]",
 		Short: "Show who sends to a running process, and what is missing of it",
 		Long: "Shows for each exporter of a running process how much it sends and when it was heard last, what of it was dropped and why, what its\n" +
-			"sequence numbers say was lost before, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
-			"What several sources and decoders know of one address is put together.",
+			"sequence numbers say was lost before Weir, which templates and sampling rates it has told, and whether data waits for one it has not.\n" +
+			"What several sources and decoders know of one address is put together. What rate_limit dropped is missing in the sequence numbers too;\n" +
+			"it is dropped and not lost. It is shown beside what is lost, as limited.",
 		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
 		Args:    cobra.MaximumNArgs(1),
 	}
@@ -72,26 +73,28 @@ func inspection(ctx context.Context, addr, topic string, pipeline []string) (*ad
 
 // exporter is all that is known of one address.
 type exporter struct {
-	Addr          string                `json:"exporter_addr"`
-	Datagrams     uint64                `json:"datagrams"`
-	Bytes         uint64                `json:"bytes"`
-	Rate          float64               `json:"datagrams_per_second"`
-	First         *time.Time            `json:"first_seen,omitempty"`
-	Last          *time.Time            `json:"last_seen,omitempty"`
-	Dropped       map[sdk.Reason]uint64 `json:"dropped,omitempty"`
-	Thinning      float64               `json:"thinning,omitempty"`
-	Templates     int                   `json:"templates"`
-	SamplingRates []uint64              `json:"sampling_rates,omitempty"`
-	LostFlows     uint64                `json:"lost_flows"`
-	LostDatagrams uint64                `json:"lost_datagrams"`
-	Waited        uint64                `json:"datagrams_waited"`
-	NoTemplate    uint64                `json:"datagrams_no_template"`
-	Missing       *decode.Missing       `json:"missing_template,omitempty"`
-	From          string                `json:"source_addr,omitempty"` // of an sFlow agent whose datagrams come from another address
-	SubAgents     int                   `json:"sub_agents,omitempty"`
-	Unrated       uint64                `json:"samples_without_sampling_rate,omitempty"`
-	Rejected      uint64                `json:"rejected_bytes,omitempty"`
-	Nodes         []string              `json:"nodes"` // pipeline.node: who knows of it
+	Addr             string                `json:"exporter_addr"`
+	Datagrams        uint64                `json:"datagrams"`
+	Bytes            uint64                `json:"bytes"`
+	Rate             float64               `json:"datagrams_per_second"`
+	First            *time.Time            `json:"first_seen,omitempty"`
+	Last             *time.Time            `json:"last_seen,omitempty"`
+	Dropped          map[sdk.Reason]uint64 `json:"dropped,omitempty"`
+	Thinning         float64               `json:"thinning,omitempty"`
+	Templates        int                   `json:"templates"`
+	SamplingRates    []uint64              `json:"sampling_rates,omitempty"`
+	LostFlows        uint64                `json:"lost_flows"`
+	LostDatagrams    uint64                `json:"lost_datagrams"`
+	LimitedFlows     uint64                `json:"limited_flows,omitempty"`     // missing too, and perhaps in datagrams that a limit dropped
+	LimitedDatagrams uint64                `json:"limited_datagrams,omitempty"` // missing too, because a limit dropped them
+	Waited           uint64                `json:"datagrams_waited"`
+	NoTemplate       uint64                `json:"datagrams_no_template"`
+	Missing          *decode.Missing       `json:"missing_template,omitempty"`
+	From             string                `json:"source_addr,omitempty"` // of an sFlow agent whose datagrams come from another address
+	SubAgents        int                   `json:"sub_agents,omitempty"`
+	Unrated          uint64                `json:"samples_without_sampling_rate,omitempty"`
+	Rejected         uint64                `json:"rejected_bytes,omitempty"`
+	Nodes            []string              `json:"nodes"` // pipeline.node: who knows of it
 }
 
 // joinExporters puts together what nodes tell, by address; the busiest first. Those that a source could not tell apart have no
@@ -179,6 +182,8 @@ func (e *exporter) tells(d *decode.Exporter) {
 	}
 	e.LostFlows += d.LostFlows
 	e.LostDatagrams += d.LostDatagrams
+	e.LimitedFlows += d.LimitedFlows
+	e.LimitedDatagrams += d.LimitedDatagrams
 	e.Waited += d.Waited
 	e.NoTemplate += d.NoTemplate
 	if d.Missing != nil {
@@ -230,6 +235,16 @@ func (e *exporter) cells(now time.Time) []string {
 	}
 	if e.LostFlows > 0 {
 		lost = append(lost, counted(e.LostFlows, "flow"))
+	}
+	var limited []string
+	if e.LimitedDatagrams > 0 {
+		limited = append(limited, counted(e.LimitedDatagrams, "datagram"))
+	}
+	if e.LimitedFlows > 0 {
+		limited = append(limited, counted(e.LimitedFlows, "flow"))
+	}
+	if limited != nil {
+		lost = append(lost, strings.Join(limited, " and ")+" limited")
 	}
 	for _, r := range e.SamplingRates {
 		rates = append(rates, "1:"+number(r))

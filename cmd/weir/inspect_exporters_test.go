@@ -36,7 +36,7 @@ func TestInspectExporters(t *testing.T) {
 	}, Others: []udp.Exporter{{Datagrams: 3, Last: before(0)}}})
 	add("b", &udp.Exporters{Exporters: []udp.Exporter{{Addr: "192.0.2.1", Datagrams: 500, Bytes: 1 << 20, Rate: 3000, First: before(time.Minute), Last: before(time.Second)}}})
 	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
-		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
+		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, LimitedFlows: 50, LimitedDatagrams: 6, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
 		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300}},
 	}})
 	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
@@ -55,7 +55,7 @@ func TestInspectExporters(t *testing.T) {
 	}
 	want := `
 exporter     datagrams  per s  MiB  dropped         lost before         templates  missing                                        sampling  heard
-192.0.2.1        1,500    15k  4.0  7 rate_limited  9 datagrams, 1 flow         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
+192.0.2.1        1,500    15k  4.0  7 rate_limited  9 datagrams, 1 flow, 6 datagrams and 50 flows limited         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
 2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
 (others)             3      0  0.0                                                                                                               now
 192.0.2.9                                                                          template 300 of domain 1
@@ -80,7 +80,7 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 	}
 	first, last := before(time.Hour), before(time.Second)
 	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Bytes: 4 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7},
-		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
+		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, LimitedFlows: 50, LimitedDatagrams: 6, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
 		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 5 {
 		t.Error("(-want +got):", d)
 	}

@@ -259,7 +259,8 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 			c.say(CodeBadValue, "retry.max", at, end, "", "the longest pause (%s) is shorter than the first (%s)", n.Retry.Max, n.Retry.Initial)
 		}
 	}
-	if n.ID != "" {
+	// A processor without an id has been told that the key is required.
+	if n.ID != "" || s.kind != sdk.KindProcessor || k.v.get("id") != nil && k.v.get("id").v.kind == scalar {
 		if why := validID(n.ID); why != "" {
 			c.say(CodeBadID, "", k.at, k.ends(), "", "%s", why)
 		}

@@ -55,9 +55,9 @@ func (c *Collector) Take(payload []byte, addr [16]byte, port uint16, received in
 func (c *Collector) Lost(now int64) (flows, datagrams int) {
 	for range 2 {
 		now += int64(time.Second)
-		l := c.Store.Settle(now)
+		l := c.Store.Sequences.Settle(now, false)
 		flows += int(l.Flows)
-		datagrams += int(l.Messages + c.Agents.Settle(now))
+		datagrams += int(l.Messages + c.Agents.Sequences.Settle(now, false).Messages)
 	}
 	return flows, datagrams
 }

@@ -54,8 +54,8 @@ func TestExporterClocksThatAreWrong(t *testing.T) {
 		if n := d.Tally.Clamped - clamped; n != c.clamped {
 			t.Errorf("%s: %d times clamped, want %d", c.name, n, c.clamped)
 		}
-		s.Settle(received + 10e9)
-		if l := s.Settle(received + 20e9); l != (netflow.Lost{}) {
+		s.Sequences.Settle(received+10e9, false)
+		if l := s.Sequences.Settle(received+20e9, false); l != (netflow.Lost{}) {
 			t.Errorf("%s: lost %+v", c.name, l)
 		}
 	}
@@ -80,9 +80,9 @@ func TestProtocolsTakeTurnsOnOnePort(t *testing.T) {
 	if diff := cmp.Diff([]string{"netflow5", "netflow5", "netflow9", "netflow9", "netflow5", "netflow9", "netflow5"}, formatstest.Names(tab, "format")); diff != "" {
 		t.Errorf("formats (-want +got):\n%s", diff)
 	}
-	s.Settle(1e9)
-	s.Settle(3e9)
-	if l := s.Settle(5e9); l != (netflow.Lost{}) {
+	s.Sequences.Settle(1e9, false)
+	s.Sequences.Settle(3e9, false)
+	if l := s.Sequences.Settle(5e9, false); l != (netflow.Lost{}) {
 		t.Errorf("lost %+v", l)
 	}
 }

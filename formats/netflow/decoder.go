@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/weirflow/weir/formats/packet"
+	"github.com/weirflow/weir/formats/sequence"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 )
@@ -88,7 +89,7 @@ type Decoder struct {
 	defs     []definition
 	changes  []change
 	samplers []Sampler
-	numbers  []seen
+	numbers  []sequence.Seen
 	unknown  []Span
 }
 
@@ -106,7 +107,7 @@ type exporterView struct {
 	fallback, override uint64 // sampling rates, as Options.Rate says
 
 	seqKey uint64 // of seq
-	seq    *sequence
+	seq    *sequence.Line
 }
 
 // maxViews and maxPlans bound what a lane keeps: beyond, it starts again from the store. Networks have a few dozen different
@@ -194,7 +195,7 @@ func (d *Decoder) Run() {
 	d.runGroups()
 	d.batch = nil
 	if len(d.numbers) > 0 {
-		d.store.observe(d.numbers)
+		d.store.Sequences.Observe(d.numbers)
 		d.numbers = d.numbers[:0]
 	}
 }
@@ -307,7 +308,11 @@ func (d *Decoder) find(g *Datagram, make bool) *exporterView {
 	o := origin{g.Addr, g.Session}
 	var e *Exporter
 	if make {
-		e = d.store.exporter(o, d.Now)
+		kind := telling
+		if d.h.Version < V9 {
+			kind = plain
+		}
+		e = d.store.exporter(o, kind, d.Now)
 	} else {
 		e = d.store.lookup(o)
 	}
@@ -357,18 +362,18 @@ func (d *Decoder) plan(v *exporterView, i int) *Plan {
 
 func (d *Decoder) compile(t *Template) *Plan { return Compile(t, d.out, d.opt.Fields, d.opt.Biflow) }
 
-// number keeps a datagram's sequence number for the end of the batch.
+// number keeps a datagram's sequence number for the end of the batch. It holds so many records, -1: nobody knows.
 func (d *Decoder) number(v *exporterView, h *Header, units int) {
 	k := uint64(h.Version)<<32 | uint64(h.Domain)
 	if v.seq == nil || v.seqKey != k {
-		if v.seq = d.store.sequence(v.exp, h.Version, h.Domain); v.seq == nil {
+		if v.seq = d.store.line(v.exp, h.Version, h.Domain); v.seq == nil {
 			return
 		}
 		v.seqKey = k
 	}
 	if len(d.numbers) == cap(d.numbers) && len(d.numbers) >= 4096 {
-		d.store.observe(d.numbers)
+		d.store.Sequences.Observe(d.numbers)
 		d.numbers = d.numbers[:0]
 	}
-	d.numbers = append(d.numbers, seen{v.seq, h.Sequence, units})
+	d.numbers = append(d.numbers, sequence.Seen{Line: v.seq, At: h.Sequence, Records: int32(units)})
 }

@@ -29,7 +29,7 @@ func TestLanesShareAStore(t *testing.T) {
 				}
 				// A template that changes each time, under the eyes of all.
 				feedAll(d, msg9(9, 1, set(0, tmpl(300, 1, uint16(1+(l+round)%8)), tmpl(uint16(301+l), common...))))
-				s.Settle(d.Now)
+				s.Sequences.Settle(d.Now, false)
 				s.Expire(d.Now)
 			}
 		})

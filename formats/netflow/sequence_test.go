@@ -13,7 +13,7 @@ import (
 func settle(s *netflow.Store, at *int64) (l netflow.Lost) {
 	for range 2 {
 		*at += int64(time.Second)
-		x := s.Settle(*at)
+		x := s.Sequences.Settle(*at, false)
 		l.Flows, l.Messages = l.Flows+x.Flows, l.Messages+x.Messages
 	}
 	return l

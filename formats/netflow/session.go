@@ -57,11 +57,9 @@ func (s *Store) forget(o origin, e *Exporter) {
 	if s.places[o.session.place()] == o {
 		delete(s.places, o.session.place())
 	}
-	s.version.Add(1)
-	s.changes.Add(1)
-	s.seqMu.Lock()
-	defer s.seqMu.Unlock()
-	for _, q := range e.domains {
-		s.ended.add(q.unit, q.missing+q.fresh)
+	if len(snap.entries)+len(snap.all)+len(snap.inits) > 0 {
+		s.version.Add(1)
+		s.changes.Add(1)
 	}
+	s.endLines(e)
 }

@@ -83,15 +83,15 @@ func TestGapsOfAnEndedSessionAreLost(t *testing.T) {
 	tab := formatstest.NewTable(flow.Schema)
 	d := netflow.NewDecoder(s, tab.Out, netflow.Options{}, tab)
 	d.Now = exportedAt * 1e9
-	s.Settle(d.Now)
+	s.Sequences.Settle(d.Now, false)
 	template := set(2, tmpl(256, common...))
 	inSession(d, netflow.NewSession(7, 0, 1), msg10(1, 0, template, set(256, commonRecord)))
 	inSession(d, netflow.NewSession(7, 0, 1), msg10(1, 6, set(256, commonRecord)))             // 5 are missing
 	inSession(d, netflow.NewSession(7, 0, 2), msg10(1, 100, template, set(256, commonRecord))) // begins anew
-	if d := cmp.Diff(netflow.Lost{Flows: 5}, s.Settle(d.Now+2e9)); d != "" {
+	if d := cmp.Diff(netflow.Lost{Flows: 5}, s.Sequences.Settle(d.Now+2e9, false)); d != "" {
 		t.Errorf("lost (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff(netflow.Lost{}, s.Settle(d.Now+9e9)); d != "" {
+	if d := cmp.Diff(netflow.Lost{}, s.Sequences.Settle(d.Now+9e9, false)); d != "" {
 		t.Errorf("lost again (-want +got):\n%s", d)
 	}
 }

@@ -42,7 +42,7 @@ func TestSequenceGaps(t *testing.T) {
 					feed(lanes[n%2], numbered(st.sub, q))
 					n++
 				}
-				if lost := agents.Settle(st.at); lost != st.lost {
+				if lost := agents.Sequences.Settle(st.at, false).Messages; lost != st.lost {
 					t.Errorf("step %d: %d lost, want %d", i, lost, st.lost)
 				}
 			}
@@ -61,8 +61,40 @@ func TestAgentsAreBounded(t *testing.T) {
 	if n := agents.Len(); n != 100 {
 		t.Errorf("%d followed, want 100", n)
 	}
-	agents.Settle(arrived + int64(time.Hour))
+	agents.Expire(arrived + int64(time.Hour))
 	if n := agents.Len(); n != 0 {
 		t.Errorf("%d followed after an hour of silence", n)
+	}
+}
+
+// A flood of agents that are none takes its own places: those that send stay followed, and one that comes afterwards is.
+func TestFloodOfAgents(t *testing.T) {
+	agents := sflow.NewAgents(100, time.Hour)
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
+	d := sflow.NewDecoder(tab.Out, sflow.Options{Agents: agents}, tab)
+	const real = 10
+	sequence := uint32(0)
+	send := func(sub uint32) { feed(d, numbered(sub, sequence)) }
+	for i := range uint32(5000) {
+		if i%100 == 0 {
+			sequence++
+			for sub := range uint32(real) {
+				send(sub)
+			}
+		}
+		feed(d, numbered(1000+i, i))
+		if n := agents.Len(); n > 100 {
+			t.Fatalf("%d followed, want 100 at most", n)
+		}
+	}
+	agents.Sequences.Settle(arrived, false)
+	send(real) // the newcomer
+	sequence += 4
+	for sub := range uint32(real + 1) {
+		send(sub)
+	}
+	agents.Sequences.Settle(arrived+int64(time.Second), false)
+	if lost := agents.Sequences.Settle(arrived+2*int64(time.Second), false).Messages; lost != real*3+3 {
+		t.Errorf("%d datagrams lost, want 3 of each of %d", lost, real+1)
 	}
 }

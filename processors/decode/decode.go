@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/formats/sequence"
 	"github.com/weirflow/weir/formats/sflow"
 	"github.com/weirflow/weir/sdk"
 )
@@ -30,6 +31,7 @@ type decode struct {
 	outputs outputs  // flows
 	counts  *outputs // counters samples; nil: nobody reads them
 	parked  park
+	limited limited
 
 	payload, addr, port, received, session, thinning int // columns of the input, -1: not there
 
@@ -126,6 +128,7 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		}
 		if weights != nil {
 			d.weigh(weights[i])
+			d.limited.add(d.store.Sequences, addrs[i], weights[i])
 		}
 		d.datagram(b)
 	}
@@ -135,6 +138,7 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	}
 	d.run() // the payloads may be gone when this call returns
 	d.weigh(1)
+	d.limited.tell(d.store.Sequences)
 	g.Payload = nil
 	d.parked.close()
 	d.parent = nil
@@ -288,7 +292,8 @@ func (d *decode) refuse(of *sdk.Batch, received int64, payload []byte, code, mes
 func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err error) {
 	ns := now.UnixNano()
 	d.store.Expire(ns)
-	d.settle(ns)
+	d.sflow.agents.Expire(ns)
+	d.missing(d.store.Sequences.Settle(ns, blocked))
 	d.books.Note(noteEvicted, d.store.Evicted())
 	if now.Sub(d.reportAt) >= reportEvery {
 		d.reportAt = now
@@ -305,11 +310,12 @@ func (d *decode) Tick(now time.Time, blocked bool, out sdk.Out) (more bool, err 
 	return d.end(most), nil
 }
 
-// settle counts as lost what has been missing in exporters' sequences for a period.
-func (d *decode) settle(ns int64) {
-	lost := d.store.Settle(ns)
-	d.books.Lost(lostFlows, lost.Flows)
-	d.books.Lost(lostDatagrams, lost.Messages+d.sflow.agents.Settle(ns))
+// missing counts what is missing in exporters' sequences.
+func (d *decode) missing(l sequence.Lost) {
+	d.books.Lost(lostFlows, l.Flows)
+	d.books.Lost(lostDatagrams, l.Messages)
+	d.books.Note(noteLimitedFlows, l.LimitedFlows)
+	d.books.Note(noteLimitedDatagrams, l.LimitedMessages)
 }
 
 const reportEvery = time.Minute
@@ -361,10 +367,7 @@ func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err erro
 	d.run()
 	d.finish(nil, true)
 	if last && (why == sdk.InputEnded || why == sdk.Stopping) {
-		// Nothing will come that could be late: what is missing is lost, as it will have been when two periods are over.
-		ns := d.env.Now().UnixNano()
-		d.settle(ns + 2*int64(time.Second))
-		d.settle(ns + 4*int64(time.Second))
+		d.missing(d.store.Sequences.End()) // nothing will come that could be late
 	}
 	return d.end(most), nil
 }

@@ -97,9 +97,13 @@ type Exporter struct {
 	SamplingRates []uint64   `json:"sampling_rates,omitempty"`
 	LostFlows     uint64     `json:"lost_flows"`     // by the sequence numbers of NetFlow v5 and IPFIX
 	LostDatagrams uint64     `json:"lost_datagrams"` // by those of NetFlow v9 and sFlow
-	Waited        uint64     `json:"datagrams_waited"`
-	NoTemplate    uint64     `json:"datagrams_no_template"` // of those, with sets that were given up
-	Missing       *Missing   `json:"missing_template,omitempty"`
+	// What is missing beside these because datagrams were dropped on purpose before they came here: datagrams, and flows that may have been in them.
+	LimitedFlows     uint64 `json:"limited_flows,omitempty"`
+	LimitedDatagrams uint64 `json:"limited_datagrams,omitempty"`
+
+	Waited     uint64   `json:"datagrams_waited"`
+	NoTemplate uint64   `json:"datagrams_no_template"` // of those, with sets that were given up
+	Missing    *Missing `json:"missing_template,omitempty"`
 
 	// Of sFlow agents.
 	From      string `json:"source_addr,omitempty"` // where the last datagram came from, if not from the agent's own address
@@ -132,7 +136,8 @@ func (x *exporters) Inspect(topic string) (any, error) {
 	out := &Exporters{Exporters: []Exporter{}}
 	for _, k := range x.Store.Exporters() {
 		seen := time.Unix(0, k.Seen).UTC()
-		e := Exporter{Last: &seen, Templates: len(k.Templates), LostFlows: k.Lost.Flows, LostDatagrams: k.Lost.Messages}
+		e := Exporter{Last: &seen, Templates: len(k.Templates), LostFlows: k.Lost.Flows, LostDatagrams: k.Lost.Messages,
+			LimitedFlows: k.Lost.LimitedFlows, LimitedDatagrams: k.Lost.LimitedMessages}
 		for i, t := range k.Templates { // in the order of domains
 			if i == 0 || t.Domain != k.Templates[i-1].Domain {
 				e.Domains++
@@ -186,8 +191,8 @@ func (a agents) Inspect(topic string) (any, error) {
 	for i := range list[:min(len(list), maxAgents)] {
 		x := &list[i]
 		seen := time.Unix(0, x.Seen).Truncate(time.Second).UTC()
-		e := Exporter{Addr: netip.AddrFrom16(x.Addr).Unmap().String(), Last: &seen, LostDatagrams: x.Lost, SubAgents: x.SubAgents, SamplingRates: x.Rates,
-			Unrated: x.Unknown, Rejected: x.Rejected}
+		e := Exporter{Addr: netip.AddrFrom16(x.Addr).Unmap().String(), Last: &seen, LostDatagrams: x.Lost.Messages, LimitedDatagrams: x.Lost.LimitedMessages, SubAgents: x.SubAgents,
+			SamplingRates: x.Rates, Unrated: x.Unknown, Rejected: x.Rejected}
 		if x.From != x.Addr {
 			e.From = netip.AddrFrom16(x.From).Unmap().String()
 		}

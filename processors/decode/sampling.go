@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/weirflow/weir/formats/sequence"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -106,6 +107,32 @@ func (d *decode) weigh(weight uint32) {
 	d.run()
 	d.outputs.settle()
 	d.outputs.weight = w
+}
+
+// limited is what the weights of datagrams say of the gaps to come: so many of the exporter's were dropped on purpose. It is told for runs of
+// one exporter.
+type limited struct {
+	addr [16]byte
+	n    uint64
+}
+
+func (l *limited) add(a *sequence.Account, addr [16]byte, weight uint32) {
+	if weight < 2 {
+		return
+	}
+	if addr != l.addr {
+		l.tell(a)
+		l.addr = addr
+	}
+	l.n += uint64(weight - 1)
+}
+
+// tell ends a run.
+func (l *limited) tell(a *sequence.Account) {
+	if l.n > 0 {
+		a.Limited(l.addr, l.n)
+		l.n = 0
+	}
 }
 
 // settle gives the rows that the codecs have made their weight. It follows each run before which the weight, the batch or the partition

@@ -21,7 +21,9 @@ type samples struct {
 
 func (s *samples) init(d *decode) error {
 	hold, err := d.env.Share("agents", func(context.Context) (io.Closer, error) {
-		return agents{sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age)}, nil
+		a := sflow.NewAgents(d.cfg.Templates.Exporters, d.cfg.Templates.Age)
+		a.Sequences = d.store.Sequences // what udp drops of an exporter is of all its protocols
+		return agents{a}, nil
 	})
 	if err != nil {
 		return err
@@ -51,6 +53,9 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 			continue
 		}
 		if !s.wanted {
+			if weights != nil {
+				d.limited.add(d.store.Sequences, addrs[i], weights[i])
+			}
 			unwanted++
 			continue
 		}
@@ -60,6 +65,7 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 		}
 		if weights != nil {
 			d.weigh(weights[i])
+			d.limited.add(d.store.Sequences, addrs[i], weights[i])
 		}
 		switch r := s.dec.Decode(&g); {
 		case r.Why != sflow.None:

@@ -58,6 +58,9 @@ const (
 	noteEvicted  sdk.Reason = "templates_evicted"     // templates that never carried data and gave room to others
 	noteRejected sdk.Reason = "rejected_bytes"        // bytes of sets, samples and records that could not be decoded
 
+	noteLimitedFlows     sdk.Reason = "sequence_gap_limited"           // flows that are missing and may be of datagrams that a limit dropped
+	noteLimitedDatagrams sdk.Reason = "sequence_gap_limited_datagrams" // datagrams that are missing because a limit dropped them
+
 	lostFlows     sdk.Reason = "sequence_gap"           // flows, by the sequence numbers of NetFlow v5 and IPFIX
 	lostDatagrams sdk.Reason = "sequence_gap_datagrams" // datagrams, by those of NetFlow v9 and sFlow
 )
@@ -169,9 +172,17 @@ options from another domain than their data. A record that names a sampler which
 Where a source had to leave datagrams out and says for how many one stands (column thinning of udp with a rate_limit), the rates of all
 protocols are multiplied by that.
 
+What is missing in exporters' sequence numbers when datagrams come here, and does not come within one to two seconds, is lost before Weir: sequence_gap
+counts flows, by the numbers of NetFlow v5 and IPFIX, sequence_gap_datagrams datagrams, by those of NetFlow v9 and sFlow. That holds for any order
+of arrival, over any lanes, for datagrams that come twice and for exporters that begin anew; while a lane is held up it waits up to ten seconds. It is all that
+was lost on the way to decode, so what the kernel dropped (kernel_drops) or a queue that may drop (overflow) is in it as well. What a rate_limit
+dropped (column thinning) is not: of datagrams that are missing so many are noted as sequence_gap_limited_datagrams, and flows that may have been in
+what was dropped as sequence_gap_limited. An exporter whose numbers count something else than its protocol says, as some do, is found out by their steps after a few datagrams.
+Two behind one address and domain are told apart where their numbers are.
+
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
 strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
-templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown;
+templates that gave room to others at a limit, which only those do that never carried data, or whose exporter has been silent for ten minutes; sampling_rate_unknown;
 frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data

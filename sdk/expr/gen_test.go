@@ -61,6 +61,14 @@ func condition(t *rapid.T, depth int) string {
 			return "not (" + condition(t, depth-1) + ")"
 		}
 	}
+	return leaf(t, rapid.IntRange(0, kinds-1).Draw(t, "leaf"))
+}
+
+// kinds of leaves.
+const kinds = 25
+
+// leaf writes a comparison of one kind.
+func leaf(t *rapid.T, kind int) string {
 	op := choose(t, []string{"==", "!=", "<", "<=", ">", ">="})
 	eq := choose(t, []string{"==", "!="})
 	ints := []string{"protocol", "tcp_flags", "src_port", "dst_port", "src_as", "bytes", "packets", "delta"}
@@ -73,7 +81,7 @@ func condition(t *rapid.T, depth int) string {
 		return "[" + strings.Join(s, ", ") + "]"
 	}
 	str := choose(t, []string{"exporter_name", "in_if_name", "note"})
-	switch rapid.IntRange(0, 22).Draw(t, "leaf") {
+	switch kind {
 	case 0, 1, 2:
 		return fmt.Sprintf("%s %s %s", choose(t, ints), op, number(t))
 	case 3:
@@ -118,6 +126,10 @@ func condition(t *rapid.T, depth int) string {
 		return fmt.Sprintf("%s %sin as_path", number(t), not)
 	case 21:
 		return fmt.Sprintf("len(%s) %s %d", choose(t, []string{"as_path", "payload"}), op, rapid.IntRange(0, 4).Draw(t, "len"))
+	case 22:
+		return fmt.Sprintf("%s %s %q", str, op, choose(t, someNames))
+	case 23: // by the virtual machine, once for each value of a small column
+		return fmt.Sprintf("string(%s) %s %q", choose(t, []string{"protocol", "src_port", "src_as"}), op, choose(t, []string{"", "6", "53", "65535"}))
 	}
 	return fmt.Sprintf("any(as_path, # > %d)", rapid.IntRange(0, 300).Draw(t, "as"))
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"regexp"
 	"regexp/syntax"
@@ -54,7 +55,10 @@ func (v *literals) Visit(n *ast.Node) {
 		}
 	case *ast.BuiltinNode:
 		c.constant(x)
+	case *ast.UnaryNode:
+		unsignedZero(n)
 	case *ast.BinaryNode:
+		unsignedZero(n)
 		c.pattern(x)
 		left, right := x.Left, x.Right
 		if _, ok := c.column(left); !ok && x.Operator != "in" {
@@ -75,6 +79,44 @@ func (v *literals) Visit(n *ast.Node) {
 			c.protocol(x)
 		}
 	}
+}
+
+// unsignedZero makes a constant part that comes to -0, as 0.0 / -2.0 does, 0. The virtual machine keeps one of the two for both,
+// whichever comes first in the expression, so that x / (0.0 / -2.0) had the sign of an infinity from another comparison.
+func unsignedZero(n *ast.Node) {
+	if v, isFloat, ok := constantFloat(*n); ok && isFloat && v == 0 && math.Signbit(v) {
+		ast.Patch(n, &ast.FloatNode{})
+	}
+}
+
+// constantFloat is the value of arithmetic over constants, and whether it is a float: integers divide to one.
+func constantFloat(n ast.Node) (v float64, isFloat, ok bool) {
+	switch x := n.(type) {
+	case *ast.FloatNode:
+		return x.Value, true, true
+	case *ast.IntegerNode:
+		return float64(x.Value), false, true
+	case *ast.UnaryNode:
+		v, isFloat, ok = constantFloat(x.Node)
+		return -v, isFloat, ok && x.Operator == "-"
+	case *ast.BinaryNode:
+		l, f1, ok1 := constantFloat(x.Left)
+		r, f2, ok2 := constantFloat(x.Right)
+		if !ok1 || !ok2 {
+			return 0, false, false
+		}
+		switch x.Operator {
+		case "+":
+			return l + r, f1 || f2, true
+		case "-":
+			return l - r, f1 || f2, true
+		case "*":
+			return l * r, f1 || f2, true
+		case "/":
+			return l / r, true, true
+		}
+	}
+	return 0, false, false
 }
 
 func call(fn string, column ast.Node, set any) ast.Node {

@@ -2,6 +2,7 @@ package sdktest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/weirflow/weir/sdk"
 )
@@ -14,9 +15,10 @@ func TestRelayPasses(t *testing.T) {
 func TestBrokenProcessorsFail(t *testing.T) {
 	relayQuit = make(chan struct{})
 	defer close(relayQuit)
+	defer func(d time.Duration) { patience = d }(patience)
 	for fault, want := range map[string]string{
 		"filtered not counted":    "the books do not balance",
-		"done before derive":      "",
+		"done before derive":      "derive before Done",
 		"never derived":           "no range",
 		"never done":              "before Done",
 		"done twice":              "settled twice",
@@ -31,7 +33,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"more for ever":           "says more after",
 		"random":                  "says deterministic",
 		"partitions mixed":        "no range",
-		"lent memory kept":        "",
+		"lent memory kept":        "Own what is kept",
 		"released memory read":    "says deterministic",
 		"input changed":           "another held it",
 		"zero column written":     "the zero column",
@@ -46,8 +48,17 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"batch leaked":            "never released",
 		"needs more than it says": "pruned: ",
 		"selection not read":      "selected: ",
+		"blocks":                  "Process has not returned after 250ms",
+		"released before done":    "before Done",
+		"released twice":          "released twice",
+		"drains five at once":     "Drain gave out",
+		"claimed after sent":      "changed after it was emitted",
 	} {
 		t.Run(fault, func(t *testing.T) {
+			patience = 20 * time.Second
+			if fault == "blocks" {
+				patience = 250 * time.Millisecond
+			}
 			said := witnessed(t, func(t testing.TB) {
 				processorWays(t, relay(fault), []ProcessorCase{{In: relaySchema}}, false)
 			})

@@ -59,6 +59,9 @@ var (
 
 func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
 	r.calls++
+	if r.fault == "blocks" && r.calls == 7 {
+		<-relayQuit
+	}
 	n := sdk.Values[uint64](b, 0)
 	books := r.env.Books
 	part := b.Range().Partition
@@ -174,6 +177,13 @@ func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
 	}
 	switch r.fault {
 	case "done before derive", "never done":
+	case "released before done":
+		b.Release()
+		b.Done(sdk.Delivered)
+		return nil
+	case "released twice":
+		b.Done(sdk.Delivered)
+		b.Release()
 	case "done as failed":
 		b.Done(sdk.Failed)
 	case "done twice":
@@ -227,6 +237,9 @@ func (r *relayLane) emit(o *sdk.Batch, out sdk.Out) {
 func (r *relayLane) Tick(_ time.Time, blocked bool, out sdk.Out) (bool, error) {
 	if blocked && r.fault != "gives out while blocked" {
 		return false, nil
+	}
+	if r.fault == "claimed after sent" && r.last != nil && r.last.Rows() > 0 && r.last.Schema() == r.env.In {
+		sdk.Claim[uint32](r.last, 1, 0, 1)[0] = 7
 	}
 	if r.fault == "changed after sent" && r.last != nil && r.last.Rows() > 0 && r.last.Schema() == r.env.In {
 		sdk.Values[uint64](r.last, 0)[0]++
@@ -284,6 +297,13 @@ func (r *relayLane) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, 
 func (r *relayLane) Drain(why sdk.Why, _ bool, out sdk.Out) (bool, error) {
 	if r.fault == "left open" {
 		return false, nil
+	}
+	if r.fault == "drains five at once" {
+		for range 5 {
+			e := r.env.NewBatch(r.env.Out[0], 1)
+			e.Seal()
+			out.Emit(0, e)
+		}
 	}
 	_, _, err := r.Flush(nil, true, out)
 	return r.fault == "more for ever", err

@@ -28,6 +28,7 @@ type SinkCase struct {
 // Sink runs the suite over a sink plugin: for each case
 //
 //   - done comes once for each block that Write has taken, none for one it has not, all of them before Flush returns;
+//   - Write comes back when its context is cancelled, and the block may then be written again like any that was not taken;
 //   - an error names rows inside the block, and has a constant code;
 //   - a transient error is mended by writing the block again under its key; rows that are refused are left out;
 //   - what the batches hold may be overwritten once done has come (or Copied was said), and none is kept;
@@ -116,6 +117,11 @@ func (s *sinkSuite) run(t testing.TB) {
 	}
 	l.write(w, 11)
 	l.flush(w)
+	l.end(w)
+
+	l = s.life(t, cfg, s.c.In)
+	w = l.open(s.c.In)
+	l.writeCancelled(w, 13)
 	l.end(w)
 
 	if needs := s.p.Spec.Needs; needs != nil {

@@ -198,6 +198,34 @@ func (l *sinkLife) write(w *writer, i int) {
 	}
 }
 
+// writeCancelled writes block i when the context is cancelled already, and if it is not taken, once more without that.
+func (l *sinkLife) writeCancelled(w *writer, i int) {
+	l.t.Helper()
+	x := l.make(w, i)
+	l.s.rows[i] = x.b.Rows
+	if x.b.Rows == 0 {
+		x.giveBack()
+		return
+	}
+	ctx, cancel := context.WithCancel(l.t.Context())
+	cancel()
+	l.mu.Lock()
+	l.blocks = append(l.blocks, x)
+	l.mu.Unlock()
+	err := within(l.t, patience, "Write with a cancelled context", func() error { return w.w.Write(ctx, x.b, x.done) })
+	if err == nil {
+		return // taken: Flush asks for it
+	}
+	l.mu.Lock()
+	x.refused = true
+	if x.dones > 0 {
+		l.t.Errorf("Write of block %d returned an error and called done", i)
+	}
+	l.mu.Unlock()
+	x.giveBack()
+	l.write(w, i)
+}
+
 // judge checks an error that a block met and leaves the refused rows out from now on.
 func (l *sinkLife) judge(x *block, err error) {
 	l.t.Helper()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/weirflow/weir/sdk"
 )
@@ -59,8 +60,11 @@ type pending struct {
 	done func(error)
 }
 
-func (w *shelfWriter) Write(_ context.Context, b *sdk.Block, done func(error)) error {
+func (w *shelfWriter) Write(ctx context.Context, b *sdk.Block, done func(error)) error {
 	w.calls++
+	if w.n.fault == "deaf to cancel" && ctx.Err() != nil {
+		<-shelfQuit
+	}
 	if w.calls == 2 {
 		switch w.n.fault {
 		case "":
@@ -143,8 +147,15 @@ func TestShelfPasses(t *testing.T) {
 	Sink(t, shelfSink("", &store), shelfCase(&store))
 }
 
+// shelfQuit is closed when the tests of faults are over.
+var shelfQuit chan struct{}
+
 func TestBrokenSinksFail(t *testing.T) {
+	shelfQuit = make(chan struct{})
+	defer close(shelfQuit)
+	defer func(d time.Duration) { patience = d }(patience)
 	for fault, want := range map[string]string{
+		"deaf to cancel":        "Write with a cancelled context has not returned",
 		"done and an error":     "returned an error and called done",
 		"done twice":            "came 2 times",
 		"not done":              "not done after Flush",
@@ -163,10 +174,14 @@ func TestBrokenSinksFail(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			var store *shelf
 			c := shelfCase(&store)
+			patience = 20 * time.Second
+			if fault == "deaf to cancel" {
+				patience = 250 * time.Millisecond
+			}
 			c.Refuses = fault == "row outside the block"
 			said := witnessed(t, func(t testing.TB) { sinkWays(t, shelfSink(fault, &store), []SinkCase{c}, false) })
 			wantFailure(t, said, want)
-			if fault == "batch changed" {
+			if fault == "batch changed" || fault == "deaf to cancel" {
 				return // what crosses as bytes is the guest's own
 			}
 			if fault == "batch kept" {

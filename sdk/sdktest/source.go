@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"testing"
@@ -29,7 +30,7 @@ type SourceCase struct {
 //   - batches have the port's very schema, are sealed, stay as they are until released, and lie in the reader's partition in
 //     ascending order;
 //   - received = out + filtered + dropped + in hand, exactly, at rest;
-//   - Stop ends every reader and Accept;
+//   - Stop ends every reader and Accept; so does a cancelled context, at once, and without Stop the source can then be closed;
 //   - positions that are saved come back in the next life as they were; reading goes on at Next, no batch crosses a planned end,
 //     and nothing is missing;
 //   - goroutines, batches and shared objects left over are failures.
@@ -60,6 +61,7 @@ func sourceWays(t testing.TB, p sdk.Plugin, cases []SourceCase, loops ...bool) {
 				s := &sourceSuite{p: p, c: c, loop: loop}
 				subtest(t, "to the end", s.toTheEnd)
 				subtest(t, "stopped", s.stopped)
+				subtest(t, "aborted", s.aborted)
 				if p.Spec.Commits {
 					subtest(t, "two lives", s.twoLives)
 				}
@@ -116,6 +118,21 @@ func (s *sourceSuite) stopped(t testing.TB) {
 	l.stop()
 	l.readUntil(func() bool { return l.over() })
 	l.end()
+}
+
+// aborted cancels the context of Accept and Read after the first batch.
+func (s *sourceSuite) aborted(t testing.TB) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cfg := s.config(t)
+	l := s.lifeUnder(ctx, t, cfg)
+	if s.c.Feed != nil {
+		l.untilAccepted()
+		s.c.Feed(t, cfg)
+	}
+	l.readUntil(func() bool { return l.rows > 0 })
+	cancel()
+	l.aborted()
 }
 
 // twoLives stops after some batches, saves, and goes on.

@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -18,6 +19,7 @@ import (
 type life struct {
 	t       testing.TB
 	s       *sourceSuite
+	ctx     context.Context // of Accept and Read
 	world   *world
 	leaks   goleak.Option
 	source  sdk.Source
@@ -71,7 +73,13 @@ type kept struct {
 
 func (s *sourceSuite) life(t testing.TB, cfg any) *life {
 	t.Helper()
-	l := &life{t: t, s: s, leaks: goleak.IgnoreCurrent(), accepts: make(chan accepted)}
+	return s.lifeUnder(t.Context(), t, cfg)
+}
+
+// lifeUnder is a life whose calls of Accept and Read are made with ctx.
+func (s *sourceSuite) lifeUnder(ctx context.Context, t testing.TB, cfg any) *life {
+	t.Helper()
+	l := &life{t: t, s: s, ctx: ctx, leaks: goleak.IgnoreCurrent(), accepts: make(chan accepted)}
 	l.world = newWorld(t, WithOut(outputs(t, &s.p.Spec, cfg, nil)...))
 	var err error
 	if s.loop {
@@ -82,7 +90,7 @@ func (s *sourceSuite) life(t testing.TB, cfg any) *life {
 	if err != nil {
 		t.Fatalf("the constructor: %v", err)
 	}
-	ctx, source := t.Context(), l.source
+	source := l.source
 	go func() {
 		for {
 			var a accepted
@@ -91,7 +99,7 @@ func (s *sourceSuite) life(t testing.TB, cfg any) *life {
 			}
 			select {
 			case l.accepts <- a:
-			case <-ctx.Done():
+			case <-t.Context().Done():
 				return
 			}
 			if a.err != nil {
@@ -210,7 +218,7 @@ func (l *life) read(r *reading, wait time.Duration) bool {
 	l.t.Helper()
 	var b *sdk.Batch
 	began := time.Now()
-	err := within(l.t, patience, "Read", func() (err error) { b, err = r.r.Read(l.t.Context(), wait); return err })
+	err := within(l.t, patience, "Read", func() (err error) { b, err = r.r.Read(l.ctx, wait); return err })
 	if took := time.Since(began); took > wait+5*time.Second {
 		l.t.Errorf("Read with wait %v took %v", wait, took)
 	}
@@ -368,6 +376,42 @@ func (l *life) end() {
 	right, hand := l.counted(), books.InHand.Load()
 	if got := books.Received.Load(); hand != 0 || got != right {
 		l.t.Errorf("the books do not balance at the end: received %d, but out + filtered + dropped = %d and in hand %d", got, right, hand)
+	}
+	l.world.left(l.t, l.source, l.leaks, "")
+}
+
+// aborted is what core does when the run has been aborted: Accept and Read must come back though there is nothing to hand out; what
+// they return is dropped, and the source is closed as it stands.
+func (l *life) aborted() {
+	l.t.Helper()
+	for _, r := range l.readers {
+		if r.over != nil {
+			continue
+		}
+		// In time, whatever it returns: it may have had something in hand.
+		var b *sdk.Batch
+		_ = within(l.t, patience, "Read with a cancelled context and a wait of an hour", func() (err error) { b, err = r.r.Read(l.ctx, time.Hour); return nil })
+		if b != nil {
+			b.Track(settler(func(sdk.Outcome) {}))
+			l.held = append(l.held, kept{b, fingerprint(b)})
+		}
+	}
+	for over := l.noMore; !over; {
+		select {
+		case a := <-l.accepts:
+			if over = a.err != nil; !over {
+				l.take(a)
+			}
+		case <-time.After(patience):
+			l.t.Fatalf("Accept has not returned %v after its context was cancelled", patience)
+		}
+	}
+	l.release(len(l.held))
+	for _, r := range l.readers {
+		l.shut(r)
+	}
+	if err := within(l.t, patience, "Close", func() error { return l.source.Close(context.WithoutCancel(l.ctx)) }); err != nil {
+		l.t.Errorf("Close: %v", err)
 	}
 	l.world.left(l.t, l.source, l.leaks, "")
 }

@@ -19,6 +19,9 @@ type scroll struct {
 
 const scrollRows = 200
 
+// scrollQuit is closed when the tests of faults are over.
+var scrollQuit chan struct{}
+
 // scrollSource reads a scroll. With a fault named it does one thing wrong.
 func scrollSource(fault string, world **scroll) sdk.Plugin {
 	return sdk.Plugin{
@@ -41,6 +44,9 @@ type scrollNode struct {
 }
 
 func (s *scrollNode) Accept(context.Context) (sdk.Reader, error) {
+	if s.fault == "accept deaf to cancel" && s.next == 2 {
+		<-scrollQuit
+	}
 	if s.next < 2 {
 		select {
 		case <-s.stop:
@@ -102,8 +108,11 @@ func (r *scrollReader) Ready() <-chan struct{}    { return nil }
 func (r *scrollReader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, error) {
 	fault := r.s.fault
 	r.calls++
-	if fault == "blocks" && r.calls == 3 {
+	switch {
+	case fault == "blocks" && r.calls == 3:
 		<-ctx.Done()
+	case fault == "read deaf to cancel" && wait >= time.Minute:
+		<-scrollQuit
 	}
 	select {
 	case <-r.s.stop:
@@ -191,7 +200,11 @@ func TestScrollPasses(t *testing.T) {
 
 func TestBrokenSourcesFail(t *testing.T) {
 	defer func(d time.Duration) { patience = d }(patience)
+	scrollQuit = make(chan struct{})
+	defer close(scrollQuit)
 	for fault, want := range map[string]string{
+		"accept deaf to cancel":   "Accept has not returned 250ms after its context was cancelled",
+		"read deaf to cancel":     "Read with a cancelled context and a wait of an hour has not returned",
 		"planned forgotten":       "is not what was saved",
 		"read again":              "where reading goes on",
 		"row lost":                "want 400",
@@ -210,7 +223,8 @@ func TestBrokenSourcesFail(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			patience = 20 * time.Second
-			if fault == "blocks" || fault == "goes on after stop" {
+			switch fault {
+			case "blocks", "goes on after stop", "accept deaf to cancel", "read deaf to cancel":
 				patience = 250 * time.Millisecond
 			}
 			var world *scroll
@@ -221,6 +235,8 @@ func TestBrokenSourcesFail(t *testing.T) {
 			switch fault {
 			case "wrong schema", "not sealed", "memory reused":
 				return // what crosses as bytes is the host's own
+			case "accept deaf to cancel", "read deaf to cancel":
+				return // the host's end of the link hears of it
 			}
 			said = witnessed(t, func(t testing.TB) { sourceWays(t, scrollSource(fault, &world), []SourceCase{scrollCase(&world)}, true) })
 			wantFailure(t, said, want)

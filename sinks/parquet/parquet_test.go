@@ -22,6 +22,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet/compress"
 	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/google/go-cmp/cmp"
@@ -553,7 +554,6 @@ func TestExplain(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
 		"dir":         func(c *Config) { c.Dir = "" },
-		"prefix":      func(c *Config) { c.Prefix = "../x" },
 		"columns[1]":  func(c *Config) { c.Columns = []string{"a", "a"} },
 		"roll.size":   func(c *Config) { c.Roll.Size = 1 },
 		"roll.age":    func(c *Config) { c.Roll.Age = 0 },
@@ -567,6 +567,47 @@ func TestValidate(t *testing.T) {
 		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), name+":") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	for _, prefix := range []string{"../x", "a/b", `a\b`, ".hidden", "-rf", "a\nb", "a\x00", "a\x1b[2J", "flows*", "\xff", strings.Repeat("x", 129)} {
+		c := config("x")
+		c.Prefix = prefix
+		if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), "prefix:") {
+			t.Errorf("prefix %q: %v", prefix, err)
+		}
+	}
+	for _, prefix := range []string{"", "flows", "flüsse 1", "a.b-c_d", strings.Repeat("x", 128)} {
+		c := config("x")
+		c.Prefix = prefix
+		if err := c.Validate(); err != nil {
+			t.Errorf("prefix %q: %v", prefix, err)
+		}
+	}
+}
+
+// Every column is compressed as the option says.
+func TestCompression(t *testing.T) {
+	for name, want := range map[string]compress.Compression{"zstd": compress.Codecs.Zstd, "snappy": compress.Codecs.Snappy, "none": compress.Codecs.Uncompressed} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			e, _ := env(t)
+			c := config(dir)
+			c.Compression = name
+			w := open(t, e, c)
+			var got answers
+			write(t, w, got.done(1), batch(e.Pool, 0, 100, sdk.NewDict()))
+			if err := w.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			r := must(pqfile.OpenParquetFile(filepath.Join(dir, files(t, dir)[0]), false))
+			defer r.Close()
+			g := r.MetaData().RowGroup(0)
+			for i := range g.NumColumns() {
+				chunk := must(g.ColumnChunk(i))
+				if chunk.Compression() != want {
+					t.Errorf("column %s is compressed with %v, want %v", chunk.PathInSchema(), chunk.Compression(), want)
+				}
+			}
+		})
 	}
 }
 

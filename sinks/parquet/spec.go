@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/weirflow/weir/sdk"
 )
@@ -36,8 +38,11 @@ func (c *Config) Validate() error {
 	if c.Dir == "" {
 		add("dir", "the directory of the files is missing")
 	}
-	if strings.ContainsAny(c.Prefix, "/\\\x00") || strings.HasPrefix(c.Prefix, ".") {
-		add("prefix", "a prefix has no slash and does not begin with a dot")
+	if strings.ContainsAny(c.Prefix, "/\\") || strings.HasPrefix(c.Prefix, ".") || strings.HasPrefix(c.Prefix, "-") {
+		add("prefix", "a prefix has no slash and does not begin with a dot or a dash")
+	}
+	if !utf8.ValidString(c.Prefix) || strings.ContainsFunc(c.Prefix, func(r rune) bool { return !unicode.IsPrint(r) || strings.ContainsRune("*?[]", r) }) {
+		add("prefix", "a prefix has characters that can be seen, and none of * ? [ ]: readers find files by patterns")
 	}
 	if len(c.Prefix) > 128 {
 		add("prefix", "a prefix has at most 128 bytes")

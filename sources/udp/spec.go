@@ -161,7 +161,9 @@ A "rate_limit" drops datagrams, and flows with them. So that sums over an export
 stands for those dropped since the one before it: the column thinning says how many it is, and decode multiplies the sampling
 rate of its flows by that. Their sum is exactly what came. It is right for sums of many flows, as sampling is; what one dropped
 datagram carried is not known. thinned notes how many datagrams stand for more than themselves, and "weir inspect exporters" one in how many passes lately.
-What is dropped still shows as gaps in the exporter's sequence numbers. The limit protects the others from one that floods; an
+What is dropped is missing in the exporter's sequence numbers too. By thinning decode knows how much of that was dropped here, and does not tell
+it again as lost before Weir: of NetFlow v9 and sFlow, whose numbers count datagrams, exactly; of NetFlow v5 and IPFIX, whose numbers count flows, as
+far as so many datagrams could have held them. The limit protects the others from one that floods; an
 exporter that really sends too much is better sampled by itself.
 
 Where datagrams of one exporter come together, and are of one size but for the last, the kernel hands them over in a train (gro): a
