@@ -78,6 +78,9 @@ func (a *app) generateCommand() *cobra.Command {
 		if len(to) == 0 {
 			return usage("say where to: --to 127.0.0.1:2055")
 		}
+		if duration < 0 {
+			return usage("--for %v: it is a time from now", duration)
+		}
 		secure := slices.ContainsFunc(to, func(s string) bool { return strings.HasPrefix(s, overTLS) })
 		over := secure || slices.ContainsFunc(to, func(s string) bool { return strings.HasPrefix(s, overTCP) })
 		if tls != (sinktcp.TLS{}) && !secure {

@@ -68,7 +68,7 @@ func (s *source) open(l endpoint.Address) error {
 	a := r.port.local()
 	r.part = &sdk.Partition{Source: s.env.Node, Name: a.String(), Life: uint64(s.env.Now().UnixNano())}
 	s.Opened = append(s.Opened, r)
-	s.env.Log.Info("accepting connections", "listen", a, "tls", s.tls != nil, "max_connections", s.cfg.MaxConnections)
+	s.env.Log.Info("accepting connections", "listen", a, "tls", s.tls != nil, "max_connections", s.cfg.MaxConnections, "max_per_address", s.cfg.MaxPerAddress)
 	return nil
 }
 
