@@ -87,7 +87,7 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	}
 	r.readParams(p, top)
 	for i := range top.keys {
-		if k := &top.keys[i]; k.name != "doc" && k.name != "params" {
+		if k := &top.keys[i]; k.name != "doc" && k.name != "params" && !isExtension(k.name) {
 			r.fill(k.v, k.name)
 		}
 	}
@@ -99,7 +99,9 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 		}
 		return "", "", ""
 	}
-	c.structure(&key{at: top.at, v: top}, reflect.ValueOf(&keys).Elem(), "")
+	known := *top
+	known.keys = slices.DeleteFunc(slices.Clone(top.keys), func(k key) bool { return isExtension(k.name) })
+	c.structure(&key{at: top.at, v: &known}, reflect.ValueOf(&keys).Elem(), "")
 	p.Doc, p.DrainTimeout, p.Park = keys.Doc, keys.DrainTimeout, keys.Park
 	ids := map[string]*Node{}
 	for i, raw := range []rawValue{keys.Sources, keys.Processors, keys.Sinks} {
@@ -109,6 +111,12 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	}
 	return p
 }
+
+// isExtension says whether a key of the file's outermost map is the user's own: anchors and notes for other programs stand there, and nothing
+// is made of it.
+func isExtension(name string) bool { return strings.HasPrefix(name, extension) }
+
+const extension = "x-"
 
 func (r *reading) decoder(prefix string) *decoder {
 	return &decoder{r: r, prefix: prefix, positions: map[string]Pos{}, scalars: map[string]*value{}}
