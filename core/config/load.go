@@ -44,6 +44,9 @@ func Load(file string, opts Options) (*Pipeline, *Diagnostics) {
 
 // readable says what to do about a file that cannot be read.
 func readable(err error) string {
+	if errors.Is(err, errSilentPipe) {
+		return "name a file, or have something write the pipeline to the pipe"
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "make it, and the directories it is in, readable for the user that weir runs as"
 	}
@@ -262,7 +265,7 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 	if n.Retry.Max < n.Retry.Initial {
 		if keys.Retry.Max == DefaultRetryMax && c.scalars["retry.max"] == nil {
 			n.Retry.Max = n.Retry.Initial
-		} else {
+		} else if !c.saidAbout("retry.max") && !c.saidAbout("retry.initial") {
 			at, end := n.Place("retry.max", 0)
 			c.say(CodeBadValue, "retry.max", at, end, "", "the longest pause (%s) is shorter than the first (%s)", n.Retry.Max, n.Retry.Initial)
 		}
