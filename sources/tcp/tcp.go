@@ -44,7 +44,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		if err != nil {
 			return nil, errors.Join(err, s.Close(context.Background()))
 		}
-		s.allow = append(s.allow, p.Masked())
+		s.allow = append(s.allow, p)
 	}
 	if cfg.TLS.Cert != "" {
 		c, err := secure(&cfg.TLS)
