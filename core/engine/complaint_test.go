@@ -82,7 +82,7 @@ sources:
   in: {type: count, with: {rows: 10}}
 sinks:
   out: {type: `+sink+`, retry: {initial: 1ms, max: 1ms, attempts: 2}, with: {fail: 1}`+options+`}
-`, countPlugin, workPlugin, s.plugin(false), s.plugin(true), got.plugin()), Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil))})
+`, countPlugin, workPlugin, s.plugin("mem", false, false), s.plugin("memfused", true, false), got.plugin()), Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil))})
 			if err != nil {
 				t.Fatal(err)
 			}
