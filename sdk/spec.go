@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -101,7 +102,10 @@ func (s *Size) UnmarshalText(text []byte) error {
 		}
 	}
 	v, err := strconv.ParseFloat(t, 64)
-	if err != nil || v < 0 || v*unit > 1<<62 {
+	switch {
+	case err == nil && v*unit > 1<<62, errors.Is(err, strconv.ErrRange):
+		return fmt.Errorf("%q is too large a size", text)
+	case err != nil || !(v >= 0): // nor what is no number
 		return fmt.Errorf("%q is not a size such as 256MiB", text)
 	}
 	*s = Size(v * unit)

@@ -3,6 +3,7 @@ package sdk
 import (
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -44,6 +45,12 @@ func TestSizeText(t *testing.T) {
 		var back Size
 		if err := back.UnmarshalText([]byte(want)); err != nil || back != s {
 			t.Errorf("%s is read as %d, %v", want, int64(back), err)
+		}
+	}
+	for text, says := range map[string]string{"nan": "is not a size", "-1": "is not a size", "lots": "is not a size", "": "is not a size", "1e400": "is too large", "9999999TiB": "is too large", "inf": "is too large"} {
+		var s Size
+		if err := s.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, %v", text, s, err)
 		}
 	}
 }

@@ -55,6 +55,9 @@ var softflowd = []struct {
 // same datagrams, in each of its columns; none is missing and none too many, live as well as from a capture of the datagrams.
 func TestRealExporters(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two dozen processes, each of which sends for seconds")
+	}
 	have(t, "softflowd", "pmacctd", "tshark")
 	at := time.Now().Add(-10 * time.Minute).Truncate(time.Second).Add(136593 * time.Microsecond)
 	drive(t, &input{packets: traffic(at), known: true})
@@ -63,6 +66,9 @@ func TestRealExporters(t *testing.T) {
 // So it is when they read what was captured.
 func TestRealExportersOfCaptures(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("two dozen processes, each of which sends for seconds")
+	}
 	have(t, "softflowd", "pmacctd", "tshark")
 	at := time.Now().Add(-10 * time.Minute).Truncate(time.Second).Add(271 * time.Microsecond)
 	drive(t, &input{packets: captured(t, at), hints: hints(t), low: true})

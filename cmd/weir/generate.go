@@ -23,6 +23,7 @@ func (a *app) generateCommand() *cobra.Command {
 	var to, protocol []string
 	var tls sinktcp.TLS
 	var duration time.Duration
+	drain := 5 * time.Second
 	cmd := &cobra.Command{
 		Use:   "generate --to HOST:PORT",
 		Short: "Send flows of emulated exporters to a collector",
@@ -52,6 +53,7 @@ func (a *app) generateCommand() *cobra.Command {
 	f.IntVar(&c.Rate, "rate", c.Rate, "flow records per second; 0: as fast as possible")
 	f.IntVar(&c.Records, "records", c.Records, "flow records to send; 0: endless")
 	f.DurationVar(&duration, "for", 0, "stop after this time (30s, 5m)")
+	f.DurationVar(&drain, "drain-timeout", drain, "how long collectors may take, at the end, to accept what is still to be sent")
 	f.IntVar(&c.DatagramRecords, "datagram-records", c.DatagramRecords, "most flow records in a datagram")
 	f.IntVar(&c.DatagramBytes, "datagram-bytes", c.DatagramBytes, "most bytes in a datagram")
 	f.IntVar(&c.Seed, "seed", c.Seed, "chooses the hosts and flows")
@@ -92,7 +94,7 @@ func (a *app) generateCommand() *cobra.Command {
 		if over && slices.ContainsFunc(protocol, func(s string) bool { return s != "ipfix" && !strings.HasPrefix(s, "ipfix=") }) {
 			return usage("over TCP only IPFIX can be sent: leave --protocol out or say --protocol ipfix")
 		}
-		p, err := a.exporters(c, protocol, to, &transport{tls: tls, source: source.value, gso: *gso})
+		p, err := a.exporters(c, protocol, to, &transport{tls: tls, source: source.value, gso: *gso, drain: drain})
 		if err != nil {
 			return err
 		}
@@ -114,6 +116,7 @@ type transport struct {
 	tls    sinktcp.TLS
 	source string
 	gso    bool
+	drain  time.Duration
 }
 
 // collectors are the sinks: one for all that take datagrams, and one for each that takes connections.
@@ -142,7 +145,7 @@ func collectors(to []string, by *transport) (sinks yaml.MapSlice) {
 // exporters writes the pipeline and lays it out. What is wrong with it is wrong with a flag.
 func (a *app) exporters(c *generate.Config, protocol, to []string, by *transport) (*plan.Plan, error) {
 	text, err := yaml.Marshal(yaml.MapSlice{
-		{Key: "drain_timeout", Value: "5s"},
+		{Key: "drain_timeout", Value: by.drain.String()},
 		{Key: "sources", Value: yaml.MapSlice{{Key: "exporters", Value: yaml.MapSlice{{Key: "type", Value: "generate"}, {Key: "with", Value: yaml.MapSlice{
 			{Key: "protocol", Value: protocol}, {Key: "exporters", Value: c.Exporters}, {Key: "rate", Value: c.Rate}, {Key: "records", Value: c.Records},
 			{Key: "datagram_records", Value: c.DatagramRecords}, {Key: "datagram_bytes", Value: c.DatagramBytes}, {Key: "seed", Value: c.Seed},
@@ -173,10 +176,10 @@ func (a *app) exporters(c *generate.Config, protocol, to []string, by *transport
 
 // flagOf is the flag that gave the option at a path: sources.exporters.with.datagram_records.
 func flagOf(path string) string {
-	_, option, _ := strings.Cut(path, ".with.")
-	option, _, _ = strings.Cut(strings.TrimPrefix(option, "tls."), "[")
-	if option == "" {
-		return path
+	_, option, of := strings.Cut(path, ".with.")
+	if !of {
+		option = path
 	}
+	option, _, _ = strings.Cut(strings.TrimPrefix(option, "tls."), "[")
 	return "--" + strings.ReplaceAll(option, "_", "-")
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/processors/decode"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sources/tcp"
 	"github.com/weirflow/weir/sources/udp"
 )
 
@@ -26,9 +27,9 @@ func (a *app) inspectExporters() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "exporters [PIPELINE]",
 		Short: "Show who sends to a running process, and what is missing of it",
-		Long: "Shows for each exporter of a running process how much it sends and when it was heard last, what of it was dropped and why, what its\n" +
-			"sequence numbers say was lost before Weir, which templates and sampling rates it has told, and whether data waits for one it has not,\n" +
-			"or a field has a length that its element cannot have and is passed over.\n" +
+		Long: "Shows for each exporter of a running process how much it sends, in datagrams or over TCP in messages, and when it was heard last, what\n" +
+			"of it was dropped and why, what its sequence numbers say was lost before Weir, which templates and sampling rates it has told, and\n" +
+			"whether data waits for one it has not, or a field has a length that its element cannot have and is passed over.\n" +
 			"What several sources and decoders know of one address is put together. What rate_limit dropped is missing in the sequence numbers too;\n" +
 			"it is dropped and not lost. It is shown beside what is lost, as limited.",
 		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
@@ -77,6 +78,8 @@ func inspection(ctx context.Context, addr, topic string, pipeline []string) (*ad
 type exporter struct {
 	Addr             string                `json:"exporter_addr"`
 	Datagrams        uint64                `json:"datagrams"`
+	Messages         uint64                `json:"messages,omitempty"`    // over TCP
+	Connections      int                   `json:"connections,omitempty"` // over TCP, that are there now
 	Bytes            uint64                `json:"bytes"`
 	Rate             float64               `json:"datagrams_per_second"`
 	First            *time.Time            `json:"first_seen,omitempty"`
@@ -112,10 +115,11 @@ func joinExporters(told *admin.Inspection) ([]*exporter, error) {
 			errs = errors.Join(errs, fmt.Errorf("%s: %s", name, n.Error))
 			continue
 		}
-		// A source's answer and a decoder's have different members; either is read as both.
+		// The answers of sources and decoders have different members; each is read as all of them.
 		var sent udp.Exporters
+		var streamed tcp.Exporters
 		var decoded decode.Exporters
-		if err := errors.Join(json.Unmarshal(n.Answer, &sent), json.Unmarshal(n.Answer, &decoded)); err != nil {
+		if err := errors.Join(json.Unmarshal(n.Answer, &sent), json.Unmarshal(n.Answer, &streamed), json.Unmarshal(n.Answer, &decoded)); err != nil {
 			return nil, err
 		}
 		of := func(addr string) *exporter {
@@ -132,10 +136,12 @@ func joinExporters(told *admin.Inspection) ([]*exporter, error) {
 		for i := range sent.Exporters {
 			e := of(sent.Exporters[i].Addr)
 			e.sends(&sent.Exporters[i])
+			e.streams(&streamed.Exporters[i])
 			e.tells(&decoded.Exporters[i])
 		}
 		for i := range sent.Others {
 			of("").sends(&sent.Others[i])
+			of("").streams(&streamed.Others[i])
 		}
 	}
 	if len(by) == 0 && errs != nil {
@@ -143,7 +149,7 @@ func joinExporters(told *admin.Inspection) ([]*exporter, error) {
 	}
 	list := slices.Collect(maps.Values(by))
 	slices.SortFunc(list, func(x, y *exporter) int {
-		return cmp.Or(cmp.Compare(y.Datagrams, x.Datagrams), compareAddrs(x.Addr, y.Addr))
+		return cmp.Or(cmp.Compare(y.Datagrams+y.Messages, x.Datagrams+x.Messages), compareAddrs(x.Addr, y.Addr))
 	})
 	return list, nil
 }
@@ -173,6 +179,12 @@ func (e *exporter) sends(s *udp.Exporter) {
 		e.Dropped[r] += n
 	}
 	e.Thinning = max(e.Thinning, s.Thinning)
+}
+
+// streams adds what a source knows of an exporter's connections, beside what sends has added.
+func (e *exporter) streams(s *tcp.Exporter) {
+	e.Messages += s.Messages
+	e.Connections += s.Connections
 }
 
 // tells adds what a decoder knows.
@@ -216,7 +228,7 @@ func (a *app) writeExporters(now time.Time, list []*exporter) error {
 		_, err := fmt.Fprintln(a.out, "nobody has sent anything yet")
 		return err
 	}
-	t := newTable("exporter", ">datagrams", ">per s", ">MiB", "dropped", "lost before", ">templates", "missing", ">sampling", ">heard")
+	t := newTable("exporter", ">datagrams", ">messages", ">per s", ">MiB", "dropped", "lost before", ">templates", "missing", ">sampling", ">heard")
 	for _, e := range list {
 		t.add(e.cells(now)...)
 	}
@@ -283,9 +295,12 @@ func (e *exporter) cells(now time.Time) []string {
 		heard = ago(now.Sub(*e.Last))
 	}
 	if e.Datagrams > 0 {
-		rate, size = short(e.Rate), fmt.Sprintf("%.1f", float64(e.Bytes)/(1<<20))
+		rate = short(e.Rate)
 	}
-	return []string{name, blank(e.Datagrams), rate, size, strings.Join(dropped, ", "), strings.Join(lost, ", "), blank(e.Templates), missing, strings.Join(rates, " "), heard}
+	if e.Bytes > 0 {
+		size = fmt.Sprintf("%.1f", float64(e.Bytes)/(1<<20))
+	}
+	return []string{name, blank(e.Datagrams), blank(e.Messages), rate, size, strings.Join(dropped, ", "), strings.Join(lost, ", "), blank(e.Templates), missing, strings.Join(rates, " "), heard}
 }
 
 // ago says how long ago something was, roughly.

@@ -14,6 +14,7 @@ import (
 	"github.com/weirflow/weir/core/admin"
 	"github.com/weirflow/weir/processors/decode"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sources/tcp"
 	"github.com/weirflow/weir/sources/udp"
 )
 
@@ -35,6 +36,10 @@ func TestInspectExporters(t *testing.T) {
 		{Addr: "2001:db8::1", Datagrams: 5, Bytes: 100, First: before(time.Hour), Last: before(time.Hour), Dropped: map[sdk.Reason]uint64{"not_allowed": 5}},
 	}, Others: []udp.Exporter{{Datagrams: 3, Last: before(0)}}})
 	add("b", &udp.Exporters{Exporters: []udp.Exporter{{Addr: "192.0.2.1", Datagrams: 500, Bytes: 1 << 20, Rate: 3000, First: before(time.Minute), Last: before(time.Second)}}})
+	add("c", &tcp.Exporters{Exporters: []tcp.Exporter{
+		{Addr: "192.0.2.1", Connections: 2, Messages: 20, Bytes: 1 << 20, First: before(time.Minute), Last: before(time.Minute), Dropped: map[sdk.Reason]uint64{"truncated": 1}},
+		{Addr: "192.0.2.30", Messages: 7, Bytes: 2 << 20, First: before(time.Hour), Last: before(time.Minute)},
+	}, Others: []tcp.Exporter{{Messages: 1, Bytes: 200, Last: before(time.Hour)}}})
 	add("decode", &decode.Exporters{Exporters: []decode.Exporter{
 		{Addr: "192.0.2.1", Last: &seen, Templates: 2, Domains: 1, SamplingRates: []uint64{100, 1000}, LostDatagrams: 9, LostFlows: 1, LimitedFlows: 50, LimitedDatagrams: 6, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260}},
 		{Addr: "192.0.2.9", Waited: 1, Missing: &decode.Missing{Version: 10, Domain: 1, ID: 300},
@@ -55,10 +60,11 @@ func TestInspectExporters(t *testing.T) {
 		t.Fatal(code, asked, errs.String())
 	}
 	want := `
-exporter     datagrams  per s  MiB  dropped         lost before         templates  missing                                        sampling  heard
-192.0.2.1        1,500    15k  4.0  7 rate_limited  9 datagrams, 1 flow, 6 datagrams and 50 flows limited         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
-2001:db8::1          5      0  0.0  5 not_allowed                                                                                                60m ago
-(others)             3      0  0.0                                                                                                               now
+exporter     datagrams  messages  per s  MiB  dropped         lost before         templates  missing                                        sampling  heard
+192.0.2.1        1,500        20    15k  5.0  7 rate_limited, 1 truncated  9 datagrams, 1 flow, 6 datagrams and 50 flows limited         2  template 260 of domain 7, 1 datagram given up  1:100 1:1,000  1s ago
+192.0.2.30                     7         2.0                                                                                                     60s ago
+2001:db8::1          5                0  0.0  5 not_allowed                                                                                                60m ago
+(others)             3         1      0  0.0                                                                                                               now
 192.0.2.9                                                                          template 300 of domain 1, sourceIPv4Address of 5 bytes in template 301 of domain 1 and 2 more
 192.0.2.20 (from 192.0.2.1)                             2 datagrams  rate of 3 samples 1:512  2s ago
 `
@@ -80,9 +86,9 @@ exporter     datagrams  per s  MiB  dropped         lost before         template
 		t.Fatal(err, out.String())
 	}
 	first, last := before(time.Hour), before(time.Second)
-	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Bytes: 4 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7},
+	if d := cmp.Diff(exporter{Addr: "192.0.2.1", Datagrams: 1500, Messages: 20, Connections: 2, Bytes: 5 << 20, Rate: 15000, First: &first, Last: &last, Dropped: map[sdk.Reason]uint64{"rate_limited": 7, "truncated": 1},
 		Templates: 2, SamplingRates: []uint64{100, 1000}, LostFlows: 1, LostDatagrams: 9, LimitedFlows: 50, LimitedDatagrams: 6, Waited: 4, NoTemplate: 1, Missing: &decode.Missing{Version: 9, Domain: 7, ID: 260},
-		Nodes: []string{"p.a", "p.b", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 5 {
+		Nodes: []string{"p.a", "p.b", "p.c", "p.decode"}}, list.Exporters[0]); d != "" || len(list.Exporters) != 6 {
 		t.Error("(-want +got):", d)
 	}
 	if code := execute([]string{"inspect", "exporters"}, &out, &errs); code != exitUsage {

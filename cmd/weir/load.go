@@ -108,10 +108,21 @@ func distinct(plans []*plan.Plan, d *config.Diagnostics) {
 		if j < 0 {
 			continue
 		}
+		if sameFile(p.Pipeline.File, plans[j].Pipeline.File) {
+			d.Add(config.Diagnostic{Code: config.CodeDuplicateID, At: config.Pos{File: p.Pipeline.File},
+				Message: "the pipeline is named twice", Help: "name the file once, or the directory that it is in"})
+			continue
+		}
 		d.Add(config.Diagnostic{Code: config.CodeDuplicateID, At: config.Pos{File: p.Pipeline.File},
 			Message: fmt.Sprintf("the pipeline of %s is called `%s` too", plans[j].Pipeline.File, p.Pipeline.Name),
 			Help:    "a pipeline has its file's name, and metrics and state are kept under it: rename one of the files"})
 	}
+}
+
+func sameFile(a, b string) bool {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // resolve lays out a pipeline as it was read; the plan is nil if anything is wrong with it.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -243,7 +244,7 @@ var errSecondSignal = errors.New("stopped by a second signal")
 func (r *pipelineRun) wait() {
 	err := r.Wait()
 	if err == nil {
-		err = r.cutShort()
+		err = cmp.Or(r.cutShort(), r.tookNothing())
 	}
 	r.mu.Lock()
 	r.ended = time.Now()
@@ -280,6 +281,27 @@ func (r *pipelineRun) cutShort() error {
 	}
 	return fmt.Errorf("drain_timeout of %v was over before all was delivered: %s dropped as stopped (%s); a longer drain_timeout waits longer",
 		pl.Pipeline.DrainTimeout, counted(lost, "record"), strings.Join(where, ", "))
+}
+
+// tookNothing names required sinks that refused all they got while nobody reads `errors`: nothing of it is anywhere, and who asks for the
+// exit code alone must learn of it. nil if there are none. A sink that took something is none, nor one that may drop what it refuses
+// (`on_error: drop`).
+func (r *pipelineRun) tookNothing() error {
+	rep, required := r.Report(), map[string]bool{}
+	for _, n := range r.Plan().Nodes {
+		required[n.ID] = n.Kind == sdk.KindSink && n.Required
+	}
+	var where []string
+	for i := range rep.Nodes {
+		n := &rep.Nodes[i]
+		if k := n.Dropped[string(sdk.ReasonUnread)]; k > 0 && n.Delivered == 0 && required[n.ID] {
+			where = append(where, fmt.Sprintf("%s refused all it got, %s", n.ID, counted(k, "record")))
+		}
+	}
+	if where == nil {
+		return nil
+	}
+	return fmt.Errorf("nothing was delivered: %s, and nobody reads `errors`; the log says why, and a sink with `from: errors` keeps them", strings.Join(where, "; "))
 }
 
 // stoppedAt is what was dropped as stopped by node: in it, or in the queue before it.

@@ -22,8 +22,8 @@ func (a *app) runCommand() *cobra.Command {
 		Short: "Run pipelines until their sources end, or a signal",
 		Long: "Runs pipelines side by side until their sources end. SIGINT and SIGTERM drain them: sources stop, queues empty, sinks flush. A\n" +
 			"second signal stops at once. At the end the ledger is proved: every record that entered was delivered, dropped for a reason, or\n" +
-			"is accounted for otherwise. The exit code is 1 if that fails, if a pipeline fails, and if drain_timeout was over before required sinks\n" +
-			"had all that was here; what optional sinks (`ack: optional`) lose is counted and no failure.",
+			"is accounted for otherwise. The exit code is 1 if that fails, if a pipeline fails, if drain_timeout was over before required sinks\n" +
+			"had all that was here, and if a required sink refused all it got while nobody reads errors; what optional sinks (`ack: optional`) lose is counted and no failure.",
 		Example: "  weir run pipelines/collect.yaml\n  weir run pipelines/quickstart --for 5m --summary json\n" +
 			"  weir run pipelines/collect.yaml --set sources.routers.with.listen=0.0.0.0:9995 --param archive=/var/flows",
 		Args: wants("the pipelines' files, or directories of them", 0),

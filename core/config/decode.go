@@ -315,11 +315,15 @@ func (c *decoder) bounds(k *key, dst reflect.Value, path string, f *field) {
 	case dst.CanFloat():
 		x = dst.Float()
 	}
+	help := ""
+	if f.example != "" {
+		help = "for example " + f.example
+	}
 	switch {
 	case f.min != "" && x < of(f.min):
-		c.say(CodeBadValue, path, k.v.at, k.v.end(), "", "%s is too small: the least is %s", quote(k.v), f.min)
+		c.say(CodeBadValue, path, k.v.at, k.v.end(), help, "%s is too small: the least is %s", quote(k.v), f.min)
 	case f.max != "" && x > of(f.max):
-		c.say(CodeBadValue, path, k.v.at, k.v.end(), "", "%s is too large: the most is %s", quote(k.v), f.max)
+		c.say(CodeBadValue, path, k.v.at, k.v.end(), help, "%s is too large: the most is %s", quote(k.v), f.max)
 	}
 }
 

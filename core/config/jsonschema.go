@@ -29,6 +29,7 @@ func JSONSchema(r *Registry) ([]byte, error) {
 		"title":                "a Weir pipeline",
 		"type":                 "object",
 		"properties":           props,
+		"patternProperties":    object{"^" + extension: object{"description": "the user's own, for anchors: nothing is made of it"}},
 		"additionalProperties": false,
 		"definitions":          defs,
 	}, "", "  ")

@@ -97,9 +97,22 @@ func (s schema) check(root schema, v any, path string) []string {
 					bad = append(bad, sub(x, child, path+"."+name)...)
 				}
 			}
-		case "additionalProperties":
+		case "patternProperties":
 			for name, child := range m {
-				if _, has := props[name]; !has {
+				for pattern, x := range arg.(map[string]any) {
+					if regexp.MustCompile(pattern).MatchString(name) {
+						bad = append(bad, sub(x, child, path+"."+name)...)
+					}
+				}
+			}
+		case "additionalProperties":
+			patterns, _ := s["patternProperties"].(map[string]any)
+			for name, child := range m {
+				byPattern := false
+				for pattern := range patterns {
+					byPattern = byPattern || regexp.MustCompile(pattern).MatchString(name)
+				}
+				if _, has := props[name]; !has && !byPattern {
 					bad = append(bad, sub(arg, child, path+"."+name)...)
 				}
 			}
@@ -171,7 +184,7 @@ func testSchema(t *testing.T) schema {
 // What Parse takes, the schema takes; faults that need one node to be seen, the schema sees too.
 func TestSchemaAgreesWithParse(t *testing.T) {
 	s := testSchema(t)
-	good := map[string]string{"whole file": wholeFile}
+	good := map[string]string{"whole file": wholeFile, "extensions": extended}
 	for _, c := range Codes {
 		if c.Code == CodeUnreadable || c.Code == CodeTooLarge || c.Code == CodeOverride || c.Code == CodeManyKeyed || c.Code == CodeTooManyEdges || c.Code >= "E5" && c.Code < "F" {
 			continue

@@ -44,6 +44,9 @@ func Load(file string, opts Options) (*Pipeline, *Diagnostics) {
 
 // readable says what to do about a file that cannot be read.
 func readable(err error) string {
+	if errors.Is(err, errSilentPipe) {
+		return "name a file, or have something write the pipeline to the pipe"
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		return "make it, and the directories it is in, readable for the user that weir runs as"
 	}
@@ -87,7 +90,7 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	}
 	r.readParams(p, top)
 	for i := range top.keys {
-		if k := &top.keys[i]; k.name != "doc" && k.name != "params" {
+		if k := &top.keys[i]; k.name != "doc" && k.name != "params" && !isExtension(k.name) {
 			r.fill(k.v, k.name)
 		}
 	}
@@ -99,7 +102,9 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 		}
 		return "", "", ""
 	}
-	c.structure(&key{at: top.at, v: top}, reflect.ValueOf(&keys).Elem(), "")
+	known := *top
+	known.keys = slices.DeleteFunc(slices.Clone(top.keys), func(k key) bool { return isExtension(k.name) })
+	c.structure(&key{at: top.at, v: &known}, reflect.ValueOf(&keys).Elem(), "")
 	p.Doc, p.DrainTimeout, p.Park = keys.Doc, keys.DrainTimeout, keys.Park
 	ids := map[string]*Node{}
 	for i, raw := range []rawValue{keys.Sources, keys.Processors, keys.Sinks} {
@@ -109,6 +114,12 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	}
 	return p
 }
+
+// isExtension says whether a key of the file's outermost map is the user's own: anchors and notes for other programs stand there, and nothing
+// is made of it.
+func isExtension(name string) bool { return strings.HasPrefix(name, extension) }
+
+const extension = "x-"
 
 func (r *reading) decoder(prefix string) *decoder {
 	return &decoder{r: r, prefix: prefix, positions: map[string]Pos{}, scalars: map[string]*value{}}
@@ -254,7 +265,7 @@ func (r *reading) node(s section, k *key, id, prefix string) *Node {
 	if n.Retry.Max < n.Retry.Initial {
 		if keys.Retry.Max == DefaultRetryMax && c.scalars["retry.max"] == nil {
 			n.Retry.Max = n.Retry.Initial
-		} else {
+		} else if !c.saidAbout("retry.max") && !c.saidAbout("retry.initial") {
 			at, end := n.Place("retry.max", 0)
 			c.say(CodeBadValue, "retry.max", at, end, "", "the longest pause (%s) is shorter than the first (%s)", n.Retry.Max, n.Retry.Initial)
 		}

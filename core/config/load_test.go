@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -248,6 +249,61 @@ func TestLoad(t *testing.T) {
 	}
 	if p, d := Parse("x.yaml", []byte("sources: { in: { type: udp } }\n"), Options{}); p == nil || d.List[0].Code != CodeUnknownType {
 		t.Errorf("without plugins: %+v", d.List)
+	}
+}
+
+// A named pipe is read to its end, as a shell gives one for <(...), also if its writer comes a little later. Nobody waits for ever for one
+// that nobody writes to.
+func TestLoadFromAPipe(t *testing.T) {
+	defer func(d time.Duration) { pipePatience = d }(pipePatience)
+	pipe := filepath.Join(t.TempDir(), "p.yaml")
+	if out, err := exec.Command("mkfifo", pipe).CombinedOutput(); err != nil {
+		t.Skipf("no named pipe can be made: %v %s", err, out)
+	}
+	pipePatience = 50 * time.Millisecond
+	if p, d := Load(pipe, Options{}); p != nil || len(d.List) != 1 || d.List[0].Code != CodeUnreadable || !strings.Contains(d.List[0].Message, "nobody has written to it") {
+		t.Errorf("nobody writes: %+v", d.List)
+	}
+	pipePatience = time.Minute
+	wrote := make(chan error, 1)
+	go func() {
+		time.Sleep(30 * time.Millisecond)
+		wrote <- os.WriteFile(pipe, []byte(extended), 0)
+	}()
+	p, d := Load(pipe, testOptions())
+	if d.Failed() || len(p.Nodes) != 3 {
+		t.Errorf("%+v %+v", p, d.List)
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+}
+
+// extended has keys of the user's own, whose values others stand for and which are themselves never looked at.
+const extended = `
+x-workers: &w { workers: 2, listen: "127.0.0.1:${env:PORT}" }
+x-: 1
+x-note: [ "${env:NOWHERE}", { lanes: many } ]
+sources:
+  a: { type: udp, with: { <<: *w, workers: 3 } }
+  b: { type: udp, with: *w }
+sinks: { out: { type: stdout } }
+`
+
+// Keys that begin with x- are the user's own, at the top of a file and nowhere else.
+func TestExtensions(t *testing.T) {
+	p, d := Parse("f.yaml", []byte(extended), testOptions())
+	if len(d.List) > 0 {
+		t.Fatal(d.List)
+	}
+	a, b := p.Nodes[0].Config.(*udpConfig), p.Nodes[1].Config.(*udpConfig)
+	if a.Workers != 3 || b.Workers != 2 || a.Listen == "" || a.Listen != b.Listen || strings.Contains(a.Listen, "$") {
+		t.Errorf("%+v and %+v", a, b)
+	}
+	for _, text := range []string{"X-a: 1\n", "xa: 1\n", "sources: { in: { type: udp, x-a: 1, with: { listen: \":1\" } } }\n", "sources: { in: { type: udp, with: { x-a: 1, listen: \":1\" } } }\n"} {
+		if _, d := Parse("f.yaml", []byte(text), testOptions()); len(d.List) == 0 || d.List[0].Code != CodeUnknownKey {
+			t.Errorf("%q gives %+v", text, d.List)
+		}
 	}
 }
 

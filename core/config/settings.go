@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -243,12 +244,17 @@ func (l *settingsLoad) validate(s *Settings) {
 		l.into.say(CodeBadSetting, setting, k.v.at, k.v.end(), help, format, args...)
 	}
 	if _, _, err := net.SplitHostPort(s.Admin); err != nil && s.Admin != AdminOff && !strings.HasPrefix(s.Admin, "unix:/") {
-		bad("admin", "write host:port, unix:/path, or off", "the admin interface cannot listen there")
+		bad("admin", "write host:port, unix:/path, or off, for example 127.0.0.1:8686", "%s is no address that the admin interface can listen on", quote(l.origin["admin"].v))
 	}
 	if s.DataDir == "" {
-		bad("data_dir", "name a directory that Weir may write to", "the data directory has no name")
+		bad("data_dir", "name a directory that Weir may write to, for example /var/lib/weir", "the data directory has no name")
 	}
 	if s.MemoryLimit != 0 && s.MemoryLimit < minMemoryLimit {
-		bad("memory_limit", "at least 32MiB; a pipeline's queues alone hold 4 MiB a lane", "%s of memory are too few", s.MemoryLimit)
+		k := l.origin["memory_limit"]
+		help := "at least 32MiB, for example 2GiB; a pipeline's queues alone hold 4 MiB a lane"
+		if _, bare := strconv.ParseFloat(strings.TrimSpace(k.v.text), 64); bare == nil {
+			help = "without a unit it is bytes: " + strings.TrimSpace(k.v.raw) + "GiB, " + strings.TrimSpace(k.v.raw) + "MiB; " + help
+		}
+		bad("memory_limit", help, "%s is too small for a limit of the memory", quote(k.v))
 	}
 }

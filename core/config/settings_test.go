@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,10 +61,10 @@ func TestFaultsOfSettings(t *testing.T) {
 		Env:   []string{"WEIR_ADMN=y", "WEIR_LOG_FORMAT=xml", "WEIR_SOMETHING=else"},
 		Flags: flags(t, "--admin=nowhere"),
 	})
-	want := `--admin:1:1: error[E502]: admin: the admin interface cannot listen there
+	want := `--admin:1:1: error[E502]: admin: ` + "`nowhere`" + ` is no address that the admin interface can listen on
     1 | nowhere
       | ^^^^^^^
-   = write host:port, unix:/path, or off
+   = write host:port, unix:/path, or off, for example 127.0.0.1:8686
 WEIR_ADMN: warning[E501]: there is no setting of this name
    = did you mean ` + "`WEIR_ADMIN`" + `?
 WEIR_LOG_FORMAT:1:1: error[E502]: log_format: ` + "`xml`" + ` is not allowed
@@ -84,11 +85,11 @@ weir.yaml:3:16: error[E502]: drain_timeout: ` + "`10`" + ` is not a duration
     3 | drain_timeout: 10
       |                ^^
    = a duration needs a unit: 10s, 10ms
-weir.yaml:4:15: error[E502]: memory_limit: 1MiB of memory are too few
+weir.yaml:4:15: error[E502]: memory_limit: ` + "`1MiB`" + ` is too small for a limit of the memory
     3 | drain_timeout: 10
     4 | memory_limit: 1MiB
       |               ^^^^
-   = at least 32MiB; a pipeline's queues alone hold 4 MiB a lane
+   = at least 32MiB, for example 2GiB; a pipeline's queues alone hold 4 MiB a lane
 weir.yaml:5:1: error[E501]: sources: there is no setting ` + "`sources`" + `
     4 | memory_limit: 1MiB
     5 | sources: {}
@@ -113,6 +114,45 @@ weir.yaml:6:1: error[E502]: data_dir: is a list; text is wanted
 	for _, text := range []string{"- a\n", "x\n", "a: [\n", ""} {
 		if _, d := LoadSettings(SettingsOptions{File: "weir.yaml", Text: []byte(text), Env: []string{}}); !d.Failed() {
 			t.Errorf("%q is a file of settings", text)
+		}
+	}
+}
+
+// Whoever writes a size or a time that cannot be used is told the setting, what he wrote and where, and what would do.
+func TestWrongValuesAreTold(t *testing.T) {
+	for _, c := range []struct{ setting, value, says, help string }{
+		{"memory_limit", "lots", `"lots" is not a size such as 256MiB`, "for example 2GiB"},
+		{"memory_limit", "nan", `"nan" is not a size such as 256MiB`, "for example 2GiB"},
+		{"memory_limit", "-5MiB", `"-5MiB" is not a size such as 256MiB`, "for example 2GiB"},
+		{"memory_limit", "99999999999GiB", `"99999999999GiB" is too large a size`, "for example 2GiB"},
+		{"memory_limit", "2", "`2` is too small for a limit of the memory", "without a unit it is bytes: 2GiB, 2MiB; at least 32MiB, for example 2GiB; a pipeline's queues alone hold 4 MiB a lane"},
+		{"memory_limit", "31MiB", "`31MiB` is too small for a limit of the memory", "at least 32MiB, for example 2GiB; a pipeline's queues alone hold 4 MiB a lane"},
+		{"drain_timeout", "30", "`30` is not a duration", "a duration needs a unit: 30s, 30ms"},
+		{"drain_timeout", "25h", "`25h` is too large: the most is 24h", "for example 30s"},
+		{"drain_timeout", "-1s", "`-1s` is too small: the least is 0s", "for example 30s"},
+		{"admin", "8686", "`8686` is no address that the admin interface can listen on", "write host:port, unix:/path, or off, for example 127.0.0.1:8686"},
+		{"log_level", "loud", "`loud` is not allowed", "allowed: debug, info, warn, error"},
+	} {
+		flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+		AddFlags(flags)
+		if err := flags.Set(flagName(c.setting), c.value); err != nil {
+			t.Fatal(err)
+		}
+		variable := EnvPrefix + strings.ToUpper(c.setting)
+		for from, o := range map[string]SettingsOptions{
+			"weir.yaml":                {File: "weir.yaml", Text: []byte(c.setting + ": " + c.value + "\n"), Env: []string{}},
+			variable:                   {Env: []string{variable + "=" + c.value}},
+			"--" + flagName(c.setting): {Env: []string{}, Flags: flags},
+		} {
+			_, d := LoadSettings(o)
+			if len(d.List) != 1 {
+				t.Errorf("%s from %s: %+v", c.value, from, d.List)
+				continue
+			}
+			one := d.List[0]
+			if diff := cmp.Diff([]string{from, c.setting, c.says, c.help}, []string{one.At.File, one.Path, one.Message, one.Help}); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
 		}
 	}
 }

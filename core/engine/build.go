@@ -170,6 +170,12 @@ func (r *Run) closeBuilt() {
 	r.looking.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
+	for _, st := range r.stages {
+		st.complaints.Range(func(_, c any) bool {
+			c.(*complaint).ended(r)
+			return true
+		})
+	}
 	for _, s := range r.sources {
 		if s.src == nil {
 			continue

@@ -140,6 +140,7 @@ func (f *fusedSink) refuse(b *sdk.Batch, err error) {
 		}
 		f.in.out.Error(b, fault)
 	}
+	f.in.lane.st.complaint(f.in.node).refused(f.in.lane.run(), uint64(len(rows)), err)
 	f.in.take()
 	b.Done(sdk.DeadLettered)
 	b.Release()

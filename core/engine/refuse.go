@@ -17,9 +17,10 @@ func (k *sinkLane) refuse(b *block, err error) {
 	if e, ok := errors.AsType[*sdk.Error](err); ok {
 		rows = e.Rows
 	}
-	bad := b.without(rows)
+	bad, all := b.without(rows), uint64(0)
 	for _, x := range bad {
 		n := uint64(len(x.rows))
+		all += n
 		k.acct.InFlight.Add(-int64(n))
 		switch {
 		case k.node.OnError == config.Fail:
@@ -39,6 +40,7 @@ func (k *sinkLane) refuse(b *block, err error) {
 		}
 		x.b.Release()
 	}
+	k.st.complaint(k.node).refused(k.run_, all, err)
 	k.lane.push()
 	k.lane.kick()
 	k.waker.Wake() // waiting for room may have taken the wake of an answer

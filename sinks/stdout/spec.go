@@ -41,7 +41,8 @@ var Plugin = sdk.Plugin{
 			"columns in which a screenful has nothing are left out unless `columns` lists them.\n\n" +
 			"Without a queue it runs in the lanes in front of it, and each of them encodes; behind one (`queue`, several inputs, `ack: optional`)\n" +
 			"it has one lane unless `lanes` says more. Lines are whole and each lane's come in its order.\n\n" +
-			"Delivered means that the kernel has taken the bytes. When whoever reads the output goes away, the pipeline stops.",
+			"Delivered means that the kernel has taken the bytes. When whoever reads the output goes away, the pipeline stops; so it does when\n" +
+			"the disk behind it is full, or the terminal is gone: what is half written cannot be written again.",
 		Config: func() any { return &Config{Format: "json", Header: true, Output: "stdout"} },
 		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
 		Fuses:  true,

@@ -123,16 +123,25 @@ func (w *writer) flushLocked() error {
 	return err
 }
 
+// explain makes of an error what the core is to do: nothing brings these streams back, and a block of which a part is out cannot be
+// written again without that part coming twice.
 func (w *writer) explain(err error) error {
+	code, what := "", ""
 	switch {
 	case errors.Is(err, syscall.EPIPE):
-		return &sdk.Error{Class: sdk.Fatal, Code: "broken_pipe", Err: fmt.Errorf("%s was closed by the program that read it: %w", w.out.name, err)}
+		code, what = "broken_pipe", w.out.name+" was closed by the program that read it"
 	case errors.Is(err, os.ErrClosed), errors.Is(err, syscall.EBADF):
-		return &sdk.Error{Class: sdk.Fatal, Code: "closed", Err: fmt.Errorf("%s is closed, give the process one or use another sink: %w", w.out.name, err)}
-	case errors.Is(err, syscall.ENOSPC):
-		return &sdk.Error{Class: sdk.Transient, Code: "disk_full", Err: fmt.Errorf("the disk that %s goes to is full, free some space: %w", w.out.name, err)}
+		code, what = "closed", w.out.name+" is closed, give the process one or use another sink"
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		code, what = "disk_full", "the disk that "+w.out.name+" goes to is full, free some space and start again"
+	case errors.Is(err, syscall.EFBIG):
+		code, what = "file_too_large", "the file that "+w.out.name+" goes to may not grow any more, write to another one"
+	case errors.Is(err, syscall.EIO), errors.Is(err, syscall.ENXIO):
+		code, what = "gone", "the terminal or disk that "+w.out.name+" goes to is gone"
+	default:
+		return &sdk.Error{Class: sdk.Transient, Code: "write", Err: fmt.Errorf("writing to %s: %w", w.out.name, err)}
 	}
-	return &sdk.Error{Class: sdk.Transient, Code: "write", Err: fmt.Errorf("writing to %s: %w", w.out.name, err)}
+	return &sdk.Error{Class: sdk.Fatal, Code: code, Err: fmt.Errorf("%s: %w", what, err)}
 }
 
 func (w *writer) Flush(context.Context) error { return nil }

@@ -339,7 +339,11 @@ func TestErrors(t *testing.T) {
 	}{
 		{&os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}, sdk.Fatal, "broken_pipe: standard output was closed by the program that read it"},
 		{os.ErrClosed, sdk.Fatal, "closed: standard output is closed"},
-		{syscall.ENOSPC, sdk.Transient, "disk_full: the disk that standard output goes to is full"},
+		{&os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC}, sdk.Fatal, "disk_full: the disk that standard output goes to is full"},
+		{syscall.EDQUOT, sdk.Fatal, "disk_full: "},
+		{syscall.EFBIG, sdk.Fatal, "file_too_large: the file that standard output goes to may not grow"},
+		{syscall.EBADF, sdk.Fatal, "closed: standard output is closed"},
+		{syscall.EIO, sdk.Fatal, "gone: the terminal or disk that standard output goes to is gone"},
 		{errors.New("odd"), sdk.Transient, "write: writing to standard output: odd"},
 	} {
 		for _, format := range []string{"json", "csv", "table"} {

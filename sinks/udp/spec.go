@@ -57,6 +57,10 @@ func (c *Config) Validate() error {
 	return ps.Err()
 }
 
+// ReasonNobodyListens: the kernel has told that a datagram reached no socket. A note beside the ledger, for it was delivered as far as
+// UDP can tell; at least so many, for a network need not answer.
+const ReasonNobodyListens sdk.Reason = "nobody_listens"
+
 // Columns that are read: the payload, and for datagrams that keep their source, that.
 const (
 	payload = "payload"
@@ -76,7 +80,7 @@ var Plugin = sdk.Plugin{
 			"host, over loopback or into a container, a receiver that spreads datagrams over sockets by what is in them (Weir's `balance:\n" +
 			"domain`) sees only the first of each piece, and those behind it go where it goes: exporters then change workers.\n\n" +
 			"Delivered means handed to the kernel: UDP has no answer. That nobody listens at the other end (ICMP port unreachable) is\n" +
-			"logged and counted, and sending goes on. A payload that no datagram can hold is refused with the code `too_long`.\n\n" +
+			"logged and noted as `nobody_listens`: over loopback nearly each time, over a network as often as it answers. Sending goes on. A payload that no datagram can hold is refused with the code `too_long`.\n\n" +
 			"With `source: keep` a datagram leaves with the address and port of the exporter that sent it (columns `exporter_addr` and\n" +
 			"`exporter_port`): a tee that the collector behind does not notice. It goes out by a raw socket, in fragments where the path is too\n" +
 			"narrow, with its checksum. Routers that check sources (RFC 2827) and rp_filter of the collector may drop it: let it\n" +

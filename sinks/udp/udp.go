@@ -96,7 +96,8 @@ type destination struct {
 	raw     *rawHeaders      // of a socket that sends from any address; else nil
 	most    int              // bytes of payload
 	cuts    bool             // the kernel cuts pieces of several datagrams
-	refused uint64           // datagrams nobody listened for
+	refused uint64           // datagrams nobody listened for, as far as the kernel has said
+	singly  int              // datagrams that go one by one still, since one was refused
 }
 
 // writer sends blocks.
@@ -215,6 +216,9 @@ func (w *writer) noSource(b *sdk.Block) error {
 
 // fill makes the messages of up to a burst of rows, from row k of a batch on.
 func (w *writer) fill(d *destination, b *sdk.Batch, vals [][]byte, k int) []ipv4.Message {
+	if d.singly > 0 {
+		vals = vals[:k+1]
+	}
 	if d.cuts {
 		return w.pieces(vals[k:])
 	}
@@ -239,23 +243,31 @@ func (w *writer) send(ctx context.Context, d *destination, b *sdk.Block, at *pro
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			sent, err := d.batch.WriteBatch(w.fill(d, batch, vals, k), 0)
+			msgs := w.fill(d, batch, vals, k)
+			sent, err := d.batch.WriteBatch(msgs, 0)
 			sent = max(sent, 0)
+			short := err == nil && sent < len(msgs)
 			cuts := d.cuts
 			if cuts {
 				sent = total(w.rows[:sent])
 			}
-			k, at.row = k+sent, at.row+sent
+			k, at.row, d.singly = k+sent, at.row+sent, max(0, d.singly-sent)
 			switch {
+			case short && d.raw == nil:
+				// The socket's buffer is full, or the answer to an earlier datagram ended the call and is forgotten: the next will show.
+				d.singly = max(d.singly, 2)
 			case err == nil:
 			case cuts && whole(err):
 				d.cuts = false // the same again, one by one
 				w.sink.env.Log.Debug("datagrams are sent one by one", "to", d.to, "error", err)
 			case errors.Is(err, syscall.ECONNREFUSED):
-				// The answer to an earlier datagram, handed over once: the one at k is not sent yet.
+				// The answer to an earlier datagram, handed over once: the one at k is not sent yet. Within a burst it would be
+				// forgotten, so that they go one by one until so many as make a burst were not refused.
 				if d.refused++; d.refused == 1 {
-					w.sink.env.Log.Warn("nobody listens for datagrams", "to", d.to)
+					w.sink.env.Log.Warn("nobody listens on "+d.to+": datagrams sent there are lost, and nothing but this host's kernel says so", "to", d.to)
 				}
+				w.sink.env.Books.Note(ReasonNobodyListens, 1)
+				d.singly = burst
 			case errors.Is(err, syscall.EMSGSIZE):
 				at.bad, at.code = append(at.bad, first+k), tooLong
 				k, at.row = k+1, at.row+1
@@ -314,7 +326,7 @@ func (w *writer) Held() int64 { return 0 }
 func (w *writer) Close(context.Context) error {
 	for _, d := range w.dests {
 		if d.refused > 0 {
-			w.sink.env.Log.Warn("datagrams were sent where nobody listened", "to", d.to, "refused", d.refused)
+			w.sink.env.Log.Warn(fmt.Sprintf("nobody listened on %s: at least %d datagrams were refused there", d.to, d.refused), "to", d.to, "refused", d.refused)
 			d.refused = 0
 		}
 	}

@@ -37,12 +37,14 @@ type conn struct {
 	leaving time.Time   // when it saw that the source stops
 	shaking atomic.Bool // TLS begins
 	tally   tally
+	sender  *exporter
 }
 
 func newConn(r *reader, raw net.Conn, from netip.AddrPort) *conn {
 	c := &conn{r: r, raw: raw, nc: raw, from: from}
 	c.place, c.session = r.port.begin()
 	c.tally.since = r.src.env.Now()
+	c.sender = r.src.senders.enter(from.Addr(), c.tally.since)
 	if t := r.src.tls; t != nil {
 		c.nc = tls.Server(raw, t)
 		c.shaking.Store(true)
@@ -57,6 +59,7 @@ func (c *conn) run() {
 	defer func() {
 		c.nc.Close() // a peer that has gone makes it fail; it is closed all the same
 		c.r.port.end(c.place)
+		c.r.src.senders.leave(c.sender)
 		c.r.gone(c)
 		log.Debug("disconnected", "exporter", c.from)
 	}()
@@ -112,6 +115,7 @@ func (c *conn) read() {
 		case !good:
 			r.src.env.Books.Received.Add(1)
 			r.src.env.Books.Drop(ReasonBadFraming, 1)
+			c.sender.malformed.Add(1)
 			r.src.warn("a connection is closed: it does not send IPFIX messages", "exporter", c.from, "got", s.mem[:min(s.n, 16)], "max_message", most)
 			r.giveBack(s)
 			return
@@ -143,6 +147,7 @@ func (c *conn) finish(s *slab, err error) {
 	if s.n > 0 {
 		src.env.Books.Received.Add(1)
 		src.env.Books.Drop(ReasonTruncated, 1)
+		c.sender.truncated.Add(1)
 	}
 	c.r.giveBack(s)
 	switch {
@@ -162,6 +167,7 @@ func (c *conn) handOver(s *slab) *slab {
 	r.src.env.Books.Received.Add(uint64(n))
 	r.src.env.Books.InHand.Add(int64(n))
 	c.tally.sent(n, s.ends[n-1], s.received)
+	c.sender.sent(n, s.ends[n-1], s.received)
 	next := r.slab(c)
 	next.n = copy(next.mem, s.mem[s.ends[n-1]:s.n])
 	select {

@@ -46,7 +46,7 @@ func (p *pieces) SetReadDeadline(time.Time) error { return nil }
 
 // feed makes a reader without a listener and has one connection read by it to its end; each batch is given to take.
 func feed(t testing.TB, env *sdk.Env, cfg *Config, c net.Conn, take func(*sdk.Batch)) {
-	s := &source{env: env, cfg: cfg, cols: resolve(env), said: map[string]*said{}}
+	s := &source{env: env, cfg: cfg, cols: resolve(env), said: map[string]*said{}, senders: newCensus(mostExporters)}
 	hold, err := env.Share("tcp/test", func(context.Context) (io.Closer, error) { return newPort(endpoint.Address{}), nil })
 	if err != nil {
 		t.Fatal(err)

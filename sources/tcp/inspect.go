@@ -39,9 +39,13 @@ type Connection struct {
 	Shaking bool    `json:"tls_handshake,omitempty"` // TLS begins
 }
 
-// Inspect tells of listeners and connections.
+// Inspect tells of listeners and connections, and of exporters.
 func (s *source) Inspect(topic string) (any, error) {
-	if topic != sdk.TopicSockets {
+	switch topic {
+	case sdk.TopicExporters:
+		return s.senders.report(), nil
+	case sdk.TopicSockets:
+	default:
 		return nil, nil
 	}
 	out := &Listeners{Sockets: []Listener{}}

@@ -24,23 +24,32 @@ type source struct {
 	allow []netip.Prefix
 	tls   *tls.Config // nil: plain TCP
 
+	senders *census // shared by the node's generations
+	hold    sdk.Shared
+	once    sync.Once
+
 	mu   sync.Mutex // of what follows
 	said map[string]*said
 }
 
 func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	s := &source{env: env, cfg: cfg, cols: resolve(env), said: map[string]*said{}}
+	hold, err := env.Share("tcp/exporters", func(context.Context) (io.Closer, error) { return newCensus(mostExporters), nil })
+	if err != nil {
+		return nil, err
+	}
+	s.hold, s.senders = hold, hold.Object().(*census)
 	for _, text := range cfg.Allow {
 		p, err := parsePrefix(text)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.Close(context.Background()))
 		}
 		s.allow = append(s.allow, p)
 	}
 	if cfg.TLS.Cert != "" {
 		c, err := secure(&cfg.TLS)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, s.Close(context.Background()))
 		}
 		s.tls = c
 	}
@@ -54,6 +63,13 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		}
 	}
 	return s, nil
+}
+
+// Close closes the readers that nobody accepted, and gives up the census.
+func (s *source) Close(ctx context.Context) error {
+	err := s.Readers.Close(ctx)
+	s.once.Do(func() { err = errors.Join(err, s.hold.Close()) })
+	return err
 }
 
 func (s *source) open(l endpoint.Address) error {

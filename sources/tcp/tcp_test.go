@@ -366,7 +366,7 @@ func TestConnectedBeforeStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := hold.Object().(*port)
-	r := newReader(&source{env: env, cfg: defaults(), cols: resolve(env), said: map[string]*said{}}, p, hold)
+	r := newReader(&source{env: env, cfg: defaults(), cols: resolve(env), said: map[string]*said{}, senders: newCensus(mostExporters)}, p, hold)
 	p.takers = []*reader{r}
 	if err := ln.SetDeadline(time.Now().Add(-time.Second)); err != nil {
 		t.Fatal(err)
