@@ -90,8 +90,7 @@ func (l *lane) cutReaders(now time.Time, blocked bool) {
 func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 	ps.mu.Lock()
 	seg := ps.current()
-	planned := len(ps.planned) > 0 && !l.run().opt.rules.cutBeforePlan
-	hold := seg == nil || ps.pos == seg.first || planned || ps.fenced || !ps.roomForEnd()
+	hold := seg == nil || ps.pos == seg.first || ps.fenced || (len(ps.planned) > 0 || !ps.roomForEnd()) && !l.run().opt.rules.cutBeforePlan
 	ps.mu.Unlock()
 	if hold {
 		if seg != nil && ps.pos == seg.first {

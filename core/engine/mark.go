@@ -37,7 +37,9 @@ func (l *lane) takeMark(m *mark, edge int) {
 			}
 		}
 	}
-	l.chain.Load().flush(m.seg.ps.part, !l.run().opt.rules.softMark)
+	if !l.run().opt.rules.noMarkFlush {
+		l.chain.Load().flush(m.seg.ps.part, true)
+	}
 	l.force(m.seg.ps.part)
 	for _, t := range l.st.markTo {
 		t.st.q.Force(queue.Item{Control: m, Edge: t.edge})

@@ -50,7 +50,7 @@ type rules struct {
 	noIdle         bool // save news that can wait only with others that cannot
 	forceAtEnd     bool // give out with force what is held when a partition is revoked or the run drains
 	heldPastCut    bool // cut though something of the segment is held
-	softMark       bool // later stages flush at a mark without force
+	noMarkFlush    bool // later stages do not flush at a mark
 	firstMark      bool // the first mark that arrives ends the segment, whatever other ways there are
 	anySinks       bool // what other keyed sinks have stored counts for these
 	storedAgain    bool // write again what is stored
