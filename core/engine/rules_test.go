@@ -173,7 +173,7 @@ var needed = map[string]rule{
 		off: func(r *rules) { r.firstMark = true }, breaks: "lost", life: livesOf(joinedScene, withoutTwoWays),
 		works: func(s *seen) bool { return s.prepared > 0 }},
 	"(2) what the oldest segment waits for has room": {
-		off: func(r *rules) { r.noOverdue = true }, breaks: "not all is committed", life: livesOf(joinedScene, withoutTwoWays, littleRoom),
+		off: func(r *rules) { r.noOverdue = true }, breaks: "not all is committed", life: littleRoom,
 		works: func(s *seen) bool { return s.prepared > 0 }},
 	"(3) the plan is saved before the segment is stored": {
 		off: func(r *rules) { r.noPrepare = true }, breaks: "twice", life: livesOf(newScene),
@@ -194,7 +194,7 @@ var needed = map[string]rule{
 		off: func(r *rules) { r.noDeadWait = true }, breaks: "lost", life: livesOf(newScene, openFile),
 		works: func(s *seen) bool { return s.dead > 0 && s.stored > 0 }},
 	"(4) offsets are committed in order": {
-		off: func(r *rules) { r.outOfOrder = true }, breaks: "lost", life: livesOf(newScene),
+		off: func(r *rules) { r.outOfOrder = true }, breaks: "lost", life: livesOf(newScene, shortFiles),
 		works: func(s *seen) bool { return s.late > 0 && s.returned > 0 }},
 	"(4) what can wait is saved after a while": {
 		off: func(r *rules) { r.noIdle = true }, breaks: "not all is committed", life: nothingKept,
@@ -230,13 +230,14 @@ func openFile(s *scene) {
 	s.pipeline = strings.Replace(s.pipeline, "rows: 3000, age: 1500ms", "rows: 100000, age: 20s", 1)
 }
 
+// shortFiles closes files so early that a store that is down is what holds offsets back.
+func shortFiles(s *scene) {
+	s.pipeline = strings.Replace(s.pipeline, "rows: 3000, age: 1500ms", "rows: 3000, age: 100ms", 1)
+	s.world.DownEvery, s.world.Late = time.Second, 0.1
+}
+
 // otherRows gives every second process smaller blocks.
 func otherRows(s *scene) { s.rows, s.world.Window = []int{150, 40}, 800 }
-
-// littleRoom has queues that hold less than the open blocks of all partitions.
-func littleRoom(s *scene) {
-	s.pipeline = strings.Replace(s.pipeline, "queue: {batches: 4}, batch: {rows: 150,", "queue: {bytes: 256KiB}, batch: {rows: 150,", 1)
-}
 
 // withoutTwoWays asks of b nothing: what goes left comes there by two ways.
 func withoutTwoWays(s *scene) { s.keyed = s.keyed[:1] }
@@ -343,6 +344,24 @@ processors:
 sinks:
   a: {type: keyed_store, queue: {batches: 100000, bytes: 1GiB}, batch: {rows: 1, age: 1s}, retry: {initial: 100ms, max: 1s}}
 `, Options{rules: r, Log: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	run.Start()
+	faults := until(run, 2*time.Minute, met)
+	return append(faults, wantsOf(t, world, delivery.Want{Stores: []string{"a"}, Keyed: true})...), met
+}
+
+// littleRoom has a sink whose queue holds less than a block of each partition, and marks that come to it through another queue.
+func littleRoom(t *testing.T, _ int64, r rules) ([]string, *seen) {
+	met := &seen{}
+	world := delivery.NewMemory(delivery.Config{Partitions: 4, Records: 5000, Bounded: true})
+	run := numberedRun(t, delivery.NewProcess(&watched{Memory: world, seen: met}), `
+sources:
+  in: {type: numbered, with: {rows: 200}}
+processors:
+  - {id: stamp, type: stamp}
+  - {id: again, type: slow, queue: {batches: 8}, with: {delay: 1ms}}
+sinks:
+  a: {type: keyed_store, queue: {bytes: 256KiB}, batch: {rows: 20000, age: 10s}}
+`, Options{rules: r, CPUs: 2})
 	run.Start()
 	faults := until(run, 10*time.Minute, met)
 	return append(faults, wantsOf(t, world, delivery.Want{Stores: []string{"a"}, Keyed: true})...), met
