@@ -121,10 +121,15 @@ func (h *holder) Free([]byte)                   { (*Batch)(h).Release() }
 
 // Arrow wraps the sealed batch in Arrow's objects, without copying columns of fixed width: their buffers hold the batch until
 // they are released. Values of variable length are copied once, so the result is valid after the call that lent them. The caller
-// releases the record. It panics if the values of variable length of the batch take more than 2 GiB, Arrow's limit for one array.
+// releases the record. Of a batch with a selection the records that it names are copied first. It panics if the values of variable length of the batch take more than 2 GiB, Arrow's limit for one array.
 //
 // The wrapping is made anew at each call, never kept with the batch: a recycled batch would be held by its own wrapping.
 func (b *Batch) Arrow() arrow.RecordBatch {
+	if b.sel != nil {
+		c := b.gathered()
+		defer c.Release()
+		return c.Arrow()
+	}
 	form, n := b.schema.form(), b.rows
 	arrays := make([]arrow.Array, len(b.cols))
 	slots := make([]*memory.Buffer, 2*len(b.cols))

@@ -31,25 +31,32 @@ var everyType = NewSchema(
 // content is a batch as plain values, for comparison.
 func content(b *Batch) map[string][]string {
 	m := map[string][]string{"": make([]string, b.Rows())}
+	rows := b.Selection()
+	if rows == nil {
+		rows = make([]uint16, b.Len())
+		for i := range rows {
+			rows[i] = uint16(i)
+		}
+	}
 	for i, f := range b.Schema().Fields() {
-		col := make([]string, b.Rows())
-		for r := range col {
+		col := make([]string, len(rows))
+		for k, r := range rows {
 			switch f.Type {
 			case Name:
 				idx, d := b.Names(i)
-				col[r] = d.Values()[idx[r]]
+				col[k] = d.Values()[idx[r]]
 			case Bytes, Text, Uint32s:
-				col[r] = string(b.Bytes(i)[r])
+				col[k] = string(b.Bytes(i)[r])
 			case Uint8:
-				col[r] = fmt.Sprint(Values[uint8](b, i)[r])
+				col[k] = fmt.Sprint(Values[uint8](b, i)[r])
 			case Uint16:
-				col[r] = fmt.Sprint(Values[uint16](b, i)[r])
+				col[k] = fmt.Sprint(Values[uint16](b, i)[r])
 			case Uint32:
-				col[r] = fmt.Sprint(Values[uint32](b, i)[r])
+				col[k] = fmt.Sprint(Values[uint32](b, i)[r])
 			case Addr:
-				col[r] = fmt.Sprintf("%x", Values[[16]byte](b, i)[r])
+				col[k] = fmt.Sprintf("%x", Values[[16]byte](b, i)[r])
 			default:
-				col[r] = fmt.Sprint(Values[uint64](b, i)[r])
+				col[k] = fmt.Sprint(Values[uint64](b, i)[r])
 			}
 		}
 		m[f.Name] = col

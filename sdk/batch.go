@@ -20,7 +20,7 @@ const MaxRows = 8192
 type Batch struct {
 	schema *Schema
 	cols   []column
-	rows   int
+	rows   int // values of a column
 	high   int // no column's watermark is above it
 	size   int // most rows: MaxRows or a smaller class
 	rng    Range
@@ -29,11 +29,13 @@ type Batch struct {
 	child  bool // something was derived into it
 	refs   atomic.Int32
 
-	base   *Batch // columns are shared with it: it is held as long as this one
-	views  bool   // some variable-length values look into memory that is not the batch's own
-	arena  []byte // its own memory for variable-length values
-	extra  int    // bytes held beside the columns: slabs looked into
-	mem    int    // bytes of all its buffers, with extra: what the pool counts while the batch is out
+	base   *Batch   // columns are shared with it: it is held as long as this one
+	sel    []uint16 // the rows that are its records; nil: all
+	list   []uint16 // its own memory for sel, kept when it is recycled
+	views  bool     // some variable-length values look into memory that is not the batch's own
+	arena  []byte   // its own memory for variable-length values
+	extra  int      // bytes held beside the columns: slabs looked into
+	mem    int      // bytes of all its buffers, with extra: what the pool counts while the batch is out
 	onFree Freer
 	charge Charger
 	due    int // what charge is told when the data goes
@@ -75,8 +77,17 @@ func (b *Batch) TakeCharge() int {
 // Schema of the batch.
 func (b *Batch) Schema() *Schema { return b.schema }
 
-// Rows in the batch.
-func (b *Batch) Rows() int { return b.rows }
+// Rows is the number of records in the batch: with a selection as many as it names.
+func (b *Batch) Rows() int {
+	if b.sel != nil {
+		return len(b.sel)
+	}
+	return b.rows
+}
+
+// Len is the length of the columns: the number of values that [Values], [Batch.Bytes] and [Batch.Names] return. It is Rows, but for
+// a batch with a selection, whose columns are those of the batch it was derived of.
+func (b *Batch) Len() int { return b.rows }
 
 // Size is the most rows the batch can hold.
 func (b *Batch) Size() int { return b.size }
@@ -87,10 +98,14 @@ func (b *Batch) Room() int { return b.size - b.rows }
 // Range is where the records came from; the hull of the parents' ranges for a derived batch.
 func (b *Batch) Range() Range { return b.rng }
 
-// SetRows sets the row count. Columns written beyond it are cut off; columns written less far are zero up to it.
+// SetRows sets the row count. Columns written beyond it are cut off; columns written less far are zero up to it. It panics on a
+// batch with a selection.
 func (b *Batch) SetRows(n int) {
 	if n < 0 || n > b.size {
 		panic(fmt.Sprintf("sdk: %d rows in a batch of %d", n, b.size))
+	}
+	if b.sel != nil {
+		panic("sdk: SetRows of a batch with a selection: derive a batch of the rows that are to be left with Select")
 	}
 	if n < b.high {
 		b.cut(n)
@@ -139,7 +154,7 @@ var zeros [MaxRows]([2]uint64)
 
 var zeroValues [MaxRows][]byte
 
-// Values returns column col as a slice of Rows values. T must have the width of the column's type. The slice must not be
+// Values returns column col as a slice of Len values, of which a selection names those that count. T must have the width of the column's type. The slice must not be
 // changed and lives as long as the batch.
 func Values[T Fixed](b *Batch, col int) []T {
 	c := &b.cols[col]
@@ -177,6 +192,9 @@ func (b *Batch) attach(col int) {
 	}
 	n := (b.size*w + 63) &^ 63
 	buf := b.pool.mem.Allocate(n)
+	if b.sel != nil {
+		clear(buf) // who writes the selected rows alone leaves zeros in the others, which kernels go over
+	}
 	b.cols[col].data, b.cols[col].own = unsafe.Pointer(unsafe.SliceData(buf)), true
 	b.grow(n)
 }
@@ -193,7 +211,7 @@ func (b *Batch) zero(col, from, to int) {
 // IsZero says whether nobody has written the column: every row is its zero.
 func (b *Batch) IsZero(col int) bool { return b.cols[col].watermark == 0 }
 
-// Bytes returns a column of variable length as Rows values. Nothing of it may be changed; a value is valid as long as the
+// Bytes returns a column of variable length as Len values. Nothing of it may be changed; a value is valid as long as the
 // batch, and if Views, only until the call that was given the batch returns, unless Own is called.
 func (b *Batch) Bytes(col int) [][]byte {
 	c := &b.cols[col]
@@ -216,7 +234,7 @@ func (b *Batch) setVal(col, row int, v []byte) {
 	c := &b.cols[col]
 	if c.vals == nil {
 		c.vals, c.own = make([][]byte, b.size), true
-		b.grow(b.size * valueBytes)
+		b.grow(b.size * headerBytes)
 	}
 	if c.watermark < row {
 		clear(c.vals[c.watermark:row])
@@ -226,8 +244,8 @@ func (b *Batch) setVal(col, row int, v []byte) {
 	b.high = max(b.high, row+1)
 }
 
-// valueBytes is the memory of one value of variable length, beside what it looks into: a slice.
-const valueBytes = 24
+// headerBytes is the memory of one value of variable length, beside what it looks into: a slice.
+const headerBytes = 24
 
 func (b *Batch) newArena(n int) {
 	b.grow(n - cap(b.arena))
@@ -247,7 +265,7 @@ func (b *Batch) keep(v []byte) []byte {
 	return b.arena[at : at+len(v) : at+len(v)]
 }
 
-// Names returns a Name column: Rows indices and the dictionary they point into.
+// Names returns a Name column: Len indices and the dictionary they point into.
 func (b *Batch) Names(col int) ([]uint16, *Dict) {
 	return Values[uint16](b, col), b.cols[col].dict
 }
@@ -278,30 +296,41 @@ func (b *Batch) Lent() (used, held int) {
 		return 0, 0
 	}
 	for i := range b.cols {
-		c := &b.cols[i]
-		for _, v := range c.vals[:min(c.watermark, len(c.vals))] {
-			used += len(v)
-		}
+		used += b.valueBytes(i)
 	}
 	return used, held
+}
+
+// valueBytes is how many bytes the values of a column of variable length take, those of the selected rows.
+func (b *Batch) valueBytes(col int) (n int) {
+	c := &b.cols[col]
+	vals := c.vals[:min(c.watermark, len(c.vals))]
+	if b.sel == nil {
+		for _, v := range vals {
+			n += len(v)
+		}
+		return n
+	}
+	for _, r := range b.sel {
+		if int(r) < len(vals) {
+			n += len(vals[r])
+		}
+	}
+	return n
 }
 
 // IsShared says whether the batch's columns are another's (Share).
 func (b *Batch) IsShared() bool { return b.base != nil }
 
-// Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it.
+// Own copies what the batch looks into, once, so that it may be kept past the call. Only its one holder may call it. A selection
+// stays, and with it the numbers of the rows; values of rows that are not selected are not copied, and are gone.
 func (b *Batch) Own() {
 	if !b.views {
 		return
 	}
 	n := 0
 	for i := range b.cols {
-		c := &b.cols[i]
-		if c.vals != nil {
-			for _, v := range c.vals[:min(c.watermark, b.rows)] {
-				n += len(v)
-			}
-		}
+		n += b.valueBytes(i)
 	}
 	if cap(b.arena)-len(b.arena) < n {
 		b.newArena(n)
@@ -309,18 +338,12 @@ func (b *Batch) Own() {
 	for i := range b.cols {
 		c := &b.cols[i]
 		if c.vals == nil {
-			if b.base != nil && c.watermark > 0 {
+			if b.base != nil && c.watermark > 0 && !c.own {
 				b.copyFixed(i)
 			}
 			continue
 		}
-		if b.base != nil { // the slice of values is the base's, and others may read it
-			c.vals, c.own = append([][]byte(nil), c.vals[:min(c.watermark, b.rows)]...), true
-			b.grow(cap(c.vals) * valueBytes)
-		}
-		for j, v := range c.vals[:min(c.watermark, b.rows)] {
-			c.vals[j] = b.keep(v)
-		}
+		b.ownValues(c)
 	}
 	b.grow(-b.extra)
 	b.views, b.extra = false, 0
@@ -329,9 +352,37 @@ func (b *Batch) Own() {
 		f.Freed(b)
 	}
 	if base := b.base; base != nil {
+		if b.sel != nil && b.list == nil {
+			b.keepSelection(b.sel) // it was the base's list
+		}
 		b.base = nil
 		base.Release()
 	}
+}
+
+// ownValues copies a column's values into the batch's memory.
+func (b *Batch) ownValues(c *column) {
+	was := c.vals[:min(c.watermark, b.rows)]
+	if !c.own { // the slice of values is the base's, and others may read it
+		c.vals, c.own = make([][]byte, len(was)), true
+		b.grow(cap(c.vals) * headerBytes)
+	}
+	if b.sel == nil {
+		for j, v := range was {
+			c.vals[j] = b.keep(v)
+		}
+		return
+	}
+	next := 0
+	for _, r := range b.sel {
+		if int(r) >= len(was) {
+			break
+		}
+		clear(c.vals[next:r])
+		c.vals[r] = b.keep(was[r])
+		next = int(r) + 1
+	}
+	clear(c.vals[next:len(was)])
 }
 
 // copyFixed gives a sharing batch a column of its own.
@@ -460,14 +511,23 @@ func (b *Batch) Release() {
 	b.pool.put(b)
 }
 
-// Share derives a batch of the same rows that shares b's columns: for a second reader with its own promise. With tracked false
+// Share derives a batch of the same records that shares b's columns: for a second reader with its own promise. With tracked false
 // the new batch has none: nobody waits for an optional branch. schema, if not nil, chooses which columns (by name) it has; columns
-// that b lacks or has as zero columns may be claimed, the others must not be written.
+// that b lacks or has as zero columns may be claimed, the others must not be written. A selection of b is the new batch's too.
 func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
 	if schema == nil {
 		schema = b.schema
 	}
-	s := b.pool.shell(schema)
+	s := b.share(b.pool.shell(), schema, tracked)
+	s.sel = b.sel // which is held
+	return s
+}
+
+func (b *Batch) share(s *Batch, schema *Schema, tracked bool) *Batch {
+	if cap(s.cols) < len(schema.fields) {
+		s.cols = make([]column, len(schema.fields))
+	}
+	s.schema, s.cols = schema, s.cols[:len(schema.fields)]
 	s.size, s.rows, s.high, s.views = b.size, b.rows, b.high, b.views
 	for i, f := range schema.fields {
 		j := i

@@ -170,9 +170,3 @@ type Writer interface {
 type Noter interface {
 	Note(b *Block) ([]byte, error)
 }
-
-// Encoder is implemented by a Writer that can encode a batch in the lane before its queue, so that the queue holds encoded
-// bytes, not views.
-type Encoder interface {
-	Encode(b *Batch) (encoded any, bytes int, err error)
-}

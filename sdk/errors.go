@@ -30,7 +30,7 @@ func (c Class) String() string {
 type Error struct {
 	Class Class
 	Code  string // a constant in snake_case: the label under which it is counted
-	Rows  []int  // indices into the block of the rows at fault; nil: all of it
+	Rows  []int  // indices into the block's records of those at fault (with a selection, into its list); nil: all of it
 	Err   error
 }
 

@@ -25,9 +25,16 @@ func NewGather(src, dst *Schema) *Gather {
 	return g
 }
 
-// Append copies rows rows of src to the end of dst; all rows from 0 on if rows is nil, n of them. It returns how many fitted.
-// Variable-length values are copied into dst's own memory. Append does not Derive.
+// Append copies rows rows of src to the end of dst; if rows is nil, the first n records: all rows from 0 on, or of a batch with a
+// selection those it names. It returns how many fitted. Variable-length values are copied into dst's own memory. Append does not
+// Derive. It panics if dst has a selection.
 func (g *Gather) Append(dst, src *Batch, rows []uint16, n int) int {
+	if dst.sel != nil {
+		panic("sdk: rows appended to a batch with a selection")
+	}
+	if rows == nil && src.sel != nil {
+		rows = src.sel[:n:len(src.sel)]
+	}
 	if rows != nil {
 		n = len(rows)
 	}

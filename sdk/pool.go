@@ -16,6 +16,7 @@ type Pool struct {
 	mu      sync.Mutex
 	shelves map[shelfKey]*shelf
 	shells  []*Batch
+	views   []*Batch // shells that have memory for a selection
 	inUse   atomic.Int64
 	held    atomic.Int64
 }
@@ -117,24 +118,27 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 }
 
 // shell returns a batch without columns of its own, for sharing another's.
-func (p *Pool) shell(s *Schema) *Batch {
+func (p *Pool) shell() *Batch { return p.take(&p.shells) }
+
+// view is a shell that is to have a selection.
+func (p *Pool) view() *Batch { return p.take(&p.views) }
+
+func (p *Pool) take(from *[]*Batch) (b *Batch) {
 	p.inUse.Add(1)
 	p.mu.Lock()
-	var b *Batch
-	if n := len(p.shells); n > 0 {
-		b, p.shells = p.shells[n-1], p.shells[:n-1]
+	if n := len(*from); n > 0 {
+		b, *from = (*from)[n-1], (*from)[:n-1]
 	}
 	p.mu.Unlock()
 	if b == nil {
 		b = &Batch{pool: p}
 	}
-	if cap(b.cols) < len(s.fields) {
-		b.cols = make([]column, len(s.fields))
-	}
-	b.schema, b.cols = s, b.cols[:len(s.fields)]
 	b.refs.Store(1)
 	return b
 }
+
+// maxShells is how many of either kind are kept.
+const maxShells = 256
 
 const maxArena = 4 << 20
 
@@ -158,13 +162,17 @@ func (p *Pool) put(b *Batch) {
 	}
 	if b.home == nil { // a batch that shared another's columns
 		base := b.base
-		b.base = nil
+		b.base, b.sel = nil, nil
 		p.free(b)
 		clear(b.cols)
 		b.schema, b.arena, b.mem = nil, nil, 0
+		keep := &p.shells
+		if b.list != nil {
+			keep = &p.views
+		}
 		p.mu.Lock()
-		if len(p.shells) < 256 {
-			p.shells = append(p.shells, b)
+		if len(*keep) < maxShells {
+			*keep = append(*keep, b)
 		}
 		p.mu.Unlock()
 		if base != nil {

@@ -63,6 +63,7 @@ type Spec struct {
 	Lanes         func(cfg any) (n int, endless bool)
 	HonoursKeys   bool     // sinks: a block written again under its Key is stored once
 	Ordered       bool     // sinks: wants a partition's blocks in order
+	Selections    bool     // processors, and sinks that fuse: reads batches with a selection; in front of others core gathers the rows
 	Fuses         bool     // sinks: never waits for anything outside; runs in the lane before it, without a queue
 	Reasons       []Reason // every reason the plugin drops for
 	Linux         bool     // runs on Linux only; elsewhere it says so when started

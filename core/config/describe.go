@@ -52,7 +52,7 @@ func Describe(spec *sdk.Spec) Description {
 	}{
 		{spec.Commits, "commits its positions"}, {spec.Slowable, "can be slowed"}, {spec.KeepsRange, "keeps ranges"},
 		{spec.Deterministic, "is deterministic"}, {spec.Parks, "may hold records"}, {spec.HonoursKeys, "stores a block once"},
-		{spec.Ordered, "wants order"}, {spec.Fuses, "needs no queue"}, {spec.Linux, "Linux only"},
+		{spec.Ordered, "wants order"}, {spec.Fuses, "needs no queue"}, {spec.Selections, "reads selections"}, {spec.Linux, "Linux only"},
 	} {
 		if t.has {
 			d.Traits = append(d.Traits, t.name)

@@ -52,7 +52,7 @@ type (
 	}
 	batchKeys struct {
 		Rows  int           `yaml:"rows" doc:"most rows of a block" example:"100_000" min:"1" max:"1_000_000_000"`
-		Bytes sdk.Size      `yaml:"bytes" doc:"most bytes of a block" example:"32MiB" min:"1"`
+		Bytes sdk.Size      `yaml:"bytes" doc:"most bytes of a block, and at most half of the queue in front of the sink" example:"32MiB" min:"1"`
 		Age   time.Duration `yaml:"age" doc:"longest a row waits for its block to fill" example:"1s" min:"1ms" max:"24h"`
 	}
 	retryKeys struct {

@@ -96,7 +96,7 @@ func nullPlugin(fuses bool) sdk.Plugin {
 		name = "fused"
 	}
 	return sdk.Plugin{
-		Spec: sdk.Spec{Kind: sdk.KindSink, Type: name, Doc: "takes and settles", Config: func() any { return &struct{}{} }, Fuses: fuses},
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: name, Doc: "takes and settles", Config: func() any { return &struct{}{} }, Fuses: fuses, Selections: fuses},
 		Sink: func(*sdk.Env, any) (sdk.Sink, error) { return readErrors{}, nil },
 	}
 }
@@ -147,7 +147,35 @@ sinks:
 	}
 }
 
-// A steady stream costs the engine no allocation.
+// every selects each row whose number can be divided, and costs nearly nothing else.
+type everyConfig struct {
+	Of int `yaml:"of" doc:"selects the rows whose number this divides"`
+}
+
+var everyPlugin = sdk.Plugin{
+	Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "every", Doc: "selects rows by their number", Config: func() any { return &everyConfig{Of: 2} }, KeepsRange: true,
+		Deterministic: true, Selections: true},
+	Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) {
+		of := cfg.(*everyConfig).Of
+		var rows []uint16
+		return still{process: func(b *sdk.Batch, out sdk.Out) {
+			rows = rows[:0]
+			for _, r := range records(b) {
+				if int(r)%of == 0 {
+					rows = append(rows, r)
+				}
+			}
+			env.Books.Forwarded.Add(uint64(len(rows)))
+			env.Books.Filtered.Add(uint64(b.Rows() - len(rows)))
+			v := b.Select(rows)
+			b.Done(sdk.Delivered)
+			b.Release()
+			out.Emit(0, v)
+		}}, nil
+	},
+}
+
+// A steady stream costs the engine no allocation, with selections or without.
 func TestNoAllocationPerBatch(t *testing.T) {
 	const batches = 50_000
 	for name, text := range map[string]string{
@@ -161,9 +189,25 @@ sources:
   in: {type: feed, with: {batches: %d}}
 sinks:
   out: {type: queued, queue: {batches: 16}}`,
+		"selections read in place": `
+sources:
+  in: {type: feed, with: {batches: %d, rows: 200}}
+processors:
+  - {id: first, type: every, with: {of: 2}}
+  - {id: second, type: every, with: {of: 4}}
+sinks:
+  out: {type: fused}`,
+		"selections gathered for a queue": `
+sources:
+  in: {type: feed, with: {batches: %d, rows: 200}}
+processors:
+  - {id: first, type: every, with: {of: 2}}
+  - {id: second, type: every, with: {of: 4}}
+sinks:
+  out: {type: queued, queue: {batches: 16}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := running(t, newStores(), fmt.Sprintf(text, batches), feedPlugin(20), nullPlugin(true), nullPlugin(false))
+			r := running(t, newStores(), fmt.Sprintf(text, batches), feedPlugin(20), everyPlugin, nullPlugin(true), nullPlugin(false))
 			var m0, m1 runtime.MemStats
 			runtime.ReadMemStats(&m0)
 			r.Start()

@@ -28,9 +28,10 @@ type instance struct {
 
 	watch *watch // nil unless the run is timed
 
-	ports [][]*target
-	errs  []*target
-	out   outbox
+	ports   [][]*target
+	gathers []*gatherer // by port; nil where all readers are fused and read selections
+	errs    []*target
+	out     outbox
 	// flushes: behind a committing source, records come here with their range, so a cut flushes this instance.
 	flushes bool
 	// mixes: what comes out has no range.
@@ -92,6 +93,7 @@ func newChain(l *lane, configs map[string]any) (*chain, error) {
 		for _, e := range in.node.Errors {
 			in.errs = append(in.errs, r.target(e, by, sdk.Errors))
 		}
+		in.gatherers()
 	}
 	return c, nil
 }
@@ -144,10 +146,9 @@ func (in *instance) take() {
 	in.out.emitted = in.out.emitted[:0]
 }
 
-// deliver hands a batch to every reader of a port.
+// deliver takes what a node gave out at a port.
 func (in *instance) deliver(port int, b *sdk.Batch) {
-	n := uint64(b.Rows())
-	if n == 0 {
+	if b.Rows() == 0 {
 		b.Done(sdk.Delivered)
 		b.Release()
 		return
@@ -155,6 +156,16 @@ func (in *instance) deliver(port int, b *sdk.Batch) {
 	if in.mixes {
 		b.Root(sdk.Range{})
 	}
+	if in.gathers[port].takes(b) {
+		in.collect(port, b)
+		return
+	}
+	in.pass(port, b)
+}
+
+// pass hands a batch to every reader of a port.
+func (in *instance) pass(port int, b *sdk.Batch) {
+	n := uint64(b.Rows())
 	in.watch.gaveOut()
 	ts := in.ports[port]
 	in.acct.Outs.Add(n * uint64(max(1, len(ts))))
@@ -205,10 +216,7 @@ func (u unreadPort) drop(b *sdk.Batch) {
 // tick runs every node's Tick.
 func (c *chain) tick(now time.Time, blocked bool) {
 	for _, in := range c.insts {
-		if in.proc == nil {
-			continue
-		}
-		for {
+		for in.proc != nil {
 			from := in.watch.start()
 			more, err := in.proc.Tick(now, blocked, &in.out)
 			in.watch.stop(from)
@@ -221,16 +229,17 @@ func (c *chain) tick(now time.Time, blocked bool) {
 			}
 			c.lane.push()
 		}
+		for !blocked && in.giveGathered(uncut) && !c.lane.run().aborted() {
+			c.lane.push()
+		}
 	}
 }
 
-// flush gives out what is held of p in all nodes that keep its range; it returns the records that could not be given out.
+// flush gives out what is held of p in all nodes that keep its range, and what is gathered of it; it returns the records that could not
+// be given out.
 func (c *chain) flush(p *sdk.Partition, force bool) (held int) {
 	for _, in := range c.insts {
-		if in.proc == nil || !in.flushes {
-			continue
-		}
-		for {
+		for in.proc != nil && in.flushes {
 			h, more, err := in.proc.Flush(p, force, &in.out)
 			if err != nil {
 				in.failed(err)
@@ -241,6 +250,9 @@ func (c *chain) flush(p *sdk.Partition, force bool) (held int) {
 				break
 			}
 		}
+		for in.giveGathered(func(of *sdk.Partition) bool { return of == p }) {
+			continue
+		}
 	}
 	return held
 }
@@ -248,10 +260,7 @@ func (c *chain) flush(p *sdk.Partition, force bool) (held int) {
 // drain ends the life of the chain.
 func (c *chain) drain(why sdk.Why, last bool) {
 	for _, in := range c.insts {
-		if in.proc == nil {
-			continue
-		}
-		for {
+		for in.proc != nil {
 			more, err := in.proc.Drain(why, last, &in.out)
 			if err != nil {
 				in.failed(err)
@@ -262,6 +271,10 @@ func (c *chain) drain(why sdk.Why, last bool) {
 				break
 			}
 		}
+		for more := true; more; {
+			more = in.giveGathered(whatever)
+			c.lane.push()
+		}
 	}
 }
 
@@ -270,6 +283,11 @@ func (c *chain) close(ctx context.Context) {
 		if in.proc != nil {
 			if err := in.proc.Close(); err != nil {
 				c.lane.run().log.Warn("node did not close cleanly", "node", in.node.ID, "error", err)
+			}
+		}
+		for _, g := range in.gathers {
+			if g != nil {
+				g.abandon()
 			}
 		}
 		if in.sink != nil {

@@ -21,7 +21,7 @@ func (ps *partState) wants() bool {
 		return true
 	}
 	for k, n := range ps.src.run.plan.Keyed {
-		if ps.fed[k].rows.Load() >= int64(n.Batch.Rows) || ps.fed[k].bytes.Load() >= int64(n.Batch.Bytes) {
+		if ps.fed[k].rows.Load() >= int64(n.Batch.Rows) || ps.fed[k].bytes.Load() >= int64(n.BlockBytes) {
 			return true
 		}
 	}

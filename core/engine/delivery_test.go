@@ -53,7 +53,7 @@ sources:
 processors:
   - {id: stamp, type: stamp, with: {generation: GENERATION}}
   - {id: park, type: park, with: {every: 97, offset: 13, ticks: 3}}
-  - {id: empties, type: empties}
+KEEPERS
   - {id: lose, type: lose, from: empties, with: {every: 200ms}}
 sinks:
   a: {type: keyed_store, from: empties, batch: {rows: 150, age: 200ms}, retry: {initial: 20ms, max: 200ms}, with: {latency: 4ms, async: true}}
@@ -68,6 +68,12 @@ sinks:
 	}
 }
 
+// keepers filter runs of records, by copies or by selections: the first of two sieves drops every other run that the second would.
+var keepers = [2]string{
+	"  - {id: empties, type: empties}",
+	"  - {id: first, type: sieve, with: {of: 6}}\n  - {id: empties, type: sieve}",
+}
+
 // proc is one process of the world.
 type proc struct {
 	p   *delivery.Process
@@ -76,11 +82,12 @@ type proc struct {
 
 func (s *scene) start(t *testing.T, world delivery.Broker, gen int) (*proc, error) {
 	p := delivery.NewProcess(world)
-	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.rules.straddle), "UNFENCED", strconv.FormatBool(s.rules.noFence)).Replace(s.pipeline)
+	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.rules.straddle), "UNFENCED", strconv.FormatBool(s.rules.noFence),
+		"KEEPERS", keepers[s.seed&1]).Replace(s.pipeline)
 	if len(s.rows) > 0 {
 		text = strings.Replace(text, "batch: {rows: 150,", fmt.Sprintf("batch: {rows: %d,", s.rows[gen%len(s.rows)]), 1)
 	}
-	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Lose, delivery.Route, delivery.FickleRoute,
+	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Sieve, delivery.Lose, delivery.Route, delivery.FickleRoute,
 		delivery.Store(p), delivery.Files(p), delivery.DeadLetters(p), sumsPlugin, slowPlugin)
 	r, err := New(pl, Options{Dir: t.TempDir(), CPUs: 2, BootID: fmt.Sprintf("boot-%d-%d", s.seed, gen), rules: s.rules, KillGrace: 10 * time.Millisecond, Log: s.log})
 	if err != nil {

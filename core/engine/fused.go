@@ -129,7 +129,11 @@ func (f *fusedSink) refuse(b *sdk.Batch, err error) {
 		}
 	}
 	f.acct.Delivered.Add(uint64(b.Rows() - len(rows)))
-	for _, row := range rows {
+	sel := b.Selection()
+	for _, row := range rows { // of the block: with a selection, its entries
+		if sel != nil {
+			row = int(sel[row])
+		}
 		fault := sdk.Fault{Code: sdk.CodeOf(err), Message: err.Error(), Received: receivedOf(b, row), Format: "arrow"}
 		if len(f.in.errs) > 0 {
 			fault.Payload = f.in.lane.run().rowIPC(b, row)

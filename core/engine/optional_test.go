@@ -31,7 +31,7 @@ sources:
 sinks:
   kept: {type: mem, with: {name: kept}}
   down: {type: mem, ack: optional, retry: {initial: 1s, max: 3s}, with: {name: down, `+c.with+`}}
-`, countPlugin, workPlugin, s.plugin(false)), Options{Dir: t.TempDir(), KillGrace: 10 * time.Second})
+`, countPlugin, workPlugin, s.plugin("mem", false, false)), Options{Dir: t.TempDir(), KillGrace: 10 * time.Second})
 				if err != nil {
 					t.Fatal(err)
 				}

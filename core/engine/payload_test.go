@@ -16,7 +16,7 @@ import (
 
 // refusingPlugin is mem, run by the lane in front of it, that refuses rows there too.
 var refusingPlugin = func() sdk.Plugin {
-	p := newStores().plugin(true)
+	p := newStores().plugin("refusing", true, false)
 	p.Spec.Type = "refusing"
 	p.Sink = func(_ *sdk.Env, cfg any) (sdk.Sink, error) {
 		return refusing{every: uint64(cfg.(*memConfig).Refuse)}, nil

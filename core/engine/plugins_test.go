@@ -127,29 +127,50 @@ type workConfig struct {
 	Twice  bool `yaml:"twice" doc:"consume every row, produce two"`
 	Hold   bool `yaml:"hold" doc:"hold every batch until the next comes"`
 	Split  bool `yaml:"split" doc:"odd numbers to port b"`
+	Select bool `yaml:"select" doc:"gives out selections, and a batch of which all stays as it is"`
 }
 
-var workPlugin = sdk.Plugin{
-	Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "work", Doc: "does all there is", Config: func() any { return &workConfig{} }, KeepsRange: true, Deterministic: true,
-		Ports: func(cfg any) []string {
-			if cfg.(*workConfig).Split {
-				return []string{"a", "b"}
-			}
-			return []string{"a"}
+// workPlugin never meets a selection; sievePlugin reads them.
+var workPlugin, sievePlugin = workOf("work", false), workOf("sieve", true)
+
+func workOf(name string, selections bool) sdk.Plugin {
+	return sdk.Plugin{
+		Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: name, Doc: "does all there is", Config: func() any { return &workConfig{} }, KeepsRange: true, Deterministic: true,
+			Selections: selections,
+			Ports: func(cfg any) []string {
+				if cfg.(*workConfig).Split {
+					return []string{"a", "b"}
+				}
+				return []string{"a"}
+			},
+			Reasons: []sdk.Reason{"unloved"}},
+		Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) {
+			return &work{env: env, c: cfg.(*workConfig), selections: selections}, nil
 		},
-		Reasons: []sdk.Reason{"unloved"}},
-	Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) {
-		return &work{env: env, c: cfg.(*workConfig)}, nil
-	},
+	}
+}
+
+var errSelected = errors.New("a selection came to a node that does not read any")
+
+// records lists the rows of a batch.
+func records(b *sdk.Batch) []uint16 {
+	if sel := b.Selection(); sel != nil {
+		return sel
+	}
+	return every[:b.Len()]
 }
 
 type work struct {
-	env  *sdk.Env
-	c    *workConfig
-	held *sdk.Batch
+	env        *sdk.Env
+	c          *workConfig
+	held       *sdk.Batch
+	selections bool
 }
 
 func (w *work) Process(b *sdk.Batch, out sdk.Out) error {
+	if !w.selections && b.Selection() != nil {
+		return errSelected
+	}
 	if w.c.Hold {
 		w.held, b = b, w.held
 		n := 0
@@ -175,7 +196,9 @@ func (w *work) do(b *sdk.Batch, out sdk.Out) {
 	}
 	rows := make([][]uint16, ports)
 	kept := 0
-	for i, x := range v {
+	n := b.Rows()
+	for _, i := range records(b) {
+		x := v[i]
 		switch {
 		case w.c.Refuse > 0 && x%uint32(w.c.Refuse) == 2:
 			out.Error(b, sdk.Fault{Code: "bad", Message: "a bad row", Format: "datagram", Payload: []byte{1, 2, 3}})
@@ -185,7 +208,7 @@ func (w *work) do(b *sdk.Batch, out sdk.Out) {
 			books.Filtered.Add(1)
 		default:
 			p := int(num[i]) % ports
-			rows[p] = append(rows[p], uint16(i))
+			rows[p] = append(rows[p], i)
 			kept++
 		}
 	}
@@ -203,7 +226,18 @@ func (w *work) do(b *sdk.Batch, out sdk.Out) {
 		if len(rows[p]) == 0 {
 			continue
 		}
+		if w.c.Select && kept == n && len(rows[p]) == n && !w.c.Twice && b.Schema() == w.env.Out[p] {
+			out.Emit(p, b)
+			return
+		}
 		for range times {
+			if w.c.Select {
+				s := b.Share(w.env.Out[p], true)
+				out.Emit(p, s.Select(rows[p]))
+				s.Done(sdk.Delivered)
+				s.Release()
+				continue
+			}
 			o := w.env.NewBatch(w.env.Out[p], len(rows[p]))
 			sdk.NewGather(b.Schema(), w.env.Out[p]).Append(o, b, rows[p], 0)
 			o.Derive(b)
@@ -257,15 +291,17 @@ func newStores() *stores {
 	return &stores{rows: map[string][]uint64{}, keys: map[string]map[string]int{}}
 }
 
-func (s *stores) plugin(fuses bool) sdk.Plugin {
-	name := "mem"
-	if fuses {
-		name = "memfused"
-	}
+// plugins are the sinks: behind a queue, fused, and fused and a reader of selections.
+func (s *stores) plugins() []sdk.Plugin {
+	return []sdk.Plugin{s.plugin("mem", false, false), s.plugin("memfused", true, false), s.plugin("memsieve", true, true)}
+}
+
+func (s *stores) plugin(name string, fuses, selections bool) sdk.Plugin {
 	return sdk.Plugin{
-		Spec: sdk.Spec{Kind: sdk.KindSink, Type: name, Doc: "keeps what it gets", Config: func() any { return &memConfig{Name: "mem"} }, Fuses: fuses},
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: name, Doc: "keeps what it gets", Config: func() any { return &memConfig{Name: "mem"} }, Fuses: fuses,
+			Selections: selections},
 		Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) {
-			return &mem{s: s, c: cfg.(*memConfig), fuses: fuses, rng: rand.New(rand.NewSource(cfg.(*memConfig).Seed))}, nil
+			return &mem{s: s, c: cfg.(*memConfig), fuses: fuses, selections: selections, rng: rand.New(rand.NewSource(cfg.(*memConfig).Seed))}, nil
 		},
 	}
 }
@@ -277,6 +313,8 @@ type mem struct {
 	mu    sync.Mutex
 	rng   *rand.Rand
 	late  sync.WaitGroup
+
+	selections bool
 }
 
 func (m *mem) Open(context.Context, *sdk.Schema) (sdk.Writer, error) { return m, nil }
@@ -303,8 +341,12 @@ func (m *mem) Write(ctx context.Context, b *sdk.Block, done func(error)) error {
 	var got []uint64
 	at := 0
 	for _, x := range b.Batches {
-		i := x.Schema().Index("n")
-		for _, n := range sdk.Values[uint64](x, i) {
+		if !m.selections && x.Selection() != nil {
+			return errSelected
+		}
+		all := sdk.Values[uint64](x, x.Schema().Index("n"))
+		for _, i := range records(x) {
+			n := all[i]
 			if m.c.Refuse > 0 && n%uint64(m.c.Refuse) == 3 {
 				bad = append(bad, at)
 			}
@@ -341,7 +383,7 @@ func (m *mem) Write(ctx context.Context, b *sdk.Block, done func(error)) error {
 // running is a pipeline under test.
 func running(t testing.TB, s *stores, text string, more ...sdk.Plugin) *Run {
 	t.Helper()
-	plugins := append([]sdk.Plugin{countPlugin, workPlugin, s.plugin(false), s.plugin(true)}, more...)
+	plugins := append([]sdk.Plugin{countPlugin, workPlugin, sievePlugin}, append(s.plugins(), more...)...)
 	r, err := New(planned(t, text, plugins...), Options{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -351,13 +393,21 @@ func running(t testing.TB, s *stores, text string, more ...sdk.Plugin) *Run {
 
 func planned(t testing.TB, text string, plugins ...sdk.Plugin) *plan.Plan {
 	t.Helper()
+	pl, err := tryPlan(text, plugins...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pl
+}
+
+func tryPlan(text string, plugins ...sdk.Plugin) (*plan.Plan, error) {
 	p, d := config.Parse("test.yaml", []byte(text), config.Options{Plugins: config.NewRegistry(plugins...)})
 	if d.Failed() {
-		t.Fatalf("%v\n%s", d.List, text)
+		return nil, fmt.Errorf("%v\n%s", d.List, text)
 	}
 	pl, list := plan.Resolve(p, plan.Options{CPUs: 2})
 	if pl == nil {
-		t.Fatalf("%v\n%s", list, text)
+		return nil, fmt.Errorf("%v\n%s", list, text)
 	}
-	return pl
+	return pl, nil
 }

@@ -25,8 +25,8 @@ type drawnRow struct {
 	v uint32
 }
 
-// drawPipeline draws a graph: fan-in, fan-out, named outputs, filters, drops, refusals, products, optional branches, queues, slow
-// and failing sinks.
+// drawPipeline draws a graph: fan-in, fan-out, named outputs, filters that copy and filters that select, in front of nodes that read
+// selections and nodes that do not, drops, refusals, products, optional branches, queues, slow and failing sinks.
 func drawPipeline(t *rapid.T) drawn {
 	d := drawn{want: map[string][]uint64{}, optional: map[string]bool{}}
 	var b strings.Builder
@@ -78,7 +78,9 @@ func drawPipeline(t *rapid.T) drawn {
 		if rapid.IntRange(0, 3).Draw(t, "queued") == 0 {
 			queue = ", queue: {batches: 64}"
 		}
-		fmt.Fprintf(&b, "  - {id: %s, type: work, from: %s, with: {keep: %d, drop: %d, refuse: %d, twice: %v, hold: %v, split: %v}%s}\n", id, text, keep, drop, refuse, twice, hold, split, queue)
+		typ := rapid.SampledFrom([]string{"work", "sieve", "sieve"}).Draw(t, "reads selections")
+		fmt.Fprintf(&b, "  - {id: %s, type: %s, from: %s, with: {keep: %d, drop: %d, refuse: %d, twice: %v, hold: %v, split: %v, select: %v}%s}\n", id, typ, text, keep, drop, refuse, twice,
+			hold, split, rapid.Bool().Draw(t, "selects"), queue)
 		ports := []string{id}
 		if split {
 			ports = []string{id + ".a", id + ".b"}
@@ -101,7 +103,7 @@ func drawPipeline(t *rapid.T) drawn {
 		id := fmt.Sprintf("k%d", i)
 		text, in := from()
 		optional := i > 0 && rapid.IntRange(0, 3).Draw(t, "optional") == 0
-		typ := rapid.SampledFrom([]string{"mem", "mem", "memfused"}).Draw(t, "type")
+		typ := rapid.SampledFrom([]string{"mem", "mem", "memfused", "memsieve"}).Draw(t, "type")
 		fmt.Fprintf(&b, "  %s: {type: %s, from: %s, batch: {rows: %d, age: 50ms}, retry: {initial: 1ms, max: 5ms}, in_flight: %d, with: {name: %s, delay: %dms, late: %dms, fail: %d, copies: %v, refuse: %d}",
 			id, typ, text, rapid.IntRange(1, 3000).Draw(t, "block"), rapid.IntRange(1, 4).Draw(t, "in flight"), id, rapid.IntRange(0, 4).Draw(t, "delay"),
 			rapid.IntRange(0, 9).Draw(t, "late"), rapid.SampledFrom([]int{0, 2, 5}).Draw(t, "fail"), rapid.Bool().Draw(t, "copies"), rapid.SampledFrom([]int{0, 0, 50}).Draw(t, "bad rows"))

@@ -34,7 +34,7 @@ sources:
 sinks:
   out: {type: ` + sink + `, on_error: drop, retry: {initial: 10ms, max: 50ms, attempts: 5}, with: {fail: 1}}
 `
-			r, err := New(planned(t, text, countPlugin, workPlugin, s.plugin(false), s.plugin(true)),
+			r, err := New(planned(t, text, countPlugin, workPlugin, s.plugin("mem", false, false), s.plugin("memfused", true, false)),
 				Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil))})
 			if err != nil {
 				t.Fatal(err)
@@ -67,7 +67,7 @@ sources:
 sinks:
   out: {type: `+sink+`, retry: {initial: 1ms, max: 1ms, attempts: 3}, with: {fail: 1}}
   dead: {type: letters, from: errors}
-`, countPlugin, workPlugin, s.plugin(false), s.plugin(true), got.plugin()), Options{Dir: t.TempDir()})
+`, countPlugin, workPlugin, s.plugin("mem", false, false), s.plugin("memfused", true, false), got.plugin()), Options{Dir: t.TempDir()})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +167,7 @@ sources:
   in: {type: count, with: {rows: 10}}
 sinks:
   out: {type: mem, retry: {initial: 1ms, max: 10s}, with: {fail: 1}}
-`, countPlugin, workPlugin, s.plugin(false), s.plugin(true)), Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil)), KillGrace: time.Millisecond})
+`, countPlugin, workPlugin, s.plugin("mem", false, false), s.plugin("memfused", true, false)), Options{Dir: t.TempDir(), Log: slog.New(slog.NewTextHandler(&said, nil)), KillGrace: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

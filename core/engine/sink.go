@@ -264,7 +264,7 @@ func (k *sinkLane) take(it queue.Item) {
 		k.plain.opened = time.Now()
 	}
 	k.plain.add(b)
-	if k.plain.Rows >= k.node.Batch.Rows || (k.node.Batch.Bytes > 0 && k.plain.bytes >= int64(k.node.Batch.Bytes)) {
+	if k.plain.Rows >= k.node.Batch.Rows || k.plain.bytes+int64(b.Held()) > int64(k.node.BlockBytes) { // another like this would be too much
 		k.close(k.plain)
 		k.plain = nil
 	}

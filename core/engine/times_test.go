@@ -24,7 +24,7 @@ sinks:
 // one keeps nothing.
 func TestTimes(t *testing.T) {
 	s := newStores()
-	plugins := []sdk.Plugin{countPlugin, workPlugin, s.plugin(false), s.plugin(true)}
+	plugins := []sdk.Plugin{countPlugin, workPlugin, s.plugin("mem", false, false), s.plugin("memfused", true, false)}
 	r, err := New(planned(t, timed, plugins...), Options{Dir: t.TempDir(), Timed: true})
 	if err != nil {
 		t.Fatal(err)

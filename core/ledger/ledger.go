@@ -41,6 +41,7 @@ type Lane struct {
 	Copied       sdk.Count // rows sent a second time because a port has several readers
 	DeadLettered sdk.Count // refused rows sent to errors
 	ErrorsMade   sdk.Count // refused parts of rows that were themselves consumed
+	Open         sdk.Gauge // rows that the core gathers at the node's ports, beside what Books.Open says of the plugin's own
 	Failed       sdk.Count // refused rows where on_error is fail: they go nowhere, and the run ends
 	dropped      tally     // by the core: unread, on_error
 	_            [64]byte

@@ -166,7 +166,7 @@ func (n *Node) report() NodeReport {
 		r.Consumed += l.Books.Consumed.Load()
 		r.Produced += l.Books.Produced.Load()
 		r.Held += l.Books.Held.Load()
-		r.Open += l.Books.Open.Load()
+		r.Open += l.Books.Open.Load() + l.Open.Load()
 		r.InHand += l.Books.InHand.Load()
 		l.Books.Dropped(func(reason sdk.Reason, k uint64) { r.Dropped[string(reason)] += k })
 		l.Books.Losses(func(reason sdk.Reason, k uint64) { r.Lost[string(reason)] += k })

@@ -112,7 +112,7 @@ func (n *Node) json() jsonNode {
 		})
 	}
 	if n.Kind == sdk.KindSink {
-		j.Sink = &jsonSink{n.Keyed, n.Promise, n.Batch.Rows, int64(n.Batch.Bytes), n.Batch.Age.String(), n.InFlight}
+		j.Sink = &jsonSink{n.Keyed, n.Promise, n.Batch.Rows, int64(n.BlockBytes), n.Batch.Age.String(), n.InFlight}
 	}
 	return j
 }

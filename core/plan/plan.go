@@ -40,9 +40,11 @@ type Node struct {
 	Out     []*sdk.Schema // what leaves, by port
 
 	Stage    *Stage
-	Required bool   // a required sink can be reached from here (for a sink: it is one)
-	Keyed    bool   // sinks: gets cuts and writes blocks under keys
-	Promise  string // sinks: "at least once", "effectively once", ..., as `weir plan` prints it
+	Required bool // a required sink can be reached from here (for a sink: it is one)
+	Keyed    bool // sinks: gets cuts and writes blocks under keys
+	// BlockBytes: sinks: most bytes of a block: batch.bytes, but not more than its lane's share of half of the queue in front.
+	BlockBytes sdk.Size
+	Promise    string // sinks: "at least once", "effectively once", ..., as `weir plan` prints it
 }
 
 // Edge is one reading of one port by one node.

@@ -17,6 +17,9 @@ const MaxKeyed = 64
 func fillSink(n *config.Node) {
 	if n.Batch.Rows == 0 {
 		n.Batch.Rows = 100_000
+		if n.Plugin != nil && n.Plugin.Spec.Fuses {
+			n.Batch.Rows = 1 // every batch, as without a queue: it waits for nothing, so larger blocks save nothing
+		}
 	}
 	if n.Batch.Bytes == 0 {
 		n.Batch.Bytes = 64 << 20

@@ -119,6 +119,7 @@ func (r *resolver) nodes() {
 		}
 		if n.Kind == sdk.KindSink {
 			fillSink(n.Node)
+			n.BlockBytes = n.Batch.Bytes
 		}
 		r.plan.Nodes = append(r.plan.Nodes, n)
 	}

@@ -207,6 +207,9 @@ func (r *resolver) queues() {
 		case q.Bytes == 0:
 			q.Bytes = max(laneBytes*int64(s.Lanes), least)
 		}
+		if n.Kind == sdk.KindSink {
+			n.BlockBytes = min(n.BlockBytes, share(q.Bytes, s.Lanes))
+		}
 		if q.Batches == 0 {
 			q.Batches = maxBatches
 		} else if q.Batches < fullBatches {
@@ -222,4 +225,14 @@ func (r *resolver) queues() {
 			q.WhenFull = config.Block
 		}
 	}
+}
+
+// share is what a block of one of a sink's lanes may take of their queue, all of them together the half of it: the queue is charged
+// with a block until it is stored, and one that filled it would have the lanes in front stand still meanwhile.
+func share(queue int64, lanes int) sdk.Size {
+	n := queue / 2 / int64(lanes)
+	if n > 1<<20 {
+		n &^= 1<<20 - 1
+	}
+	return sdk.Size(n)
 }

@@ -83,7 +83,7 @@ func (n *Node) text(b *strings.Builder, said map[*sdk.Schema]string) {
 	}
 	if n.Kind == sdk.KindSink {
 		if !n.spec().Fuses {
-			fmt.Fprintf(b, "    block    up to %d rows, %s or %s, %d in flight\n", n.Batch.Rows, n.Batch.Bytes, n.Batch.Age, n.InFlight)
+			fmt.Fprintf(b, "    block    up to %d rows, %s or %s, %d in flight\n", n.Batch.Rows, n.BlockBytes, n.Batch.Age, n.InFlight)
 		}
 		wrap(b, "    promise  ", "             ", strings.Fields(n.Promise))
 	}

@@ -54,7 +54,8 @@ type Options struct {
 }
 
 // wakeAt is how many batches wait before a parked consumer is woken, for a wake costs 12 us (docs/adr/0008); fewer, wakeHalf, are enough when
-// they fill half of the queue, so that the producer does not run into its end while the consumer wakes.
+// half of the queue is taken, also by what a consumer holds in its open block, so that the producer does not run into its end while the
+// consumer wakes.
 const (
 	wakeAt   = 8
 	wakeHalf = 4
@@ -202,7 +203,7 @@ func (q *Queue) add(it Item, n int64) {
 		lane = q.laneOf(c.Partition())
 	}
 	q.rings[lane].push(it)
-	if n := q.rings[lane].n; n >= wakeAt || n >= wakeHalf && (2*q.waiting >= q.o.Bytes || 2*q.batches >= q.o.Batches) {
+	if n := q.rings[lane].n; n >= wakeAt || n >= wakeHalf && (2*q.bytes >= q.o.Bytes || 2*q.batches >= q.o.Batches) {
 		q.wake(lane)
 	}
 }

@@ -1,6 +1,7 @@
 package netflow_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -144,6 +145,27 @@ func TestOldVersions(t *testing.T) {
 	for _, p := range [][]byte{v1[:15], v1[:60], v7[:23], v7[:100]} {
 		if r := feedAll(d, p)[0]; r.Why == netflow.None {
 			t.Errorf("%d bytes are taken for a datagram", len(p))
+		}
+	}
+}
+
+// The reverse of an address has the length that its exporter likes; what is behind the payload is never looked at.
+func TestReverseAddressOfAnyLength(t *testing.T) {
+	const re = 29305
+	for _, length := range []uint32{0, 2, 15, 0xffff} {
+		tail := map[uint32]int{0xffff: 1}[length] // a value of variable length, of no bytes
+		if length != 0xffff {
+			tail = int(length)
+		}
+		p := msg10(1, 1, set(2, tmplE(256, [3]uint32{27, 16, 0}, [3]uint32{28, 16, 0}, [3]uint32{1, 4, 0}, [3]uint32{1, 4, re}, [3]uint32{8, length, re})),
+			set(256, make([]byte, 32), u32s(1, 2), make([]byte, tail)))
+		for _, behind := range []byte{0, 0xee} {
+			whole := append(p[:len(p):len(p)], bytes.Repeat([]byte{behind}, 32)...)
+			tab := formatstest.NewTable(formatstest.Columns("bytes", "etype"))
+			feedAll(newDecoder(tab, netflow.Options{}), whole[:len(p)])
+			if diff := cmp.Diff([]uint16{0x86dd, 0x86dd}, formatstest.Column[uint16](tab, "etype")); diff != "" {
+				t.Errorf("etype with %d bytes before %#x (-want +got):\n%s", length, behind, diff)
+			}
 		}
 	}
 }

@@ -308,7 +308,11 @@ func (d *Decoder) find(g *Datagram, make bool) *exporterView {
 	o := origin{g.Addr, g.Session}
 	var e *Exporter
 	if make {
-		e = d.store.exporter(o, d.Now)
+		kind := telling
+		if d.h.Version < V9 {
+			kind = plain
+		}
+		e = d.store.exporter(o, kind, d.Now)
 	} else {
 		e = d.store.lookup(o)
 	}

@@ -1,9 +1,13 @@
 package netflow
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // When a limit is reached, what has never carried data gives room: a flood of templates, from one address or from many, then pushes
-// out its own and nothing of those who export flows. What all has carried data stays, and the newcomer is refused.
+// out its own and nothing of those who export flows. Where all has carried data, who has been silent for longest gives room, if that is
+// long; else the newcomer is refused. Data of the versions that need no template proves nothing, and forgetting its sender costs little.
 
 // use says that data has been decoded by the entry.
 func (x *life) use(e *Exporter, now int64) {
@@ -14,25 +18,40 @@ func (x *life) use(e *Exporter, now int64) {
 	}
 }
 
-// queue puts a new exporter behind those that may be evicted before it. Called with mu held.
-func (s *Store) queue(e *Exporter) {
-	if len(s.unproven) >= 2*s.limits.Exporters+64 {
-		s.unproven = slices.DeleteFunc(s.unproven, func(e *Exporter) bool { return e.used.Load() || e.gone.Load() })
+// queues are the exporters that may be evicted before those that have sent data by a template: those that have told templates, and those
+// of the versions that need none. Each kind gives room to its own first.
+type queues [2][]*Exporter
+
+const (
+	telling = iota
+	plain
+)
+
+// waits says whether an exporter is still where it was queued.
+func (e *Exporter) waits(kind int) bool { return e.kind == kind && !e.used.Load() && !e.gone.Load() }
+
+// queue puts an exporter behind those of its kind that may be evicted before it. Called with mu held.
+func (s *Store) queue(e *Exporter, kind int) {
+	e.kind = kind
+	q := &s.unproven[kind]
+	if len(*q) >= 2*s.limits.Exporters+64 {
+		*q = slices.DeleteFunc(*q, func(e *Exporter) bool { return !e.waits(kind) })
 	}
-	s.unproven = append(s.unproven, e)
+	*q = append(*q, e)
 }
 
-// evict forgets the exporter, other than keep, that came first of those that have never sent data; false if there is none. Each is
-// looked at once, so it costs the same however many there are. Called with mu held.
-func (s *Store) evict(keep *Exporter) bool {
+// evict forgets the exporter of a kind, other than keep, that came first; false if there is none. Each is looked at once, so it costs
+// the same however many there are. Called with mu held.
+func (s *Store) evict(kind int, keep *Exporter) bool {
 	var back *Exporter
 	done := false
-	for len(s.unproven) > 0 && !done {
-		e := s.unproven[0]
-		s.unproven[0] = nil
-		s.unproven = s.unproven[1:]
+	q := &s.unproven[kind]
+	for len(*q) > 0 && !done {
+		e := (*q)[0]
+		(*q)[0] = nil
+		*q = (*q)[1:]
 		switch {
-		case e.used.Load() || e.gone.Load():
+		case !e.waits(kind):
 		case e == keep:
 			back = e
 		default:
@@ -42,13 +61,41 @@ func (s *Store) evict(keep *Exporter) bool {
 		}
 	}
 	if back != nil {
-		s.unproven = append(s.unproven, back)
+		*q = append(*q, back)
 	}
 	return done
 }
 
+const (
+	// quietAfter is how long an exporter that has carried data must have been silent to give room to another. Anybody can be one, with one
+	// datagram under each of many addresses; they must not shut the others out for as long as templates live.
+	quietAfter = 10 * time.Minute
+	// looks is at how many exporters a quiet one is looked for: any of them, so it costs the same however many there are.
+	looks = 8
+)
+
+// evictQuiet forgets an exporter, other than keep, that has been silent for quietAfter; false if none of some was. Called with mu held.
+func (s *Store) evictQuiet(keep *Exporter, now int64) bool {
+	var quiet *Exporter
+	n := 0
+	for _, e := range s.exporters {
+		if e != keep && now-e.seen.Load() >= int64(quietAfter) && (quiet == nil || e.seen.Load() < quiet.seen.Load()) {
+			quiet = e
+		}
+		if n++; n == looks {
+			break
+		}
+	}
+	if quiet == nil {
+		return false
+	}
+	s.evicted.Add(uint64(len(quiet.snap.Load().entries)))
+	s.forget(origin{quiet.Addr, quiet.Session}, quiet)
+	return true
+}
+
 // makeRoom sees that another template of the definition may be kept for e in next; false if there is no way. Called with mu held.
-func (s *Store) makeRoom(e *Exporter, next *snapshot, d *definition) bool {
+func (s *Store) makeRoom(e *Exporter, next *snapshot, d *definition, now int64) bool {
 	if len(d.fields) > s.limits.Templates*fieldsPerTemplate {
 		return false
 	}
@@ -56,7 +103,7 @@ func (s *Store) makeRoom(e *Exporter, next *snapshot, d *definition) bool {
 		return false
 	}
 	for s.templates >= s.limits.Templates || !s.room(d) {
-		if !s.evict(e) && !s.evictOwn(next) {
+		if !s.evict(telling, e) && !s.evictOwn(next) && !s.evictQuiet(e, now) {
 			return false
 		}
 	}

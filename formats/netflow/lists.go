@@ -18,7 +18,7 @@ import (
 const (
 	maxListDepth = 4
 	maxListText  = 16 << 10 // bytes of one value's JSON, at which no further item is begun
-	maxListItems = 1024     // over all depths: an item may be of no bytes
+	maxListItems = 1024     // over all depths
 )
 
 func isList(e flow.Encoding) bool {
@@ -33,22 +33,27 @@ type lister struct {
 	b      []byte
 	snap   *snapshot
 	domain uint32
-	items  int
+	items  int // that may yet be begun
 }
+
+// itemsOf bounds the items of a value of n bytes: a record of one field of one byte is two. Fields of no bytes, which a template may have a
+// thousand of, would make JSON of a datagram 3,000 times as long.
+func itemsOf(n int) int { return min(2*n+4, maxListItems) }
 
 func listValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var l lister
 	for i, k := range x.of {
-		l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, k.domain, 0
-		l.list(o.enc, o.value(x, i), 0)
+		v := o.value(x, i)
+		l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, k.domain, itemsOf(len(v))
+		l.list(o.enc, v, 0)
 		b.SetBytes(o.cols[0], at+i, l.b)
 	}
 }
 
 // full says whether nothing more may be begun.
 func (l *lister) full() bool {
-	l.items++
-	return l.items > maxListItems || len(l.b) > maxListText
+	l.items--
+	return l.items < 0 || len(l.b) > maxListText
 }
 
 func (l *lister) null() { l.b = append(l.b, "null"...) }

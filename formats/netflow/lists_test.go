@@ -1,7 +1,9 @@
 package netflow_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,6 +54,37 @@ func TestStructuredData(t *testing.T) {
 		if diff := cmp.Diff([]uint64{11, 12}, formatstest.Column[uint64](x, "bytes")); diff != "" {
 			t.Errorf("bytes (-want +got):\n%s", diff)
 		}
+	}
+}
+
+// The template of a list's records may come behind other data in the same message.
+func TestStructuredDataByALaterTemplate(t *testing.T) {
+	list := []byte{4, 3, 1, 44, 17}
+	tab := formatstest.NewTable(listColumns)
+	feedAll(newDecoder(tab, netflow.Options{Fields: listFields}), msg10(1, 1, set(2, tmpl(256, 292, 0xffff)), set(256, list), set(2, tmpl(300, 4, 1)), set(256, list)))
+	want := []string{`{"semantic":"allOf","template":300,"bytes":"11"}`, `{"semantic":"allOf","template":300,"records":[{"protocolIdentifier":17}]}`}
+	if diff := cmp.Diff(want, texts(tab, "sub_template_list")); diff != "" {
+		t.Errorf("lists (-want +got):\n%s", diff)
+	}
+}
+
+// Records of fields of no bytes cost their names alone: what a datagram can make of them is bounded by its own length.
+func TestStructuredDataOfNoBytes(t *testing.T) {
+	fields := []uint16{4, 1}
+	for range 1000 {
+		fields = append(fields, 500, 0)
+	}
+	p := msg10(1, 1, set(2, tmpl(300, fields...), tmpl(256, 292, 0xffff)), set(256, bytes.Repeat([]byte{4, 3, 1, 44, 17}, 1000)))
+	tab := formatstest.NewTable(listColumns)
+	feedAll(newDecoder(tab, netflow.Options{Fields: listFields}), p)
+	size := 0
+	for _, s := range texts(tab, "sub_template_list") {
+		if size += len(s); !json.Valid([]byte(s)) || !strings.HasPrefix(s, `{"semantic":"allOf","template":300,"records":[{"protocolIdentifier":17,`) {
+			t.Fatalf("%.200q", s)
+		}
+	}
+	if most := 100 * len(p); tab.Rows() != 1000 || size > most {
+		t.Errorf("%d rows with %d bytes of a datagram of %d bytes", tab.Rows(), size, len(p))
 	}
 }
 

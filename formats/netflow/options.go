@@ -24,6 +24,35 @@ type Sampler struct {
 	Rate   uint64 // one packet in Rate was looked at; at least 1
 }
 
+// tellingPart is a part of an options record: a field that is read, or bytes that are not.
+type tellingPart struct {
+	id uint16 // 0: it is not read
+	n  int    // bytes; -1: of variable length
+}
+
+// partsOf makes the parts of an options template's records. Fields of no bytes are none: there may be a thousand of them beside one of
+// a single byte, 64 million in a datagram.
+func partsOf(t *Template) (parts []tellingPart) {
+	for _, f := range t.Fields {
+		p := tellingPart{n: int(f.Len)}
+		if f.Len == Variable && t.Version == IPFIX {
+			p.n = -1
+		}
+		if f.PEN == 0 && !(f.Scope && t.Version == V9) {
+			switch f.ID {
+			case samplingInterval, samplerRandomInterval, samplerID, selectorID, packetInterval, packetSpace, samplingSize, samplingPopulation, systemInitTime:
+				p.id = f.ID
+			}
+		}
+		if last := len(parts) - 1; p.id == 0 && p.n >= 0 && last >= 0 && parts[last].id == 0 && parts[last].n >= 0 {
+			parts[last].n += p.n
+		} else if p.n != 0 {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
 // optionsData reads the records of an options data set: what they say about samplers is appended to samplers, and the
 // exporter's start time (ms since the Unix epoch, 0 if not said) is returned. records and decoded are the number and the bytes
 // of whole records; why says what is wrong with the rest, if it is a fault.
@@ -34,9 +63,10 @@ func optionsData(set []byte, t *Template, domain uint32, samplers []Sampler) (_ 
 		var has [12]bool
 		put := func(i int, x uint64) { v[i], has[i] = x, true }
 		at := 0
-		for _, f := range t.Fields {
-			n := int(f.Len)
-			if f.Len == Variable && t.Version == IPFIX {
+		for i := range t.told {
+			f := &t.told[i]
+			n := f.n
+			if n < 0 {
 				l, head, ok := varLen(rest[at:])
 				if !ok {
 					return samplers, init, records, decoded, RecordCut
@@ -46,9 +76,9 @@ func optionsData(set []byte, t *Template, domain uint32, samplers []Sampler) (_ 
 			if len(rest)-at < n {
 				return samplers, init, records, decoded, RecordCut
 			}
-			if f.PEN == 0 && n <= 8 && !(f.Scope && t.Version == V9) {
+			if f.id != 0 && n <= 8 {
 				x := number(rest[at : at+n])
-				switch f.ID {
+				switch f.id {
 				case samplingInterval:
 					put(0, x)
 				case samplerRandomInterval:

@@ -260,24 +260,25 @@ func (c *compiler) etype(i int, filled bool) {
 		c.add(op{cols: [3]int{i}, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: 1, kernels: kernels{one: versionEtype}})
 		filled = true
 	}
-	has := func(ids ...uint16) (found []place) {
+	// The length of an element that only its reverse has made one of these has not been judged with the template.
+	has := func(e flow.Encoding, ids ...uint16) (found []place) {
 		for _, id := range ids {
-			if pl, ok := c.has(id); ok {
+			if pl, ok := c.has(id); ok && pl.fits(e) {
 				found = append(found, pl)
 			}
 		}
 		return found
 	}
-	v4, v6 := has(8, 12), has(27, 28)
+	v4, v6 := has(flow.IPv4, 8, 12), has(flow.IPv6, 27, 28)
 	switch {
 	case v4 != nil && v6 != nil:
 		for _, pl := range append(v4, v6...) {
 			c.add(op{cols: [3]int{i}, width: 2, fill: filled, seg: pl.seg, off: uintptr(pl.off), len: pl.len, kernels: kernels{one: addrEtype}})
 			filled = true
 		}
-	case v4 != nil || has(44, 45) != nil: // addresses or prefixes
+	case v4 != nil || has(flow.IPv4, 44, 45) != nil: // addresses or prefixes
 		c.add(op{cols: [3]int{i}, width: 2, fill: filled, base: true, kernels: kernels{one: always[uint16](etypeIPv4)}})
-	case v6 != nil || has(169, 170) != nil:
+	case v6 != nil || has(flow.IPv6, 169, 170) != nil:
 		c.add(op{cols: [3]int{i}, width: 2, fill: filled, base: true, kernels: kernels{one: always[uint16](etypeIPv6)}})
 	}
 }

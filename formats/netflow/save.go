@@ -205,7 +205,7 @@ func (s *Store) restore(x *saved, defs []definition, versions []uint16, now int6
 	if old(x.seen) {
 		return
 	}
-	e := s.exporter(origin{addr: x.addr}, now)
+	e := s.exporter(origin{addr: x.addr}, telling, now)
 	if e == nil {
 		return
 	}

@@ -57,7 +57,9 @@ func (s *Store) forget(o origin, e *Exporter) {
 	if s.places[o.session.place()] == o {
 		delete(s.places, o.session.place())
 	}
-	s.version.Add(1)
-	s.changes.Add(1)
+	if len(snap.entries)+len(snap.all)+len(snap.inits) > 0 {
+		s.version.Add(1)
+		s.changes.Add(1)
+	}
 	s.endLines(e)
 }

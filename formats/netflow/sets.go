@@ -1,6 +1,9 @@
 package netflow
 
-import "encoding/binary"
+import (
+	"cmp"
+	"encoding/binary"
+)
 
 // definitions is how many definitions of a template set are judged before they are published.
 const definitions = 64
@@ -36,9 +39,6 @@ func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
 	if v != nil {
-		if n > 0 && !v.exp.used.Load() {
-			v.exp.used.Store(true)
-		}
 		if h.Version != V1 { // which has no sequence
 			d.number(v, h, n)
 		}
@@ -50,6 +50,7 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
 	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
+	d.changes, d.samplers = d.changes[:0], d.samplers[:0]
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
 	}
@@ -71,6 +72,10 @@ func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 			w.data(id, at, at+n)
 		}
 		at += n
+	}
+	w.apply(at)
+	if len(d.samplers) > 0 || w.init != 0 {
+		d.store.tell(w.v.exp, h.Domain, d.samplers, w.init)
 	}
 	d.Tally.Skipped[Padding] += uint64(end - at)
 	if g.Again || w.v == nil {
@@ -94,7 +99,15 @@ type walk struct {
 	rated     bool // the sampling constants are those of v.snap
 	records   int  // data records of all kinds
 	uncounted bool // there were others that could not be counted
+
+	defs      int // of Decoder.defs, that changes wait with
+	published int // snapshots that this message has made
+	init      uint64
 }
+
+// mostPublished bounds the snapshots of one message before its end, each of which costs what its exporter has told. Whoever makes more
+// sees data decoded when the message has been read, by the way that data without a template takes, and rates valid from the next on.
+const mostPublished = 32
 
 // bad counts n rejected bytes at a place of the payload.
 func (w *walk) bad(why Reason, at, n int) {
@@ -108,10 +121,8 @@ func (w *walk) bad(why Reason, at, n int) {
 func (w *walk) templates(at, end int, options bool) {
 	d, version := w.d, w.h.Version
 	d.Tally.Decoded += headerSet
-	n := 0
-	d.changes = d.changes[:0]
 	for at < end {
-		def := &d.defs[n]
+		def := &d.defs[w.defs]
 		*def = parseDefinition(w.g.Payload[at:end], version, options, def.fields)
 		if def.len == 0 {
 			d.Tally.Skipped[Padding] += uint64(end - at)
@@ -125,24 +136,36 @@ func (w *walk) templates(at, end int, options bool) {
 		case def.why != None:
 			w.bad(def.why, at, def.len)
 			c.size = 0
-			if def.id >= 256 && w.v != nil { // what it was to replace is not what the exporter sends any more
-				d.changes = append(d.changes, c)
-				n++
+			if def.id >= 256 && (w.v != nil || len(d.changes) > 0) { // what it was to replace is not what the exporter sends any more
+				w.change(c)
 			}
-		case def.withdraw && w.v == nil, w.known(def, c.key):
+		case def.withdraw && w.v == nil && len(d.changes) == 0, w.known(def, c.key):
 			d.Tally.Decoded += uint64(def.len)
 			w.r.Used = true
 		default:
-			d.changes = append(d.changes, c)
-			n++
+			w.change(c)
 		}
 		at += def.len
-		if n == len(d.defs) {
+		if w.defs == len(d.defs) {
 			w.apply(at)
-			n = 0
 		}
 	}
-	w.apply(at)
+}
+
+// change keeps a change until it is needed, with the definition it looks into.
+func (w *walk) change(c change) {
+	w.d.changes = append(w.d.changes, c)
+	w.defs++
+}
+
+// changes says whether a change that waits is of a template.
+func (w *walk) changes(key uint64) bool {
+	for i := range w.d.changes {
+		if c := &w.d.changes[i]; c.key == key || c.all {
+			return true
+		}
+	}
+	return false
 }
 
 // known says whether the definition is what the exporter's template already is, and keeps it from growing old.
@@ -164,12 +187,18 @@ func (w *walk) apply(at int) {
 	if len(d.changes) == 0 {
 		return
 	}
+	w.defs = 0
+	w.published++
 	if w.v == nil {
 		w.v = d.view(w.g, true)
 	}
 	if w.v != nil {
 		d.Tally.Templates += uint64(d.store.apply(w.v.exp, w.h.Version, d.changes, d.Now))
 		w.v = d.view(w.g, false)
+		if w.rated { // lists of what follows have their templates from the new snapshot
+			w.rated = false
+			d.fork()
+		}
 	}
 	for i := range d.changes {
 		switch c := &d.changes[i]; {
@@ -186,10 +215,19 @@ func (w *walk) apply(at int) {
 
 // data decodes the data set in payload[at:end], its header included.
 func (w *walk) data(id uint16, at, end int) {
-	d, v := w.d, w.v
+	d := w.d
 	i, ok := 0, false
-	if v != nil {
-		key := templateKey(w.h.Version, w.h.Domain, id)
+	key := templateKey(w.h.Version, w.h.Domain, id)
+	late := false
+	if len(d.changes) > 0 {
+		if w.published < mostPublished {
+			w.apply(at)
+		} else {
+			late = w.changes(key)
+		}
+	}
+	v := w.v
+	if v != nil && !late {
 		met := &v.met[(uint32(id)+w.h.Domain)%uint32(len(v.met))]
 		if i, ok = met.index, met.key == key; !ok {
 			if i, ok = v.snap.find(key); ok {
@@ -257,17 +295,15 @@ func (w *walk) close(at, to, end, n int, rest Reason) {
 // options reads an options data set.
 func (w *walk) options(t *Template, at, end int) {
 	d := w.d
-	told, init, records, decoded, why := optionsData(w.g.Payload[at+headerSet:end], t, w.h.Domain, d.samplers[:0])
+	told, init, records, decoded, why := optionsData(w.g.Payload[at+headerSet:end], t, w.h.Domain, d.samplers)
+	more := len(told) > len(d.samplers)
 	d.samplers = told
 	w.records += records
 	if why == ShortSet && end-at == headerSet || why == None {
 		why = Padding
 	}
-	if len(told) > 0 || init != 0 {
-		d.store.tell(w.v.exp, w.h.Domain, told, init)
-		w.v = d.view(w.g, false)
-		w.rated = false
-		d.fork()
+	if more || init != 0 {
+		w.tell(init)
 	} else if records > 0 {
 		d.Tally.Skipped[OptionsData] += uint64(headerSet + decoded)
 		at += headerSet + decoded
@@ -281,6 +317,21 @@ func (w *walk) options(t *Template, at, end int) {
 		return
 	}
 	w.close(at, at+headerSet+decoded, end, records, why)
+}
+
+// tell publishes what options data has said.
+func (w *walk) tell(init uint64) {
+	d := w.d
+	if w.init = cmp.Or(init, w.init); w.published >= mostPublished {
+		return
+	}
+	if d.store.tell(w.v.exp, w.h.Domain, d.samplers, w.init) {
+		w.published++
+	}
+	d.samplers, w.init = d.samplers[:0], 0
+	w.v = d.view(w.g, false)
+	w.rated = false
+	d.fork()
 }
 
 // rate sets the constants that depend on what the exporter has told about itself.

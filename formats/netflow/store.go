@@ -38,7 +38,7 @@ type Store struct {
 	fields    int // of interned templates
 	key       []byte
 
-	unproven []*Exporter // in the order in which they came; those that have carried data since, or are gone, among them
+	unproven queues // in the order in which they came; those that have carried data since, or are gone, among them
 
 	// Sequences is the account of exporters' sequence numbers, which others may share.
 	Sequences *sequence.Account
@@ -77,8 +77,9 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
-	used atomic.Bool  // it has sent data that could be decoded
+	used atomic.Bool  // it has sent data that could be decoded by its templates
 	gone atomic.Bool  // forgotten by the store
+	kind int          // of the queue it is in; under Store.mu
 
 	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
 	ended bool                      // no more lines; under Store.lineMu
@@ -199,8 +200,8 @@ func (s *Store) lookup(o origin) *Exporter {
 	return e
 }
 
-// exporter finds or makes an exporter; nil if there are too many, or its session has ended.
-func (s *Store) exporter(o origin, now int64) *Exporter {
+// exporter finds or makes an exporter, of a kind; nil if there are too many, or its session has ended.
+func (s *Store) exporter(o origin, kind int, now int64) *Exporter {
 	s.mu.RLock()
 	e := s.exporters[o]
 	s.mu.RUnlock()
@@ -210,14 +211,14 @@ func (s *Store) exporter(o origin, now int64) *Exporter {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e = s.exporters[o]; e == nil {
-		if len(s.exporters) >= s.limits.Exporters && !s.evict(nil) || !s.succeed(o) {
+		if len(s.exporters) >= s.limits.Exporters && !s.evict(kind, nil) && !s.evict(1-kind, nil) && !s.evictQuiet(nil, now) || !s.succeed(o) {
 			return nil
 		}
 		e = &Exporter{Addr: o.addr, Session: o.session}
 		e.snap.Store(emptySnapshot)
 		e.seen.Store(now)
 		s.exporters[o] = e
-		s.queue(e)
+		s.queue(e, kind)
 	}
 	return e
 }
@@ -237,6 +238,9 @@ type change struct {
 func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) (fresh int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if e.kind == plain {
+		s.queue(e, telling)
+	}
 	old := e.snap.Load()
 	next := &snapshot{domains: old.domains, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
 	changed := false
@@ -278,7 +282,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 			x.seen.Store(now)
 			c.taken = true
 		default:
-			if e.gone.Load() || !s.makeRoom(e, next, c.def) {
+			if e.gone.Load() || !s.makeRoom(e, next, c.def, now) {
 				continue
 			}
 			at, _ = next.find(c.key)
@@ -302,6 +306,9 @@ func (s *Store) intern(d *definition, version uint16) *Template {
 	t := s.interned[string(s.key)]
 	if t == nil {
 		t = &Template{Version: version, Options: d.options, Fields: slices.Clone(d.fields), fixed: d.fixed, vars: d.vars, key: string(s.key)}
+		if t.Options {
+			t.told = partsOf(t)
+		}
 		s.interned[t.key] = t
 		s.fields += len(t.Fields)
 	}
@@ -319,8 +326,8 @@ func (s *Store) drop(t *Template) {
 	}
 }
 
-// tell keeps what options records said. Nothing is published if it was known.
-func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
+// tell keeps what options records said. Nothing is published if it was known: then it answers false.
+func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) bool {
 	old := e.snap.Load()
 	same := init == 0 || old.init(dom) == init
 	for _, x := range told {
@@ -329,7 +336,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 		}
 	}
 	if same {
-		return
+		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -353,6 +360,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) {
 	next.group()
 	e.snap.Store(next)
 	s.changes.Add(1)
+	return true
 }
 
 // maxDomains bounds what is kept by observation domain for one exporter.

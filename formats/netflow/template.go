@@ -29,9 +29,10 @@ type Template struct {
 	Options bool // the records describe the exporter, not flows
 	Fields  []Field
 
-	fixed int // bytes of the fields of fixed length
-	vars  int // fields of variable length
-	refs  int // of the store's entries
+	fixed int           // bytes of the fields of fixed length
+	vars  int           // fields of variable length
+	refs  int           // of the store's entries
+	told  []tellingPart // of options records
 	key   string
 }
 

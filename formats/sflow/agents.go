@@ -38,6 +38,7 @@ type followed struct {
 	rates    []uint64
 	from     [16]byte // whence its last datagram came
 	seen     int64    // ns
+	heard    uint64   // datagrams
 	gone     bool     // forgotten
 }
 
@@ -101,10 +102,40 @@ func (a *Agents) observe(batch []numbered, now int64) {
 	a.Sequences.Observe(a.seen)
 }
 
+const (
+	// looks is among how many sub-agents room is made: any of them, so it costs the same however many there are.
+	looks = 8
+	// quietAfter is how long one that has been heard more than once must have been silent to give room.
+	quietAfter = int64(time.Minute)
+)
+
+// makeRoom forgets a sub-agent, if one of some may go: anybody can send under the addresses of very many, and none of those must keep
+// the others out for as long as a silent one is remembered. It is one heard once, as those are, before any that has been silent for long.
+func (a *Agents) makeRoom(now int64) bool {
+	var least *followed
+	n := 0
+	for _, q := range a.known {
+		once, quiet := q.heard < 2, now-q.seen >= quietAfter
+		if (once || quiet) && (least == nil || cmp.Or(cmp.Compare(min(q.heard, 2), min(least.heard, 2)), cmp.Compare(q.seen, least.seen)) < 0) {
+			least = q
+		}
+		if n++; n == looks {
+			break
+		}
+	}
+	if least == nil {
+		return false
+	}
+	least.gone = true
+	delete(a.known, least.agent)
+	a.Sequences.Close(least.line)
+	return true
+}
+
 // follow finds or makes the sub-agent of a datagram; nil if there are too many.
 func (a *Agents) follow(x *numbered, now int64) *followed {
 	q := a.known[x.agent]
-	if q == nil && len(a.known) < a.most {
+	if q == nil && (len(a.known) < a.most || a.makeRoom(now)) {
 		line := a.Sequences.NewLine(sequence.Messages, x.from)
 		if line == nil {
 			return nil
@@ -117,6 +148,7 @@ func (a *Agents) follow(x *numbered, now int64) *followed {
 
 func (q *followed) observe(x *numbered, now int64) {
 	q.seen = now
+	q.heard++
 	q.unknown += uint64(x.unknown)
 	q.rejected += uint64(x.rejected)
 	if r := uint64(x.rate); r != 0 && len(q.rates) < maxRates && !slices.Contains(q.rates, r) {

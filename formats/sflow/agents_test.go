@@ -66,3 +66,35 @@ func TestAgentsAreBounded(t *testing.T) {
 		t.Errorf("%d followed after an hour of silence", n)
 	}
 }
+
+// A flood of agents that are none takes its own places: those that send stay followed, and one that comes afterwards is.
+func TestFloodOfAgents(t *testing.T) {
+	agents := sflow.NewAgents(100, time.Hour)
+	tab := formatstest.NewTable(formatstest.Columns("bytes"))
+	d := sflow.NewDecoder(tab.Out, sflow.Options{Agents: agents}, tab)
+	const real = 10
+	sequence := uint32(0)
+	send := func(sub uint32) { feed(d, numbered(sub, sequence)) }
+	for i := range uint32(5000) {
+		if i%100 == 0 {
+			sequence++
+			for sub := range uint32(real) {
+				send(sub)
+			}
+		}
+		feed(d, numbered(1000+i, i))
+		if n := agents.Len(); n > 100 {
+			t.Fatalf("%d followed, want 100 at most", n)
+		}
+	}
+	agents.Sequences.Settle(arrived, false)
+	send(real) // the newcomer
+	sequence += 4
+	for sub := range uint32(real + 1) {
+		send(sub)
+	}
+	agents.Sequences.Settle(arrived+int64(time.Second), false)
+	if lost := agents.Sequences.Settle(arrived+2*int64(time.Second), false).Messages; lost != real*3+3 {
+		t.Errorf("%d datagrams lost, want 3 of each of %d", lost, real+1)
+	}
+}

@@ -96,7 +96,7 @@ func (f *Field) resolve() (d declared, p *sdk.Problem) {
 	}
 	ty, enc := e.Type.Column()
 	if f.Type == text {
-		if f.ID == 0 && enc != flow.String && enc != flow.Octets && ty != sdk.Text {
+		if enc != flow.String && enc != flow.Octets && ty != sdk.Text {
 			return d, &sdk.Problem{Path: "type", Message: fmt.Sprintf("%s is of type %s, which cannot be text", e, e.Type), Help: "leave `type` out"}
 		}
 		if ty = sdk.Text; enc == flow.Octets {

@@ -86,6 +86,8 @@ func TestFieldsThatCannotBe(t *testing.T) {
 		{Field{PEN: 4711, ID: 1, Name: "a", Type: "Unsigned32"}, "fields[0].type", "did you mean unsigned32? " + types},
 		{Field{PEN: 4711, ID: 1, Name: "a", Type: "address"}, "fields[0].type", "did you mean ipv4Address or ipv6Address? " + types},
 		{Field{Name: "octetDeltaCount", Type: "text"}, "fields[0].type", "leave `type` out"},
+		{Field{ID: 10, Name: "input", Type: "text"}, "fields[0].type", "leave `type` out"},
+		{Field{ID: 8, Name: "source", Type: "text"}, "fields[0].type", "leave `type` out"},
 		{Field{Name: "octetDeltaCount", As: "bytes2 "}, "fields[0].as", ""},
 		{Field{Name: "flowEndReason", As: "bytes"}, "fields[0].as", "give this one another name with `as`"},
 	} {

@@ -182,7 +182,7 @@ Two behind one address and domain are told apart where their numbers are.
 
 Noted beside the records, and shown where they are: times_clamped, times moved to the edge of the window; names_without_room,
 strings that found their column's dictionary full; rejected_bytes, bytes of sets and samples that could not be decoded; templates_evicted,
-templates that gave room to others at a limit, which only those do that never carried data; sampling_rate_unknown;
+templates that gave room to others at a limit, which only those do that never carried data, or whose exporter has been silent for ten minutes; sampling_rate_unknown;
 frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data

@@ -38,6 +38,7 @@ itself (a capture, an archive) is applied there.`,
 		},
 		KeepsRange:    true,
 		Deterministic: true,
+		Selections:    true,
 	},
 	Processor: New,
 }

@@ -2,17 +2,21 @@ package expr
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/weirflow/weir/sdk"
 )
 
 // Guarantees: kernels, and the skeleton of and, or and not around them, give for every row what expr's virtual machine gives for
-// the whole expression; a clone gives the same; and what was learnt of one batch does not spoil the next.
+// the whole expression; a clone gives the same; of a selection of the batch they give those of its rows; and what was learnt of one
+// batch does not spoil the next.
 func TestKernelsAgreeWithTheMachine(t *testing.T) {
 	pool := sdk.NewPool(nil)
 	rapid.Check(t, func(t *rapid.T) { agree(t, pool, condition(t, 3)) })
@@ -46,6 +50,21 @@ func TestAZeroHasNoSign(t *testing.T) {
 	})
 }
 
+// selection draws a part of the rows of a batch: none, all, runs, some here and there.
+func selection(t *rapid.T, rows int) (sel []uint16) {
+	of := rapid.SampledFrom([]int{0, 3, 50, 97, 100}).Draw(t, "percent selected")
+	r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+	for i := 0; i < rows; i++ {
+		if r.IntN(20) == 0 {
+			i += r.IntN(200) // nothing of a few words
+		}
+		if i < rows && r.IntN(100) < of {
+			sel = append(sel, uint16(i))
+		}
+	}
+	return sel
+}
+
 func agree(t *rapid.T, pool *sdk.Pool, text string) {
 	programs := map[string]*Program{}
 	for name, m := range map[string]mode{"kernels": kernels, "leaves": leavesVM, "whole": wholeVM} {
@@ -65,8 +84,23 @@ func agree(t *rapid.T, pool *sdk.Pool, text string) {
 				t.Fatalf("%s\n%s\n%s: rows (-want +got):\n%s", text, p.Explain(), name, diff)
 			}
 		}
-		b.Done(sdk.Delivered)
-		b.Release()
+		sel := selection(t, b.Rows())
+		v := b.Select(sel)
+		var both []uint16
+		for _, r := range want {
+			if _, found := slices.BinarySearch(sel, r); found {
+				both = append(both, r)
+			}
+		}
+		for name, p := range programs {
+			if diff := cmp.Diff(both, p.Select(v, nil), cmpopts.EquateEmpty()); diff != "" {
+				t.Fatalf("%s\n%s\n%s: rows of a selection (-want +got):\n%s", text, p.Explain(), name, diff)
+			}
+		}
+		for _, x := range []*sdk.Batch{v, b} {
+			x.Done(sdk.Delivered)
+			x.Release()
+		}
 	}
 }
 

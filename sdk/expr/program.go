@@ -31,7 +31,7 @@ type node interface {
 }
 
 // Select appends to rows, which is usually rows[:0] of the call before, the numbers of the rows of b for which the condition
-// holds, in ascending order.
+// holds, in ascending order; if b has a selection, of the rows that it names.
 //
 // It does not allocate once rows has the capacity and each value of a name column has been met, unless the program needs the
 // virtual machine (see [Program.Kernels]).
@@ -42,20 +42,38 @@ func (p *Program) Select(b *sdk.Batch, rows []uint16) []uint16 {
 		}
 		p.schema = s
 	}
-	n := b.Rows()
+	n := b.Len()
 	words := (n + 63) / 64
 	if words == 0 {
 		return rows
 	}
 	m := &p.match
-	for i := range m[:words] {
-		m[i] = ^uint64(0)
-	}
-	if tail := n & 63; tail != 0 {
-		m[words-1] = 1<<tail - 1
+	if sel := b.Selection(); sel != nil {
+		m.set(sel, words)
+	} else {
+		for i := range m[:words] {
+			m[i] = ^uint64(0)
+		}
+		if tail := n & 63; tail != 0 {
+			m[words-1] = 1<<tail - 1
+		}
 	}
 	p.root.eval(b, words, m, m)
 	return m.appendRows(rows, n)
+}
+
+// set makes the bits of rows, which are ascending, the only ones of the first words words. A word is put together in a register:
+// a store and a load for each row wait for each other.
+func (m *bitmap) set(rows []uint16, words int) {
+	clear(m[:words])
+	at, w := 0, uint64(0)
+	for _, r := range rows {
+		if i := int(r >> 6); i != at {
+			m[at], at, w = w, i, 0
+		}
+		w |= 1 << (r & 63)
+	}
+	m[at] = w
 }
 
 // appendRows appends the numbers of the bits that are set among the first n.

@@ -69,12 +69,22 @@ func (d *driver) input(i int) {
 			continue
 		}
 		b, slab := copyRows(d.env.Pool, d.env.In, tmpl, from, to-from), []byte(nil)
+		var chosen []uint16
+		if d.w.choose {
+			b, chosen = among(d.env.Pool, b, uint64(i))
+		}
 		if d.w.lent {
 			whole := b
 			b, slab = lend(d.env.Pool, whole, &d.back)
 			whole.Done(sdk.Dropped)
 			whole.Release()
 			d.lent++
+		}
+		if d.w.choose {
+			whole := b
+			b = whole.Select(chosen)
+			whole.Done(sdk.Dropped)
+			whole.Release()
 		}
 		// Position of row x is next + x: the same however the rows are cut into batches.
 		r := sdk.Range{Partition: d.parts[part], First: d.next[part] + int64(from), Last: d.next[part] + int64(max(to, from+1)) - 1}

@@ -160,6 +160,32 @@ func copyRows(p *sdk.Pool, s *sdk.Schema, b *sdk.Batch, at, n int) *sdk.Batch {
 	return c
 }
 
+// among puts other rows before, between and behind those of b, which it settles. It returns where b's are. What the others hold is
+// b's values too, in another order, or the columns' zeros: a reader that takes them for records gives out too many, not nonsense.
+func among(p *sdk.Pool, b *sdk.Batch, seed uint64) (c *sdk.Batch, rows []uint16) {
+	r := rand.New(rand.NewPCG(seed, 41))
+	n := b.Rows()
+	c = p.Get(b.Schema(), 2*n+2)
+	g := sdk.NewGather(b.Schema(), b.Schema())
+	for i := range n + 1 {
+		if i == 0 || r.IntN(2) == 0 {
+			if n > 0 && r.IntN(4) > 0 {
+				g.Append(c, b, []uint16{uint16(r.IntN(n))}, 0)
+			} else {
+				c.SetRows(c.Rows() + 1)
+			}
+		}
+		if i < n {
+			rows = append(rows, uint16(c.Rows()))
+			g.Append(c, b, []uint16{uint16(i)}, 0)
+		}
+	}
+	c.Seal()
+	b.Done(sdk.Dropped)
+	b.Release()
+	return c, rows
+}
+
 // fingerprint is a hash of the values of a batch, cheaper than Rows: for checks that run after each call.
 func fingerprint(b *sdk.Batch) uint64 {
 	var h maphash.Hash

@@ -34,6 +34,7 @@ type ProcessorCase struct {
 //   - a forced Flush leaves nothing held, and of a processor that keeps ranges nothing of the partition at all: outputs stay
 //     inside the segment; Drain at the end of input leaves nothing held or open;
 //   - memory that was lent for the call, or released, may be overwritten at once;
+//   - one that reads selections does with them what it does with the same rows gathered;
 //   - what the specification says of determinism holds: for other batch boundaries too, unless the processor parks; and with no
 //     more input columns than Spec.Needs names for the output columns that are wanted;
 //   - panics, goroutines, batches and shared objects left over are failures.
@@ -91,6 +92,8 @@ type way struct {
 	lent   bool   // inputs are views into a slab that is overwritten after the call
 	slices int    // each input is given in so many pieces
 	prune  bool   // every other output column is wanted, and the input has no more than is needed for that
+	choose bool   // inputs are selections of batches that have other rows beside
+	calm   bool   // no output fails
 	why    sdk.Why
 }
 
@@ -124,6 +127,9 @@ func (s *processorSuite) run(t testing.TB) {
 		if spec.Needs != nil {
 			s.pruned(t, plain)
 		}
+	}
+	if spec.Selections {
+		s.selected(t)
 	}
 	for _, why := range []sdk.Why{sdk.LaneRetired, sdk.Replaced, sdk.Stopping} {
 		s.drive(t, way{name: why.String(), seed: 2 + uint64(why), why: why, lent: true})
@@ -169,6 +175,31 @@ func (s *processorSuite) same(t testing.TB, what string, a, b *recorder) {
 	}
 	if d := cmp.Diff(a.refused, b.refused); d != "" {
 		t.Errorf("%s refuse other records (-plain +this):\n%s", what, shorten(d))
+	}
+}
+
+// selected gives the processor selections, of batches that have other rows beside. The books, the outcomes and, of a deterministic one,
+// the output are those of the same rows gathered before. (The loop-back gathers them, as an Arrow wrapping does: there this shows that
+// nothing else crosses.)
+func (s *processorSuite) selected(t testing.TB) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	gathered := s.drive(t, way{name: "gathered", seed: 1, calm: true})
+	for _, lent := range []bool{false, true} {
+		w := way{name: "selected", seed: 1, calm: true, choose: true, lent: lent}
+		if lent {
+			w.name = "selected of lent memory"
+		}
+		r := s.drive(t, w)
+		if !s.p.Spec.Deterministic || t.Failed() {
+			continue
+		}
+		s.same(t, w.name+": selections", gathered, r)
+		if d := cmp.Diff(gathered.account(), r.account()); d != "" {
+			t.Errorf("%s: selections are counted and settled otherwise than the same rows gathered (-gathered +selected):\n%s", w.name, shorten(d))
+		}
 	}
 }
 
@@ -235,7 +266,7 @@ func (s *processorSuite) drive(t testing.TB, w way) *recorder {
 	clock := NewClock(time.Time{})
 	in, out := s.schemas(t, w.prune)
 	world := newWorld(t, WithIn(in), WithOut(out...), WithClock(clock))
-	rec := &recorder{t: t, env: world.env, rand: rand.New(rand.NewPCG(w.seed, 99)), live: map[*sdk.Batch]*input{}, remote: s.loop}
+	rec := &recorder{t: t, env: world.env, rand: rand.New(rand.NewPCG(w.seed, 99)), live: map[*sdk.Batch]*input{}, remote: s.loop, calm: w.calm}
 	d := &driver{t: t, w: w, s: s, env: world.env, rec: rec, clock: clock, rand: rand.New(rand.NewPCG(w.seed, 3)), sync: func() {}}
 	for i := range d.parts {
 		gone := make(chan struct{})

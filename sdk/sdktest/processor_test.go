@@ -47,6 +47,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"share left open":         "still held",
 		"batch leaked":            "never released",
 		"needs more than it says": "pruned: ",
+		"selection not read":      "selected: ",
 		"blocks":                  "Process has not returned after 250ms",
 		"released before done":    "before Done",
 		"released twice":          "released twice",

@@ -19,7 +19,7 @@ var relaySchema = sdk.NewSchema(
 
 func relay(fault string) sdk.Plugin {
 	p := sdk.Plugin{
-		Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "relay", Doc: "relays", KeepsRange: true, Deterministic: true, Parks: true, Reasons: []sdk.Reason{"parked"}},
+		Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "relay", Doc: "relays", KeepsRange: true, Deterministic: true, Parks: true, Selections: true, Reasons: []sdk.Reason{"parked"}},
 		Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) {
 			r := &relayLane{env: env, fault: fault, open: map[*sdk.Partition]*sdk.Batch{}, gather: sdk.NewGather(env.In, env.Out[0])}
 			if fault == "share left open" {
@@ -85,7 +85,14 @@ func (r *relayLane) Process(b *sdk.Batch, out sdk.Out) error {
 	}
 	var pass, hold []uint16
 	late := 0
-	for i, x := range n {
+	rows := b.Selection()
+	if rows == nil || r.fault == "selection not read" {
+		for i := range n {
+			rows = append(rows, uint16(i))
+		}
+	}
+	for _, row := range rows {
+		i, x := int(row), n[row]
 		switch {
 		case x%5 == 0:
 			if r.fault != "filtered not counted" {

@@ -14,9 +14,24 @@ import (
 // all that has variable length.
 type Rows [][]any
 
-// RowsOf copies the values of a batch. A row claimed and not written shows as the pool's dirty memory.
+// RowsOf copies the values of a batch, of a selection's rows where it has one. A row claimed and not written shows as the pool's dirty
+// memory.
 func RowsOf(b *sdk.Batch) Rows {
-	rows := make(Rows, b.Rows())
+	all := rowsOf(b)
+	sel := b.Selection()
+	if sel == nil {
+		return all
+	}
+	rows := make(Rows, len(sel))
+	for i, r := range sel {
+		rows[i] = all[r]
+	}
+	return rows
+}
+
+// rowsOf copies the values of all rows of the columns.
+func rowsOf(b *sdk.Batch) Rows {
+	rows := make(Rows, b.Len())
 	for i := range rows {
 		rows[i] = make([]any, b.Schema().Len())
 	}

@@ -66,6 +66,9 @@ func checkSpec(t testing.TB, s *sdk.Spec, kind sdk.Kind) {
 	if s.Doc == "" {
 		t.Error("Spec.Doc is empty: one line that says what the plugin is for")
 	}
+	if s.Selections && (kind == sdk.KindSource || kind == sdk.KindSink && !s.Fuses) {
+		t.Error("Spec.Selections of a source, or of a sink behind a queue: no selection ever comes there")
+	}
 	for _, r := range s.Reasons {
 		if !constant.MatchString(string(r)) {
 			t.Errorf("reason %q is not a constant in snake_case: it is a metric label", r)

@@ -390,7 +390,7 @@ func (l *life) aborted() {
 		}
 		// In time, whatever it returns: it may have had something in hand.
 		var b *sdk.Batch
-		_ = within(l.t, patience, "Read with a cancelled context and a wait of an hour", func() (err error) { b, err = r.r.Read(l.ctx, time.Hour); return nil })
+		_ = within(l.t, patience, "Read with a cancelled context and a wait of an hour", func() error { b, _ = r.r.Read(l.ctx, time.Hour); return nil })
 		if b != nil {
 			b.Track(settler(func(sdk.Outcome) {}))
 			l.held = append(l.held, kept{b, fingerprint(b)})

@@ -23,6 +23,8 @@ var Plugin = sdk.Plugin{
 		Config: func() any { return new(Config) },
 		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
 		Fuses:  true,
+
+		Selections: true,
 	},
 	Sink: func(*sdk.Env, any) (sdk.Sink, error) { return sink{}, nil },
 }

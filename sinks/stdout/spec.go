@@ -39,6 +39,8 @@ var Plugin = sdk.Plugin{
 			"`table` is for eyes: numbers of bytes are short (1.2M), times are the time of day in UTC, what is zero is empty, control\n" +
 			"characters are dots. On a terminal lines are clipped to its width, the header comes again with every screenful, and\n" +
 			"columns in which a screenful has nothing are left out unless `columns` lists them.\n\n" +
+			"Without a queue it runs in the lanes in front of it, and each of them encodes; behind one (`queue`, several inputs, `ack: optional`)\n" +
+			"it has one lane unless `lanes` says more. Lines are whole and each lane's come in its order.\n\n" +
 			"Delivered means that the kernel has taken the bytes. When whoever reads the output goes away, the pipeline stops.",
 		Config: func() any { return &Config{Format: "json", Header: true, Output: "stdout"} },
 		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -170,6 +171,87 @@ func TestCSVHeaderOnce(t *testing.T) {
 	u8, u16 := strings.Repeat("6\n0\n255\n", 2), strings.Repeat("53\n0\n65535\n", 2)
 	if d := cmp.Diff("u8\n"+u8+u8+"u16\n"+u16, got.String()); d != "" {
 		t.Error("(-want +got):", d)
+	}
+}
+
+// writes keeps each write apart. It has no lock: writers of one stream take turns.
+type writes struct{ parts []string }
+
+func (l *writes) Write(p []byte) (int, error) {
+	l.parts = append(l.parts, string(p))
+	return len(p), nil
+}
+
+// Lanes of several pipelines write at once: what reaches the stream is whole lines, each as often as it was given, each lane's in
+// its order, and every write ends with a line.
+func TestLanesDoNotMix(t *testing.T) {
+	const lanes, blocks, rows = 4, 3, 2000 // more than a chunk each
+	schema := sdk.NewSchema(sdk.Field{Name: "lane", Type: sdk.Uint32}, sdk.Field{Name: "n", Type: sdk.Uint64}, sdk.Field{Name: "text", Type: sdk.Text})
+	text := strings.Repeat("weir ", 10)
+	for format, line := range map[string]string{
+		"json": `{"lane":%d,"n":%d,"text":"` + text + `"}`,
+		"csv":  "%d,%d," + text,
+	} {
+		t.Run(format, func(t *testing.T) {
+			stored := &writes{}
+			out := plainStream(stored)
+			cfg := config(format)
+			pool := sdk.NewPool(nil)
+			var running sync.WaitGroup
+			for lane := range lanes {
+				w, err := newSink(&cfg, out).Open(t.Context(), schema)
+				if err != nil {
+					t.Fatal(err)
+				}
+				running.Go(func() {
+					for k := range blocks {
+						b := pool.Get(schema, rows)
+						b.SetRows(rows)
+						for i := range rows {
+							sdk.Claim[uint32](b, 0, i, 1)[0] = uint32(lane + 1)
+							sdk.Claim[uint64](b, 1, i, 1)[0] = uint64(k*rows + i + 1)
+							b.SetBytes(2, i, []byte(text))
+						}
+						b.Seal()
+						err := w.Write(t.Context(), &sdk.Block{Batches: []*sdk.Batch{b}, Rows: rows}, func(error) {})
+						b.Done(sdk.Delivered)
+						b.Release()
+						if err != nil {
+							t.Error(err)
+							return
+						}
+					}
+				})
+			}
+			running.Wait()
+
+			for i, part := range stored.parts {
+				if !strings.HasSuffix(part, "\n") {
+					t.Fatalf("write %d ends within a line: %q", i, part[max(0, len(part)-100):])
+				}
+			}
+			got := strings.Split(strings.TrimSuffix(strings.Join(stored.parts, ""), "\n"), "\n")
+			if format == "csv" {
+				if d := cmp.Diff("lane,n,text", got[0]); d != "" {
+					t.Error("the header is not the first line (-want +got):", d)
+				}
+				got = got[1:]
+			}
+			if len(got) != lanes*blocks*rows {
+				t.Fatalf("%d lines of %d rows", len(got), lanes*blocks*rows)
+			}
+			next := map[int]int{}
+			for i, l := range got {
+				var lane, n int
+				if _, err := fmt.Sscanf(l, line[:strings.Index(line, text)], &lane, &n); err != nil {
+					t.Fatalf("line %d is %q: %v", i, l, err)
+				}
+				next[lane]++
+				if want := fmt.Sprintf(line, lane, next[lane]); l != want {
+					t.Fatalf("line %d is %q, want %q", i, l, want)
+				}
+			}
+		})
 	}
 }
 

@@ -35,7 +35,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.allow = append(s.allow, p.Masked())
+		s.allow = append(s.allow, p)
 	}
 	if cfg.TLS.Cert != "" {
 		c, err := secure(&cfg.TLS)

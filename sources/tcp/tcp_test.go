@@ -191,7 +191,7 @@ func TestTooManyConnections(t *testing.T) {
 
 // Only exporters that `allow` names may connect.
 func TestAllow(t *testing.T) {
-	for allow, served := range map[string]bool{"127.0.0.1": true, "127.0.0.0/8": true, "192.0.2.0/24": false, "2001:db8::/32": false} {
+	for allow, served := range map[string]bool{"127.0.0.1": true, "::ffff:127.0.0.1": true, "127.0.0.0/8": true, "192.0.2.0/24": false, "2001:db8::/32": false} {
 		x := start(t, defaults(func(c *Config) { c.Allow = []string{allow} }), true)
 		c := x.dial()
 		if served {
@@ -436,13 +436,13 @@ func TestValidate(t *testing.T) {
 	if err := defaults().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
-	c := &Config{Listen: []string{"4739", "host:1", ":70000", ":1", ":1"}, Allow: []string{"x", "10.0.0.0/33", "10.0.0.1"}, MaxMessage: 15, IdleTimeout: time.Millisecond,
+	c := &Config{Listen: []string{"4739", "host:1", ":70000", ":1", ":1"}, Allow: []string{"x", "10.0.0.0/33", "10.0.0.1", "10.0.0.1/24", "::ffff:10.0.0.0/104", "fe80::1%eth0"}, MaxMessage: 15, IdleTimeout: time.Millisecond,
 		TLS: TLS{Key: "k", RequireClientCert: true, MinVersion: "1.1"}}
 	var paths []string
 	for _, p := range c.Validate().(sdk.Problems) {
 		paths = append(paths, p.Path)
 	}
-	want := []string{"listen[0]", "listen[1]", "listen[2]", "listen[4]", "allow[0]", "allow[1]", "max_connections", "max_message", "idle_timeout", "tls.cert", "tls.client_ca", "tls.min_version"}
+	want := []string{"listen[0]", "listen[1]", "listen[2]", "listen[4]", "allow[0]", "allow[1]", "allow[3]", "allow[4]", "max_connections", "max_message", "idle_timeout", "tls.cert", "tls.client_ca", "tls.min_version"}
 	if d := cmp.Diff(want, paths); d != "" {
 		t.Errorf("problems (-want +got):\n%s", d)
 	}

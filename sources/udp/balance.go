@@ -97,15 +97,15 @@ func (g *group) joined(s *socket) error {
 }
 
 // put puts a socket in its slot. One that was passed may be in the map of a predecessor that died, which goes a moment after its
-// program was detached.
+// program was detached: after a grace period of RCU, which takes milliseconds, and on a busy machine has taken a tenth of a second and more.
 func (g *group) put(p *bpf.Reuseport, slot, fd int) (err error) {
-	for range 20 {
-		if err = p.Put(slot, fd); g.passed == nil || !errors.Is(err, unix.EBUSY) {
+	for pause, patience := 5*time.Millisecond, 3*time.Second; ; pause *= 2 {
+		if err = p.Put(slot, fd); g.passed == nil || !errors.Is(err, unix.EBUSY) || patience <= 0 {
 			return err
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(pause)
+		patience -= pause
 	}
-	return err
 }
 
 // leaving is called when a socket is no longer among g.sockets and before it leaves the kernel's group.

@@ -95,6 +95,57 @@ var Empties = sdk.Plugin{
 	},
 }
 
+// Sieve filters as Empties does, and copies nothing: it reads selections and gives selections out, so that core gathers them.
+var Sieve = sdk.Plugin{
+	Spec: sdk.Spec{
+		Kind: sdk.KindProcessor, Type: "sieve", Doc: "selects what is not in whole runs of numbered records",
+		Config: func() any { return &EmptiesConfig{Run: 40, Of: 3} },
+		Input:  numbered, KeepsRange: true, Deterministic: true, Selections: true,
+	},
+	Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) {
+		s := &sieve{env: env, c: *cfg.(*EmptiesConfig)}
+		for i := range sdk.MaxRows {
+			s.every = append(s.every, uint16(i))
+		}
+		return s, nil
+	},
+}
+
+type sieve struct {
+	env         *sdk.Env
+	c           EmptiesConfig
+	every, rows []uint16
+}
+
+func (s *sieve) Process(b *sdk.Batch, out sdk.Out) error {
+	numbers := sdk.Values[uint64](b, b.Schema().Index("number"))
+	from := b.Selection()
+	if from == nil {
+		from = s.every[:b.Len()]
+	}
+	s.rows = s.rows[:0]
+	for _, r := range from {
+		if s.c.Kept(numbers[r]) {
+			s.rows = append(s.rows, r)
+		}
+	}
+	s.env.Books.Forwarded.Add(uint64(len(s.rows)))
+	s.env.Books.Filtered.Add(uint64(b.Rows() - len(s.rows)))
+	few := b.Share(s.env.Out[0], true)
+	v := few.Select(s.rows)
+	for _, x := range []*sdk.Batch{few, b} {
+		x.Done(sdk.Delivered)
+		x.Release()
+	}
+	out.Emit(0, v)
+	return nil
+}
+
+func (s *sieve) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
+func (s *sieve) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
+func (s *sieve) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
+func (s *sieve) Close() error                                           { return nil }
+
 // RouteConfig of [Route] and [FickleRoute].
 type RouteConfig struct {
 	Ports []string `yaml:"ports" doc:"the outputs"`

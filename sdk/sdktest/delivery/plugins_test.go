@@ -45,6 +45,13 @@ func TestProcessorsConform(t *testing.T) {
 				}
 			}
 		}},
+		{delivery.Sieve, &empties, func(t testing.TB, out map[int]sdktest.Rows) {
+			for _, n := range numbers(out[0]) {
+				if !empties.Kept(n) {
+					t.Errorf("record %d came through", n)
+				}
+			}
+		}},
 		{delivery.Route, &route, func(t testing.TB, out map[int]sdktest.Rows) {
 			for port := range 3 {
 				for _, n := range numbers(out[port]) {
