@@ -90,7 +90,7 @@ func (l *lane) cutReaders(now time.Time, blocked bool) {
 func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 	ps.mu.Lock()
 	seg := ps.current()
-	hold := seg == nil || ps.pos == seg.first || len(ps.planned) > 0 || ps.fenced || !ps.roomForEnd()
+	hold := seg == nil || ps.pos == seg.first || ps.fenced || (len(ps.planned) > 0 || !ps.roomForEnd()) && !l.run().opt.rules.cutBeforePlan
 	ps.mu.Unlock()
 	if hold {
 		if seg != nil && ps.pos == seg.first {
@@ -107,7 +107,7 @@ func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 // mayFlush gives out what is held of the partition: true when nothing is held any more.
 func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool) bool {
 	c := l.chain.Load()
-	if c.flush(ps.part, false) == 0 {
+	if c.flush(ps.part, false) == 0 || l.run().opt.rules.heldPastCut {
 		return true
 	}
 	if seg.wanted.IsZero() {

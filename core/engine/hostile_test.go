@@ -295,14 +295,11 @@ sinks:
 	}
 }
 
-// The promise holds where branches over queues join, too: with kills, expelled members and chains that are swapped.
-func TestJoinedBranchesLoseNothingWhenProcessesDie(t *testing.T) {
-	for seed := range seeds(6) {
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newScene(int64(seed))
-				s.world.Window = 400 // with tiny queues the blocks are small and many
-				s.pipeline = `
+// joinedScene has branches over queues that join before the keyed sinks.
+func joinedScene(seed int64) *scene {
+	s := newScene(int64(seed))
+	s.world.Window = 400 // with tiny queues the blocks are small and many
+	s.pipeline = `
 drain_timeout: 5s
 sources:
   in: {type: numbered, with: {rows: 40, beat: 40ms, straddle: STRADDLE, unfenced: UNFENCED}}
@@ -319,8 +316,18 @@ sinks:
   files: {type: late_files, from: join, with: {rows: 3000, age: 1500ms}}
   dead: {type: dead_letters, from: errors}
 `
+	return s
+}
+
+// The promise holds where branches over queues join, too: with kills, expelled members and chains that are swapped.
+func TestJoinedBranchesLoseNothingWhenProcessesDie(t *testing.T) {
+	for seed := range seeds(6) {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := joinedScene(int64(seed))
+				kept := s.keyed[1].Record
 				// To b what goes left comes by two ways, in one block; what goes right must be there once.
-				route, kept := delivery.RouteConfig{Ports: []string{"a", "b"}, Run: 17}, s.keyed[1].Record
+				route := delivery.RouteConfig{Ports: []string{"a", "b"}, Run: 17}
 				right := delivery.Want{Stores: []string{"b"}, Keyed: true, Record: func(r delivery.Record) bool { return kept(r) && route.Port(r.Number) == 1 }}
 				s.keyed = s.keyed[:1]
 				faults, tally := s.play(t)

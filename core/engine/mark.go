@@ -18,7 +18,7 @@ func (m *mark) Partition() *sdk.Partition { return m.seg.ps.part }
 // flushed with force and the mark goes on.
 func (l *lane) takeMark(m *mark, edge int) {
 	need := l.st.expects[m.seg.ps.src]
-	if need > 1 {
+	if need > 1 && !l.run().opt.rules.firstMark {
 		if l.counts == nil {
 			l.counts = map[*segment]int{}
 		}
@@ -37,7 +37,9 @@ func (l *lane) takeMark(m *mark, edge int) {
 			}
 		}
 	}
-	l.chain.Load().flush(m.seg.ps.part, true)
+	if !l.run().opt.rules.noMarkFlush {
+		l.chain.Load().flush(m.seg.ps.part, true)
+	}
 	l.force(m.seg.ps.part)
 	for _, t := range l.st.markTo {
 		t.st.q.Force(queue.Item{Control: m, Edge: t.edge})

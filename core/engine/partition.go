@@ -81,10 +81,10 @@ func newPartState(s *sourceRun, rd *reader) *partState {
 	ps.next, ps.pos = at.Next, at.Next
 	skip := false
 	if !r.opt.rules.noPlan {
-		if at.Stored >= at.Next && at.StoredBy == r.sinksBy && !r.opt.rules.noStored {
+		if at.Stored >= at.Next && (at.StoredBy == r.sinksBy || r.opt.rules.anySinks) && !r.opt.rules.noStored {
 			ps.stored = at.Stored
 			ps.planned = append(ps.planned, sdk.End{Last: at.Stored})
-			skip = true
+			skip = !r.opt.rules.storedAgain
 		}
 		for _, e := range at.Ends {
 			if e.Last >= at.Next && e.Last > ps.stored {
@@ -92,7 +92,9 @@ func newPartState(s *sourceRun, rd *reader) *partState {
 			}
 		}
 	}
-	ps.news = urgent // a first start position is committed at once
+	if !r.opt.rules.noFirst {
+		ps.news = urgent // (5) a first start position is committed at once
+	}
 	ps.open(at.Next)
 	ps.segs[0].skip = skip
 	return ps
@@ -138,6 +140,9 @@ func (ps *partState) finishes(pos int64) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	s := ps.at(pos)
+	if ps.src.run.opt.rules.noOverdue {
+		return false
+	}
 	if s == nil || s.closed || !s.planned {
 		return s == nil || s.closed
 	}
@@ -214,6 +219,9 @@ func (ps *partState) advance() {
 	for len(ps.segs) > 0 {
 		s := ps.segs[0]
 		if !s.closed || s.outstanding > 0 {
+			if ps.src.run.opt.rules.outOfOrder {
+				ps.skipUnsettled()
+			}
 			break
 		}
 		if s.returned || s.worst == sdk.Failed {
@@ -226,6 +234,16 @@ func (ps *partState) advance() {
 		ps.next = s.last + 1
 		ps.news = max(ps.news, canWait)
 		ps.segs = ps.segs[1:]
+	}
+}
+
+// skipUnsettled breaks the rule that offsets are committed in order.
+func (ps *partState) skipUnsettled() {
+	for _, s := range ps.segs {
+		if s.closed && s.outstanding == 0 && !s.returned && s.worst != sdk.Failed && s.last >= ps.next {
+			ps.next = s.last + 1
+			ps.news = max(ps.news, canWait)
+		}
 	}
 }
 
@@ -259,6 +277,9 @@ func (ps *partState) position() (p sdk.Position, prepared []*segment) {
 
 // roomForEnd says whether one more end fits the saved position.
 func (ps *partState) roomForEnd() bool {
+	if ps.src.run.opt.rules.noRoom {
+		return true
+	}
 	p, _ := ps.position()
 	p.Ends = append(p.Ends, sdk.End{Last: ps.pos, Sinks: ps.src.keyed})
 	_, err := p.AppendBinary(nil)

@@ -196,7 +196,7 @@ func (l *lane) end(rd *reader, err error) {
 	l.dealt--
 	l.st.mu.Unlock()
 	// (6) Revocation and drain force nothing: what is held then is read again by the next owner.
-	held := l.chain.Load().flush(ps.part, false)
+	held := l.chain.Load().flush(ps.part, r.opt.rules.forceAtEnd)
 	ps.mu.Lock()
 	empty, planned := ps.pos == ps.current().first, len(ps.planned) > 0
 	fenced := ps.fenced

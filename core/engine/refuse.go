@@ -67,7 +67,7 @@ func (k *sinkLane) sendRefused(b *block, x refused, err error) {
 			for _, c := range []int{sdk.ErrorsNode, sdk.ErrorsCode, sdk.ErrorsFormat} {
 				e.SetDict(c, sdk.NewDict())
 			}
-			if b.seg != nil {
+			if b.seg != nil && !k.run_.opt.rules.noDeadWait {
 				e.Track(b.awaitDead())
 			}
 			e.Derive(x.b)

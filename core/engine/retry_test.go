@@ -88,6 +88,8 @@ sinks:
 type letters struct {
 	mu   sync.Mutex
 	seen map[string]int
+
+	payloads [][]byte
 }
 
 func (l *letters) plugin() sdk.Plugin {
@@ -108,6 +110,9 @@ func (l *letters) Write(_ context.Context, b *sdk.Block, done func(error)) error
 		l.seen = map[string]int{}
 	}
 	for _, x := range b.Batches {
+		for _, p := range x.Bytes(sdk.ErrorsPayload) {
+			l.payloads = append(l.payloads, append([]byte(nil), p...))
+		}
 		nodes, nodeNames := x.Names(sdk.ErrorsNode)
 		codes, codeNames := x.Names(sdk.ErrorsCode)
 		for i, m := range x.Bytes(sdk.ErrorsMessage) {

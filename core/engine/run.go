@@ -45,6 +45,19 @@ type rules struct {
 	inParts        bool // write a block as several
 	swapMidSegment bool // swap a chain without a cut
 	noPrepare      bool // write before the plan is saved
+	outOfOrder     bool // commit what is settled though something before it is not
+	noFirst        bool // do not commit a first start position at once
+	noIdle         bool // save news that can wait only with others that cannot
+	forceAtEnd     bool // give out with force what is held when a partition is revoked or the run drains
+	heldPastCut    bool // cut though something of the segment is held
+	noMarkFlush    bool // later stages do not flush at a mark
+	firstMark      bool // the first mark that arrives ends the segment, whatever other ways there are
+	anySinks       bool // what other keyed sinks have stored counts for these
+	storedAgain    bool // write again what is stored
+	cutBeforePlan  bool // cut a segment that an earlier life planned before its end
+	noDeadWait     bool // a sink is done with a segment before the rows that it refused are dead-lettered
+	noRoom         bool // cut whether or not the end fits into the saved position
+	noOverdue      bool // a full queue has no room for what the oldest segment waits for
 }
 
 const tickEvery = 100 * time.Millisecond

@@ -165,7 +165,7 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 		if v.since.IsZero() {
 			v.since = now
 		}
-		if now.Sub(v.since) < r.opt.Idle {
+		if now.Sub(v.since) < r.opt.Idle || r.opt.rules.noIdle {
 			return nil
 		}
 	}

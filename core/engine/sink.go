@@ -274,7 +274,7 @@ func (k *sinkLane) take(it queue.Item) {
 func (k *sinkLane) takeMark(m *mark) {
 	seg := m.seg
 	k.marks[seg]++
-	if k.marks[seg] < k.st.expects[seg.ps.src] {
+	if k.marks[seg] < k.st.expects[seg.ps.src] && !k.run_.opt.rules.firstMark {
 		return
 	}
 	delete(k.marks, seg)

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
@@ -121,9 +122,7 @@ func (k *park) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, more 
 		case p != nil && w.p != p:
 			rest = append(rest, w)
 		case force && !more:
-			if err = k.drop(w); err != nil {
-				return 0, false, err
-			}
+			err = errors.Join(err, k.drop(w)) // it is gone all the same
 		default:
 			rest = append(rest, w)
 			held += w.b.Rows()
