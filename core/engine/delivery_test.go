@@ -31,7 +31,6 @@ type scene struct {
 	kills    int
 	keyed    []delivery.Want
 	atLeast  []delivery.Want
-	rows     []int // of a's blocks, by turns of the processes; nil: as the pipeline says
 	latest   bool  // partitions without a position are read from their present end on
 	seen     *seen // what the life has met
 	log      *slog.Logger
@@ -84,9 +83,6 @@ func (s *scene) start(t *testing.T, world delivery.Broker, gen int) (*proc, erro
 	p := delivery.NewProcess(world)
 	text := strings.NewReplacer("GENERATION", strconv.Itoa(gen), "STRADDLE", strconv.FormatBool(s.rules.straddle), "UNFENCED", strconv.FormatBool(s.rules.noFence),
 		"KEEPERS", keepers[s.seed&1]).Replace(s.pipeline)
-	if len(s.rows) > 0 {
-		text = strings.Replace(text, "batch: {rows: 150,", fmt.Sprintf("batch: {rows: %d,", s.rows[gen%len(s.rows)]), 1)
-	}
 	pl := planned(t, text, delivery.Source(p), delivery.Stamp, delivery.Park(p), delivery.Empties, delivery.Sieve, delivery.Lose, delivery.Route, delivery.FickleRoute,
 		delivery.Store(p), delivery.Files(p), delivery.DeadLetters(p), sumsPlugin, slowPlugin)
 	r, err := New(pl, Options{Dir: t.TempDir(), CPUs: 2, BootID: fmt.Sprintf("boot-%d-%d", s.seed, gen), rules: s.rules, KillGrace: 10 * time.Millisecond, Log: s.log})
