@@ -102,7 +102,7 @@ func bookkeeping(r results) []lab.Goal {
 	}
 	// What the least that Go has costs, a channel, in the same rhythm: more than the goal where it wakes a processor that sleeps.
 	woken := us("hand-over, woken each time", 15, "HandOver/woken_each_time", "cpu-ns/hand-over", median)
-	engines := us("the same beyond a channel's", 5, "BareWake/awake", "cpu-ns/wake", median)
+	engines := us("the same beyond a channel's", 5, "BareWake/awake_and_yields", "cpu-ns/wake", median)
 	if engines.Why == "" {
 		engines.Why = woken.Why
 		engines.What = fmt.Sprintf("%s (%.1f us)", engines.What, engines.Figure)

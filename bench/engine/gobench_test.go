@@ -18,7 +18,7 @@ BenchmarkHandOver/under_load-2         	       1	1487951 ns/op	     22154 cpu-ns
 BenchmarkHandOver/under_load-2         	       1	1487900 ns/op	     22100 cpu-ns/batch	      4020 cpu-ns/hand-over
 BenchmarkHandOver/under_load-2         	       1	1487960 ns/op	     22160 cpu-ns/batch	      5100 cpu-ns/hand-over
 BenchmarkHandOver/woken_each_time-2    	       1	 788384404 ns/op	    202415 cpu-ns/batch	     35500 cpu-ns/hand-over
-BenchmarkBareWake/awake-2              	       1	 740621081 ns/op	     32000 cpu-ns/wake
+BenchmarkBareWake/awake_and_yields-2              	       1	 740621081 ns/op	     32000 cpu-ns/wake
 PASS
 ok  	github.com/weirflow/weir/core/engine	3.7s
 pkg: github.com/weirflow/weir/formats/sflow
@@ -32,7 +32,7 @@ BenchmarkDecode/20cols   	      80	    279001 ns/op	        91.94 ns/record
 		"core/engine Bookkeeping/fused":        {"ns/op": {872.8, 800}, "allocs/batch": {0.0004918, 0.0005}, "cpu-ns/batch": {367, 401.5}},
 		"core/engine HandOver/under_load":      {"ns/op": {1487951, 1487900, 1487960}, "cpu-ns/batch": {22154, 22100, 22160}, "cpu-ns/hand-over": {5420, 4020, 5100}},
 		"core/engine HandOver/woken_each_time": {"ns/op": {788384404}, "cpu-ns/batch": {202415}, "cpu-ns/hand-over": {35500}},
-		"core/engine BareWake/awake":           {"ns/op": {740621081}, "cpu-ns/wake": {32000}},
+		"core/engine BareWake/awake_and_yields": {"ns/op": {740621081}, "cpu-ns/wake": {32000}},
 		"formats/sflow Decode/20cols":          {"ns/op": {279001}, "ns/record": {91.94}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
