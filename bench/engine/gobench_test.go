@@ -29,11 +29,11 @@ BenchmarkDecode/20cols   	      80	    279001 ns/op	        91.94 ns/record
 		t.Fatal(err)
 	}
 	want := results{
-		"core/engine Bookkeeping/fused":        {"ns/op": {872.8, 800}, "allocs/batch": {0.0004918, 0.0005}, "cpu-ns/batch": {367, 401.5}},
-		"core/engine HandOver/under_load":      {"ns/op": {1487951, 1487900, 1487960}, "cpu-ns/batch": {22154, 22100, 22160}, "cpu-ns/hand-over": {5420, 4020, 5100}},
-		"core/engine HandOver/woken_each_time": {"ns/op": {788384404}, "cpu-ns/batch": {202415}, "cpu-ns/hand-over": {35500}},
+		"core/engine Bookkeeping/fused":         {"ns/op": {872.8, 800}, "allocs/batch": {0.0004918, 0.0005}, "cpu-ns/batch": {367, 401.5}},
+		"core/engine HandOver/under_load":       {"ns/op": {1487951, 1487900, 1487960}, "cpu-ns/batch": {22154, 22100, 22160}, "cpu-ns/hand-over": {5420, 4020, 5100}},
+		"core/engine HandOver/woken_each_time":  {"ns/op": {788384404}, "cpu-ns/batch": {202415}, "cpu-ns/hand-over": {35500}},
 		"core/engine BareWake/awake_and_yields": {"ns/op": {740621081}, "cpu-ns/wake": {32000}},
-		"formats/sflow Decode/20cols":          {"ns/op": {279001}, "ns/record": {91.94}},
+		"formats/sflow Decode/20cols":           {"ns/op": {279001}, "ns/record": {91.94}},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got): %s", d)
