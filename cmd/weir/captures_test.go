@@ -19,13 +19,15 @@ import (
 	"github.com/weirflow/weir/sdk/sdktest"
 )
 
-// captures of exporters, each with the files in front of it that have its templates and samplers. In the last one data comes before its
-// template, which waits for it here; tshark knows it from the first.
+// late is a capture whose first set comes before its template, in the same datagram. It waits for that here; tshark does not.
+const late = "netflow/data+templates"
+
+// captures of exporters, each with the files in front of it that have its templates and samplers.
 var captures = [][]string{
 	{"netflow/options-template", "netflow/options-data", "netflow/template", "netflow/data"}, {"netflow/icmp-template", "netflow/icmp-data"},
 	{"netflow/mpls"}, {"netflow/nat"}, {"netflow/nfv5"}, {"netflow/physicalinterfaces"}, {"netflow/datalink-template", "netflow/datalink-data"},
 	{"sflow/data-1140"}, {"sflow/data-discard-interface"}, {"sflow/data-icmpv4"}, {"sflow/data-icmpv6"}, {"sflow/data-local-interface"},
-	{"sflow/data-qinq"}, {"sflow/data-sflow-raw-ipv4"}, {"netflow/data+templates"},
+	{"sflow/data-qinq"}, {"sflow/data-sflow-raw-ipv4"}, {late},
 }
 
 // datagrams of a capture, as a capture of IPv4 in Ethernet.
@@ -66,6 +68,9 @@ func TestCapturesOfExporters(t *testing.T) {
 			file := filepath.Join(dir, name+".pcap")
 			paths = append(paths, `"`+file+`"`)
 			frames := datagrams(t, file)
+			if name == late { // once more in front, of none: tshark then has its templates
+				all, of = append(all, frames...), append(of, slices.Repeat([]int{-1}, len(frames))...)
+			}
 			all = append(all, frames...)
 			of = append(of, slices.Repeat([]int{i}, len(frames))...)
 		}
@@ -79,6 +84,9 @@ func TestCapturesOfExporters(t *testing.T) {
 	}
 	want := make([][]map[string]string, len(captures))
 	for i, d := range shown {
+		if of[i] < 0 {
+			continue
+		}
 		for _, r := range d.Rows {
 			want[of[i]] = append(want[of[i]], r)
 		}
@@ -99,8 +107,8 @@ func TestCapturesOfExporters(t *testing.T) {
 		}
 		records += len(rows)
 	}
-	if records < 75 {
-		t.Errorf("%d records compared, want 75 at least", records)
+	if records < 85 {
+		t.Errorf("%d records compared, want 85 at least", records)
 	}
 	t.Logf("%d records in %d datagrams", records, len(all))
 }
