@@ -72,6 +72,15 @@ type Processor interface {
 	Close() error
 }
 
+// Stateless is embedded by processors that hold nothing between calls: at a tick, a flush and the end there is nothing to give out, and
+// nothing to close.
+type Stateless struct{}
+
+func (Stateless) Tick(time.Time, bool, Out) (more bool, err error)             { return false, nil }
+func (Stateless) Flush(*Partition, bool, Out) (held int, more bool, err error) { return 0, false, nil }
+func (Stateless) Drain(Why, bool, Out) (more bool, err error)                  { return false, nil }
+func (Stateless) Close() error                                                 { return nil }
+
 // Why a lane drains.
 type Why int
 

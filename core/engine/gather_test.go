@@ -28,17 +28,16 @@ type gathering struct {
 }
 
 // still is a processor that does nothing but what the test makes it do.
-type still struct{ process func(*sdk.Batch, sdk.Out) }
+type still struct {
+	sdk.Stateless
+	process func(*sdk.Batch, sdk.Out)
+}
 
-func (s still) Process(b *sdk.Batch, out sdk.Out) error              { s.process(b, out); return nil }
-func (still) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
-func (still) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
-func (still) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
-func (still) Close() error                                           { return nil }
+func (s still) Process(b *sdk.Batch, out sdk.Out) error { s.process(b, out); return nil }
 func stillPlugin(name string, selections bool, process func(*sdk.Batch, sdk.Out)) sdk.Plugin {
 	return sdk.Plugin{
 		Spec:      sdk.Spec{Kind: sdk.KindProcessor, Type: name, Doc: "does nothing by itself", Config: func() any { return &struct{}{} }, KeepsRange: true, Selections: selections},
-		Processor: func(*sdk.Env, any) (sdk.Processor, error) { return still{process}, nil },
+		Processor: func(*sdk.Env, any) (sdk.Processor, error) { return still{process: process}, nil },
 	}
 }
 

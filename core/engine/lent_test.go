@@ -132,7 +132,7 @@ func TestLentMemoryPassesAQueue(t *testing.T) {
 			processor := sdk.Plugin{
 				Spec: sdk.Spec{Kind: sdk.KindProcessor, Type: "look", Doc: "looks where values lie", Config: func() any { return &struct{}{} }, Reasons: []sdk.Reason{"looked"},
 					Output: func(_ any, in *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{in}, nil }},
-				Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) { return looker{env, look}, nil },
+				Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) { return looker{env: env, look: look}, nil },
 			}
 			sink := sdk.Plugin{
 				Spec: sdk.Spec{Kind: sdk.KindSink, Type: "looks", Doc: "looks where values lie", Config: func() any { return &struct{}{} }},
@@ -168,6 +168,7 @@ func TestLentMemoryPassesAQueue(t *testing.T) {
 
 // looker is a processor that looks and drops, slower than the source.
 type looker struct {
+	sdk.Stateless
 	env  *sdk.Env
 	look func(*sdk.Batch)
 }
@@ -180,10 +181,6 @@ func (p looker) Process(b *sdk.Batch, _ sdk.Out) error {
 	b.Release()
 	return nil
 }
-func (looker) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
-func (looker) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
-func (looker) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
-func (looker) Close() error                                           { return nil }
 
 type lookWriter struct{ look func(*sdk.Batch) }
 

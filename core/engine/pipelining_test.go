@@ -11,7 +11,10 @@ import (
 )
 
 // slowWork takes a millisecond a batch and hands it on.
-type slowWork struct{ env *sdk.Env }
+type slowWork struct {
+	sdk.Stateless
+	env *sdk.Env
+}
 
 func (s slowWork) Process(b *sdk.Batch, out sdk.Out) error {
 	s.env.Books.Forwarded.Add(uint64(b.Rows()))
@@ -19,12 +22,6 @@ func (s slowWork) Process(b *sdk.Batch, out sdk.Out) error {
 	out.Emit(0, b)
 	return nil
 }
-func (slowWork) Tick(time.Time, bool, sdk.Out) (bool, error) { return false, nil }
-func (slowWork) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) {
-	return 0, false, nil
-}
-func (slowWork) Drain(sdk.Why, bool, sdk.Out) (bool, error) { return false, nil }
-func (slowWork) Close() error                               { return nil }
 
 // slowSink takes 0.6 ms a batch, whatever its block is, and says how long the first batch waited for it.
 type slowSink struct {
@@ -64,7 +61,7 @@ func TestASinkBehindAQueueAndTheLaneBeforeItWorkAtOnce(t *testing.T) {
 				var first time.Duration
 				more := []sdk.Plugin{{
 					Spec:      sdk.Spec{Kind: sdk.KindProcessor, Type: "slow", Doc: "works", Config: func() any { return &struct{}{} }, KeepsRange: true, Deterministic: true},
-					Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) { return slowWork{env}, nil },
+					Processor: func(env *sdk.Env, _ any) (sdk.Processor, error) { return slowWork{env: env}, nil },
 				}, {
 					Spec: sdk.Spec{Kind: sdk.KindSink, Type: "slowsink", Doc: "writes", Config: func() any { return &struct{}{} }, Fuses: c.fuses},
 					Sink: func(*sdk.Env, any) (sdk.Sink, error) { return slowSink{began: from, first: &first}, nil },

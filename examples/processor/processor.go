@@ -1,13 +1,12 @@
 package processor
 
 import (
-	"time"
-
 	"github.com/weirflow/weir/sdk"
 )
 
 // processor is one lane's instance: it is called by one goroutine.
 type processor struct {
+	sdk.Stateless
 	books         *sdk.Books
 	out           *sdk.Schema
 	src, dst, add int // columns: two of the input, one of the output; add is -1 if nobody wants it
@@ -48,9 +47,3 @@ func (p *processor) fill(to, src, dst []uint16) {
 		to[i] = low
 	}
 }
-
-// Tick, Flush and Drain give out what a processor holds: this one holds nothing.
-func (p *processor) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
-func (p *processor) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
-func (p *processor) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
-func (p *processor) Close() error                                           { return nil }

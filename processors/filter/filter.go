@@ -1,14 +1,13 @@
 package filter
 
 import (
-	"time"
-
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/expr"
 )
 
 // filter is one lane's. It copies nothing: what it gives out is its input, or a selection of the input's rows.
 type filter struct {
+	sdk.Stateless
 	program *expr.Program
 	books   *sdk.Books
 	out     *sdk.Schema
@@ -59,12 +58,3 @@ func finish(b *sdk.Batch, o sdk.Outcome) {
 	b.Done(o)
 	b.Release()
 }
-
-func (f *filter) Tick(time.Time, bool, sdk.Out) (more bool, err error) { return false, nil }
-
-func (f *filter) Flush(*sdk.Partition, bool, sdk.Out) (held int, more bool, err error) {
-	return 0, false, nil
-}
-
-func (f *filter) Drain(sdk.Why, bool, sdk.Out) (more bool, err error) { return false, nil }
-func (f *filter) Close() error                                        { return nil }

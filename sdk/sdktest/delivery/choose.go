@@ -112,6 +112,7 @@ var Sieve = sdk.Plugin{
 }
 
 type sieve struct {
+	sdk.Stateless
 	env         *sdk.Env
 	c           EmptiesConfig
 	every, rows []uint16
@@ -140,11 +141,6 @@ func (s *sieve) Process(b *sdk.Batch, out sdk.Out) error {
 	out.Emit(0, v)
 	return nil
 }
-
-func (s *sieve) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
-func (s *sieve) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
-func (s *sieve) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
-func (s *sieve) Close() error                                           { return nil }
 
 // RouteConfig of [Route] and [FickleRoute].
 type RouteConfig struct {
@@ -210,6 +206,7 @@ var Stamp = sdk.Plugin{
 }
 
 type stamp struct {
+	sdk.Stateless
 	env *sdk.Env
 	gen uint32
 	all *sdk.Gather
@@ -230,8 +227,3 @@ func (s *stamp) Process(b *sdk.Batch, out sdk.Out) error {
 	out.Emit(0, o)
 	return nil
 }
-
-func (s *stamp) Tick(time.Time, bool, sdk.Out) (bool, error)            { return false, nil }
-func (s *stamp) Flush(*sdk.Partition, bool, sdk.Out) (int, bool, error) { return 0, false, nil }
-func (s *stamp) Drain(sdk.Why, bool, sdk.Out) (bool, error)             { return false, nil }
-func (s *stamp) Close() error                                           { return nil }
