@@ -21,14 +21,13 @@ type census struct {
 	others exporter // all there was no room for, and those whose place another got
 }
 
-// exporter is what is known of one address. Its connections count once a slab.
+// exporter is what is known of one address.
 type exporter struct {
-	first           time.Time // under census.mu
-	connections     int       // that are there; under census.mu
-	messages, bytes atomic.Uint64
-	last            atomic.Int64 // ns since the Unix epoch; 0: no message has come
-	malformed       atomic.Uint64
-	truncated       atomic.Uint64
+	counts
+	first       time.Time // under census.mu
+	connections int       // that are there; under census.mu
+	malformed   atomic.Uint64
+	truncated   atomic.Uint64
 }
 
 func newCensus(most int) *census { return &census{by: map[netip.Addr]*exporter{}, most: most} }
@@ -97,13 +96,6 @@ func (e *exporter) heard() time.Time {
 		return time.Unix(0, at)
 	}
 	return e.first
-}
-
-// sent counts whole messages.
-func (e *exporter) sent(messages, bytes int, at int64) {
-	e.messages.Add(uint64(messages))
-	e.bytes.Add(uint64(bytes))
-	e.last.Store(at)
 }
 
 // Exporters is what the source answers under the topic `exporters`.

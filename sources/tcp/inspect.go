@@ -73,21 +73,27 @@ func (r *reader) inspect() Listener {
 	return l
 }
 
-// tally is what a connection's goroutine counts, once for each slab, for others to read.
-type tally struct {
-	since           time.Time
-	last            atomic.Int64 // ns since the Unix epoch
+// counts is what has come of a connection, or of an exporter: whole messages. Connections' goroutines write it once for each slab, for
+// others to read.
+type counts struct {
 	messages, bytes atomic.Uint64
-	waits           atomic.Uint64
-	waited          atomic.Int64 // ns
-	waitsFrom       atomic.Int64 // ns since the Unix epoch; 0: it does not wait
+	last            atomic.Int64 // ns since the Unix epoch; 0: no message has come
 }
 
 // sent counts the messages of a slab.
-func (t *tally) sent(messages, bytes int, at int64) {
-	t.messages.Add(uint64(messages))
-	t.bytes.Add(uint64(bytes))
-	t.last.Store(at)
+func (n *counts) sent(messages, bytes int, at int64) {
+	n.messages.Add(uint64(messages))
+	n.bytes.Add(uint64(bytes))
+	n.last.Store(at)
+}
+
+// tally is what a connection's goroutine counts.
+type tally struct {
+	counts
+	since     time.Time
+	waits     atomic.Uint64
+	waited    atomic.Int64 // ns
+	waitsFrom atomic.Int64 // ns since the Unix epoch; 0: it does not wait
 }
 
 // waiting says that the exporter is held back from now on, goesOn that it no longer is.

@@ -65,10 +65,12 @@ func (c *Config) Validate() error {
 		seen[l.AddrPort] = true
 	}
 	for i, text := range c.Allow {
-		_, err := parsePrefix(text)
-		if p, ok := err.(*sdk.Problem); ok {
-			p.Path = fmt.Sprintf("allow[%d]", i)
-			ps = append(ps, p)
+		switch _, p := endpoint.ParsePrefix(text); p {
+		case nil:
+		case endpoint.NoPrefix:
+			wrong(fmt.Sprintf("allow[%d]", i), "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32", "%q is neither an address nor a prefix", text)
+		default:
+			wrong(fmt.Sprintf("allow[%d]", i), p.Help, "%s", p.Message)
 		}
 	}
 	if c.MaxConnections < 1 || c.MaxConnections > mostConnection {
@@ -106,23 +108,6 @@ func (t *TLS) problems() (ps sdk.Problems) {
 		wrong("min_version", fmt.Sprintf("%q is none of 1.2, 1.3", t.MinVersion), "")
 	}
 	return ps
-}
-
-// parsePrefix reads a network or an address; IPv4 mapped into IPv6 is IPv4, as exporters' addresses are. A network that no exporter could
-// be in, or that has bits set behind its length, is a mistake.
-func parsePrefix(s string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(s); err == nil {
-		a = a.Unmap().WithZone("")
-		return netip.PrefixFrom(a, a.BitLen()), nil
-	}
-	p, err := netip.ParsePrefix(s)
-	switch {
-	case err != nil || p.Addr().Is4In6():
-		return p, &sdk.Problem{Message: fmt.Sprintf("%q is neither an address nor a prefix", s), Help: "write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"}
-	case p != p.Masked():
-		return p, &sdk.Problem{Message: p.String() + " has bits set behind its length", Help: "write " + p.Masked().String()}
-	}
-	return p, nil
 }
 
 // Reasons for which messages are dropped.

@@ -40,9 +40,9 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 	}
 	s.hold, s.senders = hold, hold.Object().(*census)
 	for _, text := range cfg.Allow {
-		p, err := parsePrefix(text)
-		if err != nil {
-			return nil, errors.Join(err, s.Close(context.Background()))
+		p, problem := endpoint.ParsePrefix(text)
+		if problem != nil {
+			return nil, errors.Join(problem, s.Close(context.Background()))
 		}
 		s.allow = append(s.allow, p)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/gaissmai/bart"
 
-	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/endpoint"
 )
 
 // gate says which datagrams pass: by who sent them, and how many that one has sent. It belongs to one generation of the source, what
@@ -104,22 +104,11 @@ func (s *exporter) spend(n int, at, interval int64) int {
 // Prefix is a network in a configuration: "192.0.2.0/24", or one address.
 type Prefix netip.Prefix
 
-// UnmarshalText reads a prefix. Bits behind its length are a mistake more often than not, and refused.
+// UnmarshalText reads a prefix.
 func (p *Prefix) UnmarshalText(text []byte) error {
-	if a, err := netip.ParseAddr(string(text)); err == nil {
-		a = a.Unmap().WithZone("")
-		*p = Prefix(netip.PrefixFrom(a, a.BitLen()))
-		return nil
-	}
-	q, err := netip.ParsePrefix(string(text))
-	if err != nil {
-		return errPrefix
-	}
-	if q.Masked() != q {
-		return &sdk.Problem{Message: q.String() + " has bits set behind its length", Help: "write " + q.Masked().String()}
-	}
-	if q.Addr().Is4In6() {
-		return errPrefix
+	q, problem := endpoint.ParsePrefix(string(text))
+	if problem != nil {
+		return problem
 	}
 	*p = Prefix(q)
 	return nil
@@ -127,5 +116,3 @@ func (p *Prefix) UnmarshalText(text []byte) error {
 
 // MarshalText is the prefix as people write it.
 func (p Prefix) MarshalText() ([]byte, error) { return netip.Prefix(p).MarshalText() }
-
-var errPrefix = &sdk.Problem{Message: "it is neither a network nor an address", Help: `write "192.0.2.0/24", "2001:db8::/32" or "192.0.2.1"`}
