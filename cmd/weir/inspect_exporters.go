@@ -243,27 +243,15 @@ func (e *exporter) cells(now time.Time) []string {
 	if e.From != "" {
 		name += " (from " + e.From + ")"
 	}
-	var dropped, lost, rates []string
+	var dropped, rates []string
 	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
 		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
 	}
 	if e.Thinning > 0 {
 		dropped = append(dropped, fmt.Sprintf("1 in %.3g passes", e.Thinning))
 	}
-	if e.LostDatagrams > 0 {
-		lost = append(lost, counted(e.LostDatagrams, "datagram"))
-	}
-	if e.LostFlows > 0 {
-		lost = append(lost, counted(e.LostFlows, "flow"))
-	}
-	var limited []string
-	if e.LimitedDatagrams > 0 {
-		limited = append(limited, counted(e.LimitedDatagrams, "datagram"))
-	}
-	if e.LimitedFlows > 0 {
-		limited = append(limited, counted(e.LimitedFlows, "flow"))
-	}
-	if limited != nil {
+	lost := gaps(e.LostDatagrams, e.LostFlows)
+	if limited := gaps(e.LimitedDatagrams, e.LimitedFlows); limited != nil {
 		lost = append(lost, strings.Join(limited, " and ")+" limited")
 	}
 	for _, r := range e.SamplingRates {
@@ -301,6 +289,17 @@ func (e *exporter) cells(now time.Time) []string {
 		size = fmt.Sprintf("%.1f", float64(e.Bytes)/(1<<20))
 	}
 	return []string{name, blank(e.Datagrams), blank(e.Messages), rate, size, strings.Join(dropped, ", "), strings.Join(lost, ", "), blank(e.Templates), missing, strings.Join(rates, " "), heard}
+}
+
+// gaps says how much is missing, as far as anything is.
+func gaps(datagrams, flows uint64) (said []string) {
+	if datagrams > 0 {
+		said = append(said, counted(datagrams, "datagram"))
+	}
+	if flows > 0 {
+		said = append(said, counted(flows, "flow"))
+	}
+	return said
 }
 
 // ago says how long ago something was, roughly.

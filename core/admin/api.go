@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -111,25 +110,26 @@ func (s *Server) list(w http.ResponseWriter, _ *http.Request) {
 // one finds the pipeline that the path names.
 func (s *Server) one(f func(http.ResponseWriter, *http.Request, Pipeline)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		i := slices.IndexFunc(s.pipelines, func(p Pipeline) bool { return p.Plan().Pipeline.Name == r.PathValue("name") })
-		if i < 0 {
-			s.unnamed(w, r.PathValue("name"))
-			return
+		if p := s.named(w, r.PathValue("name")); p != nil {
+			f(w, r, p)
 		}
-		f(w, r, s.pipelines[i])
 	}
 }
 
-// unnamed says that there is no pipeline of that name, and which there are.
-func (s *Server) unnamed(w http.ResponseWriter, name string) {
+// named finds a pipeline. If there is none of that name it answers so, with those that there are, and returns nil.
+func (s *Server) named(w http.ResponseWriter, name string) Pipeline {
 	var names []string
 	for _, p := range s.pipelines {
+		if p.Plan().Pipeline.Name == name {
+			return p
+		}
 		names = append(names, p.Plan().Pipeline.Name)
 	}
 	if len(names) > mostNamed {
 		names = append(names[:mostNamed], "...")
 	}
 	problem(w, http.StatusNotFound, fmt.Sprintf("no pipeline that runs here is named %q: there are %s", name, strings.Join(names, ", ")))
+	return nil
 }
 
 // mostNamed is how many pipelines a message names.
@@ -153,16 +153,16 @@ type Told struct {
 // inspect asks the nodes of all pipelines, or of ?pipeline=.
 func (s *Server) inspect(w http.ResponseWriter, r *http.Request) {
 	out := Inspection{Topic: r.PathValue("topic"), Time: time.Now().UTC()}
-	only := r.URL.Query().Get("pipeline")
-	if only != "" && !slices.ContainsFunc(s.pipelines, func(p Pipeline) bool { return p.Plan().Pipeline.Name == only }) {
-		s.unnamed(w, only)
-		return
-	}
-	for _, p := range s.pipelines {
-		pl := p.Plan().Pipeline
-		if only != "" && pl.Name != only {
-			continue
+	asked := s.pipelines
+	if only := r.URL.Query().Get("pipeline"); only != "" {
+		p := s.named(w, only)
+		if p == nil {
+			return
 		}
+		asked = []Pipeline{p}
+	}
+	for _, p := range asked {
+		pl := p.Plan().Pipeline
 		for _, a := range p.Inspect(out.Topic) {
 			told := Told{Pipeline: pl.Name, Node: a.Node, Error: pl.Redact(a.Error)}
 			if a.Answer != nil {

@@ -115,6 +115,9 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 	}
 	g, rest := &d.dg, false
 	for i, p := range payloads {
+		if weights != nil {
+			d.limited.add(d.store.Sequences, addrs[i], weights[i])
+		}
 		if sflow.Is(p) { // the two codecs would wait for each other at each change: one after the other
 			rest = true
 			continue
@@ -128,7 +131,6 @@ func (d *decode) Process(b *sdk.Batch, out sdk.Out) error {
 		}
 		if weights != nil {
 			d.weigh(weights[i])
-			d.limited.add(d.store.Sequences, addrs[i], weights[i])
 		}
 		d.datagram(b)
 	}

@@ -53,9 +53,6 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 			continue
 		}
 		if !s.wanted {
-			if weights != nil {
-				d.limited.add(d.store.Sequences, addrs[i], weights[i])
-			}
 			unwanted++
 			continue
 		}
@@ -65,7 +62,6 @@ func (s *samples) process(in *sdk.Batch, payloads [][]byte, addrs [][16]byte, po
 		}
 		if weights != nil {
 			d.weigh(weights[i])
-			d.limited.add(d.store.Sequences, addrs[i], weights[i])
 		}
 		switch r := s.dec.Decode(&g); {
 		case r.Why != sflow.None:

@@ -353,6 +353,18 @@ func (l *life) shut(r *reading) {
 	}
 }
 
+// close gives back what is held, and closes the readers and the source.
+func (l *life) close() {
+	l.t.Helper()
+	l.release(len(l.held))
+	for _, r := range l.readers {
+		l.shut(r)
+	}
+	if err := within(l.t, patience, "Close", func() error { return l.source.Close(l.t.Context()) }); err != nil {
+		l.t.Errorf("Close: %v", err)
+	}
+}
+
 // end closes all and checks that nothing is left.
 func (l *life) end() {
 	l.t.Helper()
@@ -365,13 +377,7 @@ func (l *life) end() {
 			l.t.Fatalf("Accept has not returned %v after Stop", patience)
 		}
 	}
-	l.release(len(l.held))
-	for _, r := range l.readers {
-		l.shut(r)
-	}
-	if err := within(l.t, patience, "Close", func() error { return l.source.Close(l.t.Context()) }); err != nil {
-		l.t.Errorf("Close: %v", err)
-	}
+	l.close()
 	books := l.world.env.Books
 	right, hand := l.counted(), books.InHand.Load()
 	if got := books.Received.Load(); hand != 0 || got != right {
@@ -406,12 +412,6 @@ func (l *life) aborted() {
 			l.t.Fatalf("Accept has not returned %v after its context was cancelled", patience)
 		}
 	}
-	l.release(len(l.held))
-	for _, r := range l.readers {
-		l.shut(r)
-	}
-	if err := within(l.t, patience, "Close", func() error { return l.source.Close(context.WithoutCancel(l.ctx)) }); err != nil {
-		l.t.Errorf("Close: %v", err)
-	}
+	l.close()
 	l.world.left(l.t, l.source, l.leaks, "")
 }
