@@ -416,13 +416,7 @@ func TestSteadyStateAllocations(t *testing.T) {
 		release(b)
 		release(out)
 	}
-	for range 10 {
-		cycle()
-	}
-	runtime.GC()
-	if got := testing.AllocsPerRun(50, cycle); got > 0 {
-		t.Errorf("a batch allocates %v times", got)
-	}
+	allocatesNothing(t, "a batch", cycle)
 	if n == 0 {
 		t.Error("no root was settled")
 	}
@@ -478,5 +472,17 @@ func TestGatherStopsWhereTheRoomEnds(t *testing.T) {
 	for _, b := range []*Batch{src, dst} {
 		b.Done(Dropped)
 		b.Release()
+	}
+}
+
+// allocatesNothing checks that of what is done again and again, once the pool has what it takes.
+func allocatesNothing(t *testing.T, what string, cycle func()) {
+	t.Helper()
+	for range 10 {
+		cycle()
+	}
+	runtime.GC()
+	if n := testing.AllocsPerRun(50, cycle); n > 0 {
+		t.Errorf("%s allocates %v times", what, n)
 	}
 }

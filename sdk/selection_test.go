@@ -2,7 +2,6 @@ package sdk
 
 import (
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 
@@ -223,13 +222,7 @@ func TestSelectionAllocates(t *testing.T) {
 		release(w)
 		release(s)
 	}
-	for range 10 {
-		cycle()
-	}
-	runtime.GC()
-	if n := testing.AllocsPerRun(50, cycle); n > 0 {
-		t.Errorf("a selection allocates %v times", n)
-	}
+	allocatesNothing(t, "a selection", cycle)
 }
 
 func BenchmarkSelect(b *testing.B) {

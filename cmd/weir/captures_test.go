@@ -1,11 +1,8 @@
 package main_test
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/formatstest/tshark"
 	"github.com/weirflow/weir/formats/pcap"
 	"github.com/weirflow/weir/sdk/sdktest"
@@ -33,26 +31,17 @@ var captures = [][]string{
 // datagrams of a capture, as a capture of IPv4 in Ethernet.
 func datagrams(t *testing.T, file string) (frames []tshark.Frame) {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for r := pcap.NewReader(f); ; {
-		var p pcap.Packet
-		err := r.Next(&p)
-		if errors.Is(err, io.EOF) {
-			return frames
-		}
+	formatstest.Capture(t, file, func(p *pcap.Packet) {
 		var d pcap.Datagram
-		if err != nil || pcap.UDP(p.Interface.Link, p.Data, &d) != pcap.OK {
-			t.Fatalf("%s: no datagram: %v", file, err)
+		if why := pcap.UDP(p.Interface.Link, p.Data, &d); why != pcap.OK {
+			t.Fatalf("%s: no datagram: %v", file, why)
 		}
 		end := func(a [16]byte, port uint16) netip.AddrPort {
 			return netip.AddrPortFrom(netip.AddrFrom16(a).Unmap(), port)
 		}
 		frames = append(frames, tshark.Frame{At: time.Unix(0, p.Time), Data: tshark.UDP(end(d.Src, d.SrcPort), end(d.Dst, d.DstPort), d.Payload)})
-	}
+	})
+	return frames
 }
 
 // Each capture of exporters gives as many records as tshark finds in it, and each has what tshark reads in it; nothing is dropped.

@@ -51,25 +51,27 @@ var softflowd = []struct {
 	{"-v psamp", func(p *seen) bool { return true }, false},
 }
 
-// Real exporters read made traffic of all kinds and send what they found to a collector. Each record is what tshark reads in the
-// same datagrams, in each of its columns; none is missing and none too many, live as well as from a capture of the datagrams.
-func TestRealExporters(t *testing.T) {
+// exporters begins a test of all of them, in parallel to others.
+func exporters(t *testing.T) {
+	t.Helper()
 	t.Parallel()
 	if testing.Short() {
 		t.Skip("two dozen processes, each of which sends for seconds")
 	}
 	have(t, "softflowd", "pmacctd", "tshark")
+}
+
+// Real exporters read made traffic of all kinds and send what they found to a collector. Each record is what tshark reads in the
+// same datagrams, in each of its columns; none is missing and none too many, live as well as from a capture of the datagrams.
+func TestRealExporters(t *testing.T) {
+	exporters(t)
 	at := time.Now().Add(-10 * time.Minute).Truncate(time.Second).Add(136593 * time.Microsecond)
 	drive(t, &input{packets: traffic(at), known: true})
 }
 
 // So it is when they read what was captured.
 func TestRealExportersOfCaptures(t *testing.T) {
-	t.Parallel()
-	if testing.Short() {
-		t.Skip("two dozen processes, each of which sends for seconds")
-	}
-	have(t, "softflowd", "pmacctd", "tshark")
+	exporters(t)
 	at := time.Now().Add(-10 * time.Minute).Truncate(time.Second).Add(271 * time.Microsecond)
 	drive(t, &input{packets: captured(t, at), hints: hints(t), low: true})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"runtime"
 	"testing"
 	"time"
 
@@ -101,17 +100,16 @@ func runFilters(t testing.TB, filters, keep, batches int, queue string) uint64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m0, m1 runtime.MemStats
-	runtime.ReadMemStats(&m0)
+	before := sdktest.Mallocs()
 	r.Start()
 	if err := r.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	runtime.ReadMemStats(&m1)
+	mallocs := sdktest.Mallocs() - before
 	if rep := r.Report(); !rep.Balanced || rep.Received != uint64(batches)*sdk.MaxRows {
 		t.Fatalf("%d received, %v", rep.Received, rep.Unbalanced)
 	}
-	return m1.Mallocs - m0.Mallocs
+	return mallocs
 }
 
 // The cost of one filter or two behind each other, per record that enters the first: fused, where the second and the sink read the

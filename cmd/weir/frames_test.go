@@ -2,17 +2,15 @@ package main_test
 
 import (
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/formatstest/tshark"
 	"github.com/weirflow/weir/formats/pcap"
 	"github.com/weirflow/weir/sdk/sdktest"
@@ -54,26 +52,14 @@ func pcaps(t *testing.T, dir, folder string) []string {
 // ethernet is the frames of a capture.
 func ethernet(t *testing.T, file string) (frames []tshark.Frame) {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	for r := pcap.NewReader(f); ; {
-		var p pcap.Packet
-		err := r.Next(&p)
-		if errors.Is(err, io.EOF) {
-			return frames
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
+	formatstest.Capture(t, file, func(p *pcap.Packet) {
 		head, rest, refusal := pcap.Ethernet(p.Interface.Link, p.Data)
 		if refusal != pcap.OK {
 			t.Fatalf("%s: %v", file, refusal)
 		}
 		frames = append(frames, tshark.Frame{Data: append(head[:], rest...), Length: int(p.Length)})
-	}
+	})
+	return frames
 }
 
 // sampled is the Ethernet frames in the flow samples of captures, and in some that are generated.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/sdktest"
 )
 
 // feed hands out n batches of rows rows that cost nothing to make, then ends.
@@ -177,7 +178,17 @@ var everyPlugin = sdk.Plugin{
 
 // A steady stream costs the engine no allocation, with selections or without.
 func TestNoAllocationPerBatch(t *testing.T) {
-	const batches = 50_000
+	const (
+		batches = 50_000
+		chosen  = `
+sources:
+  in: {type: feed, with: {batches: %d, rows: 200}}
+processors:
+  - {id: first, type: every, with: {of: 2}}
+  - {id: second, type: every, with: {of: 4}}
+sinks:
+  out: `
+	)
 	for name, text := range map[string]string{
 		"fused": `
 sources:
@@ -189,34 +200,18 @@ sources:
   in: {type: feed, with: {batches: %d}}
 sinks:
   out: {type: queued, queue: {batches: 16}}`,
-		"selections read in place": `
-sources:
-  in: {type: feed, with: {batches: %d, rows: 200}}
-processors:
-  - {id: first, type: every, with: {of: 2}}
-  - {id: second, type: every, with: {of: 4}}
-sinks:
-  out: {type: fused}`,
-		"selections gathered for a queue": `
-sources:
-  in: {type: feed, with: {batches: %d, rows: 200}}
-processors:
-  - {id: first, type: every, with: {of: 2}}
-  - {id: second, type: every, with: {of: 4}}
-sinks:
-  out: {type: queued, queue: {batches: 16}}`,
+		"selections read in place":        chosen + `{type: fused}`,
+		"selections gathered for a queue": chosen + `{type: queued, queue: {batches: 16}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := running(t, newStores(), fmt.Sprintf(text, batches), feedPlugin(20), everyPlugin, nullPlugin(true), nullPlugin(false))
-			var m0, m1 runtime.MemStats
-			runtime.ReadMemStats(&m0)
+			before := sdktest.Mallocs()
 			r.Start()
 			if err := r.Wait(); err != nil {
 				t.Fatal(err)
 			}
-			runtime.ReadMemStats(&m1)
 			// What a run allocates once: goroutines, timers, the first batches.
-			if n := (float64(m1.Mallocs-m0.Mallocs) - 1000) / batches; n > 0.05 {
+			if n := (float64(sdktest.Mallocs()-before) - 1000) / batches; n > 0.05 {
 				t.Errorf("%.2f allocations a batch", n)
 			}
 		})

@@ -126,10 +126,7 @@ func TestWhatDidNotComeIsLost(t *testing.T) {
 			flush(i)
 		}
 		s.wait(3)
-		want := sequence.Lost{Flows: missing}
-		if unit == sequence.Messages {
-			want = sequence.Lost{Messages: missing}
-		}
+		want := lost(unit, missing)
 		s.want(t, "in the end", want)
 		if d := cmp.Diff(want, s.Lost(l)); d != "" {
 			t.Errorf("the line (-want +got):\n%s", d)
@@ -138,4 +135,12 @@ func TestWhatDidNotComeIsLost(t *testing.T) {
 			t.Errorf("%d gaps are counted and %d held when all is settled", counted, held)
 		}
 	})
+}
+
+// lost is so many of a unit.
+func lost(unit sequence.Unit, n uint64) sequence.Lost {
+	if unit == sequence.Messages {
+		return sequence.Lost{Messages: n}
+	}
+	return sequence.Lost{Flows: n}
 }

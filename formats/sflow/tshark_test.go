@@ -2,8 +2,6 @@ package sflow_test
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -21,27 +19,14 @@ import (
 // datagrams of a capture.
 func datagrams(t *testing.T, file string) (gs []sflow.Datagram) {
 	t.Helper()
-	f, err := os.Open(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	r := pcap.NewReader(f)
-	for {
-		var p pcap.Packet
-		err := r.Next(&p)
-		if errors.Is(err, io.EOF) {
-			return gs
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+	formatstest.Capture(t, file, func(p *pcap.Packet) {
 		var d pcap.Datagram
 		if why := pcap.UDP(p.Interface.Link, p.Data, &d); why != 0 {
 			t.Fatalf("%s: no datagram: %v", file, why)
 		}
 		gs = append(gs, sflow.Datagram{Payload: bytes.Clone(d.Payload), Addr: d.Src, Port: d.SrcPort, Received: p.Time})
-	}
+	})
+	return gs
 }
 
 // joined is one capture of those of files, which are little-endian, classic and of Ethernet.
