@@ -1,0 +1,282 @@
+package parquet
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/weirflow/weir/sdk"
+)
+
+// A file ends at its number of rows, its size or its age, whichever comes first, and every record is in one.
+func TestRoll(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		set   func(*Config)
+		files int
+	}{
+		{"rows", func(c *Config) { c.Roll.Rows = 250 }, 4},
+		{"size", func(c *Config) { c.Roll.Size, c.Compression = 1<<14, "none" }, 0},
+		{"nothing", func(c *Config) {}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			e, _ := env(t)
+			cfg := config(dir)
+			s, err := newSink(e, cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.set(cfg)
+			sw, err := s.Open(context.Background(), every)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := sw.(*writer)
+			var got answers
+			d := sdk.NewDict()
+			for k := range 10 {
+				write(t, w, got.done(k), batch(e.Pool, 100*k, 100, d))
+			}
+			if err := w.Close(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			total := 0
+			for _, n := range files(t, dir) {
+				rows, _, _ := read(t, filepath.Join(dir, n))
+				for _, r := range rows {
+					if d := cmp.Diff(row(total), r); d != "" {
+						t.Fatal(n, d)
+					}
+					total++
+				}
+			}
+			if n := len(files(t, dir)); c.files > 0 && n != c.files || c.files == 0 && n < 2 || total != 1000 || len(got.list()) != 10 {
+				t.Errorf("%d files with %d records, %d blocks settled", n, total, len(got.list()))
+			}
+		})
+	}
+}
+
+// A file is closed at its age although nothing more is written.
+func TestAge(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	cfg := config(dir)
+	cfg.Roll.Age = 30 * time.Millisecond
+	w := open(t, e, cfg)
+	settled := make(chan error, 1)
+	write(t, w, func(err error) { settled <- err }, batch(e.Pool, 1, 5, sdk.NewDict()))
+	select {
+	case err := <-settled:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the file was not closed")
+	}
+	if rows, _, _ := read(t, filepath.Join(dir, files(t, dir)[0])); len(rows) != 5 {
+		t.Errorf("%d rows", len(rows))
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// The unfinished files of a crash go, but not those that somebody writes, nor anybody else's.
+func TestLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	e, log := env(t)
+	running := open(t, e, config(dir))
+	write(t, running, func(error) {}, batch(e.Pool, 1, 5, sdk.NewDict()))
+	open := files(t, dir)
+	stale := ".tmp-test_pipe-archive-20260101T000000Z-0-000001.parquet"
+	others := []string{".tmp-test_pipe-archive-more-20260101T000000Z-0-000001.parquet", "test_pipe-archive-20260101T000000Z-0-000001.parquet", ".tmp-x"}
+	for _, n := range append(others, stale) {
+		if err := os.WriteFile(filepath.Join(dir, n), []byte("PAR1"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := newSink(e, config(dir)); err != nil {
+		t.Fatal(err)
+	}
+	want := append(open, others...)
+	slices.Sort(want)
+	if d := cmp.Diff(want, files(t, dir)); d != "" {
+		t.Error("(-want +left):", d)
+	}
+	if !strings.Contains(log.String(), stale) || strings.Contains(log.String(), "more") {
+		t.Error("the log says", log)
+	}
+	if err := running.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Two writers of one second and prefix never write one file.
+func TestNamesAreApart(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	now := time.Now()
+	e.Now = func() time.Time { return now }
+	for range 5 {
+		for range 2 { // two processes have two counters
+			w := open(t, e, config(dir))
+			write(t, w, func(error) {}, batch(e.Pool, 1, 5, sdk.NewDict()))
+			defer w.Close(context.Background())
+			write(t, w, func(error) {}, batch(e.Pool, 1, 5, sdk.NewDict()))
+			if err := w.Flush(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n := files(t, dir); len(n) != 10 {
+		t.Error(n)
+	}
+}
+
+func TestNotReady(t *testing.T) {
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "file")
+	if err := os.WriteFile(plain, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := env(t)
+	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory"} {
+		_, err := Plugin.Sink(e, config(path))
+		if _, ok := err.(*sdk.NotReady); !ok || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+func TestUnwritable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := env(t)
+	if _, err := Plugin.Sink(e, config(dir)); err == nil || !strings.Contains(err.Error(), "no file can be made") {
+		t.Error(err)
+	}
+}
+
+// A disk that is full for a while: nothing taken is lost, nothing more is taken, and all is delivered when there is room.
+func TestDiskFull(t *testing.T) {
+	dir := t.TempDir()
+	e, log := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	real := w.file.f
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here:", err)
+	}
+	w.file.f = full
+	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "disk_full" || sdk.ClassOf(err) != sdk.Transient {
+		t.Fatal(err)
+	}
+	next := batch(e.Pool, 50, 50, sdk.NewDict())
+	if err := w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{next}}, got.done(2)); sdk.CodeOf(err) != "disk_full" {
+		t.Fatal(err)
+	}
+	if w.Held() == 0 || len(got.list()) > 0 {
+		t.Errorf("%d bytes held, settled %v", w.Held(), got.list())
+	}
+	// What is returned is said by whoever asked; of a file whose age is over nobody would, and once is enough.
+	if log.Len() > 0 {
+		t.Error("the log says", log)
+	}
+	w.complained = false
+	w.tick(w.file)
+	w.tick(w.file)
+	if n := strings.Count(log.String(), "space left on device: free some space"); n != 1 || strings.Count(log.String(), w.file.name) != 2 {
+		t.Errorf("said %d times: %s", n, log)
+	}
+	w.mu.Lock()
+	w.file.f = real
+	w.mu.Unlock()
+	full.Close()
+	write(t, w, got.done(2), next)
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" {
+		t.Error("(-want +got):", d)
+	}
+	total := 0
+	for _, n := range files(t, dir) {
+		rows, _, _ := read(t, filepath.Join(dir, n))
+		total += len(rows)
+	}
+	if total != 100 {
+		t.Errorf("%d records are in %v", total, files(t, dir))
+	}
+}
+
+// What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
+func TestFailedSyncIsNotDelivered(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	reader, cannotSync, err := os.Pipe() // fsync of a pipe is refused
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	real := w.file.f
+	defer real.Close()
+	w.file.f = cannotSync
+	go io.Copy(io.Discard, reader)
+	if err := w.Flush(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if g := got.list(); len(g) != 1 || !strings.HasPrefix(g[0], "1 sync: the disk lost what was written") {
+		t.Errorf("settled %v", g)
+	}
+	if whole, err := filepath.Glob(filepath.Join(dir, "test*.parquet")); err != nil || len(whole) > 0 {
+		t.Errorf("published %v, %v", whole, err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}
+
+// What cannot be completed at the end is settled with the reason, and no half file stays.
+func TestGivesUpAtClose(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	w.file.dir = filepath.Join(dir, "gone")
+	err := w.Close(context.Background())
+	if sdk.CodeOf(err) != "no_directory" {
+		t.Error(err)
+	}
+	if g := got.list(); len(g) != 1 || !strings.Contains(g[0], "make the directory again") || len(files(t, dir)) != 0 {
+		t.Errorf("settled %v, files %v", g, files(t, dir))
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for errno, code := range map[error]string{syscall.ENOSPC: "disk_full", syscall.EDQUOT: "disk_full", os.ErrNotExist: "no_directory", syscall.EACCES: "not_writable", io.EOF: "write"} {
+		if err := explain("x", &os.PathError{Err: errno}); sdk.CodeOf(err) != code || sdk.ClassOf(err) != sdk.Transient {
+			t.Errorf("%v is %v", errno, err)
+		}
+	}
+}
