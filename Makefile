@@ -58,6 +58,7 @@ soak-load: bin/weir
 	sleep 1; kill -TERM $$collector; wait $$collector && exit $$sent
 
 fuzz:
+	@tools/ci/fuzz.sh selftest
 	@GO=$(GO) tools/ci/fuzz.sh $(FUZZTIME)
 
 docs:
