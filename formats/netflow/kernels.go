@@ -10,15 +10,15 @@ import (
 
 // span is what a kernel runs over, and where it writes: row i of a column is written from record i.
 //
-// A record is reached by a pointer, not by its place in its set, and so are the constants of its datagram: one loop runs over all
-// records of a group, however few each datagram had, and records of fixed and of variable length are the same to it. All of it
-// was bounded when the pointers were made: off+len of every operation of the plan lies within the record's set.
+// A record is reached by a pointer, not by its place in its set: one loop runs over all records of a group, however few each datagram
+// had, and records of fixed and of variable length are the same to it. All of it was bounded when the pointers were made: off+len of
+// every operation of the plan lies within the record's set. Only what needs the constants of datagrams has a loop for each.
 type span struct {
 	g    *group           // for values of several parts
+	n    int              // records
 	ps   []unsafe.Pointer // the byte before the operation's segment, of each record
 	lens []uint32         // of the value of variable length that ends there, if there is one
-	of   []*consts        // the constants of each record
-	runs []run            // the same by datagram
+	runs []run            // the datagrams that the records are of
 
 	to  [2]target
 	len int // of the values in bytes
@@ -60,7 +60,7 @@ type unsigned interface {
 
 // rowsOf is the new rows of a column.
 func rowsOf[D any](x *span, column int) []D {
-	return unsafe.Slice((*D)(x.to[column].dst), len(x.of))
+	return unsafe.Slice((*D)(x.to[column].dst), x.n)
 }
 
 func be16(p unsafe.Pointer, at uintptr) uint16 {
@@ -227,43 +227,52 @@ func mac(x *span) {
 // Times outside the window are rare: the loops of uptimes and of milliseconds only keep how far behind the window's beginning the
 // furthest is. A branch for each that is never taken costs more.
 func uptime(x *span) {
-	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
-	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	far := uint64(0)
-	for i, p := range ps {
-		k := of[i]
-		if !k.hasUptime {
-			d[i] = 0
+	all, at := rowsOf[int64](x, 0), x.to[0].off
+	far, i := uint64(0), 0
+	for _, r := range x.runs {
+		ps := x.ps[i:][:r.n]
+		d := all[i:][:len(ps)]
+		i += r.n
+		if !r.k.hasUptime {
+			clear(d)
 			continue
 		}
-		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
-		d[i] = v
-		far = max(far, uint64(v-k.low))
+		clock, uptime, low := r.k.clock, r.k.uptime, r.k.low
+		for j, p := range ps {
+			v := clock + int64(int32(be32(p, at)-uptime))*1e6
+			d[j] = v
+			far = max(far, uint64(v-low))
+		}
 	}
 	if far > x.width {
-		x.clamp(d)
+		x.clamp(all)
 	}
 }
 
 func uptimePair(x *span) {
-	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
-	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	far := uint64(0)
-	for i, p := range ps {
-		k := of[i]
-		if !k.hasUptime {
-			d[i], d1[i] = 0, 0
+	all, all1, at, at1 := rowsOf[int64](x, 0), rowsOf[int64](x, 1), x.to[0].off, x.to[1].off
+	far, i := uint64(0), 0
+	for _, r := range x.runs {
+		ps := x.ps[i:][:r.n]
+		d, d1 := all[i:][:len(ps)], all1[i:][:len(ps)]
+		i += r.n
+		if !r.k.hasUptime {
+			clear(d)
+			clear(d1)
 			continue
 		}
-		v := k.clock + int64(int32(be32(p, at)-k.uptime))*1e6
-		d[i] = v
-		w := k.clock + int64(int32(be32(p, at1)-k.uptime))*1e6
-		d1[i] = w
-		far = max(far, uint64(v-k.low), uint64(w-k.low))
+		clock, uptime, low := r.k.clock, r.k.uptime, r.k.low
+		for j, p := range ps {
+			v := clock + int64(int32(be32(p, at)-uptime))*1e6
+			d[j] = v
+			w := clock + int64(int32(be32(p, at1)-uptime))*1e6
+			d1[j] = w
+			far = max(far, uint64(v-low), uint64(w-low))
+		}
 	}
 	if far > x.width {
-		x.clamp(d)
-		x.clamp(d1)
+		x.clamp(all)
+		x.clamp(all1)
 	}
 }
 
@@ -282,33 +291,41 @@ func since(ns uint64) kernel {
 
 // millis is since of the length that nearly all have.
 func millis(x *span) {
-	ps, of, at := x.ps, x.of[:len(x.ps)], x.to[0].off
-	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	far := uint64(0)
-	for i, p := range ps {
-		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-		d[i] = v
-		far = max(far, uint64(v-of[i].low))
+	all, at := rowsOf[int64](x, 0), x.to[0].off
+	far, i := uint64(0), 0
+	for _, r := range x.runs {
+		ps, low := x.ps[i:][:r.n], r.k.low
+		d := all[i:][:len(ps)]
+		i += r.n
+		for j, p := range ps {
+			v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+			d[j] = v
+			far = max(far, uint64(v-low))
+		}
 	}
 	if far > x.width {
-		x.clamp(d)
+		x.clamp(all)
 	}
 }
 
 func millisPair(x *span) {
-	ps, of, at, at1 := x.ps, x.of[:len(x.ps)], x.to[0].off, x.to[1].off
-	d, d1 := unsafe.Slice((*int64)(x.to[0].dst), len(ps)), unsafe.Slice((*int64)(x.to[1].dst), len(ps))
-	far := uint64(0)
-	for i, p := range ps {
-		v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-		d[i] = v
-		w := int64(min(be64(p, at1), maxTime/1e6) * 1e6)
-		d1[i] = w
-		far = max(far, uint64(v-of[i].low), uint64(w-of[i].low))
+	all, all1, at, at1 := rowsOf[int64](x, 0), rowsOf[int64](x, 1), x.to[0].off, x.to[1].off
+	far, i := uint64(0), 0
+	for _, r := range x.runs {
+		ps, low := x.ps[i:][:r.n], r.k.low
+		d, d1 := all[i:][:len(ps)], all1[i:][:len(ps)]
+		i += r.n
+		for j, p := range ps {
+			v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
+			d[j] = v
+			w := int64(min(be64(p, at1), maxTime/1e6) * 1e6)
+			d1[j] = w
+			far = max(far, uint64(v-low), uint64(w-low))
+		}
 	}
 	if far > x.width {
-		x.clamp(d)
-		x.clamp(d1)
+		x.clamp(all)
+		x.clamp(all1)
 	}
 }
 
@@ -339,11 +356,12 @@ func ntp(unit uint64) kernel {
 }
 
 func deltaMicro(x *span) {
-	ps, at, n := x.ps, x.to[0].off, x.len
-	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
-	for i, p := range ps {
-		exported := x.of[i].clock
-		d[i] = exported - int64(min(beN(p, at, n), uint64(max(exported, 0))/1e3)*1e3)
+	d, at, n, i := rowsOf[int64](x, 0), x.to[0].off, x.len, 0
+	for _, r := range x.runs {
+		exported := r.k.clock
+		for end := i + r.n; i < end; i++ {
+			d[i] = exported - int64(min(beN(x.ps[i], at, n), uint64(max(exported, 0))/1e3)*1e3)
+		}
 	}
 	x.clamp(d)
 }
