@@ -46,6 +46,7 @@ type Store struct {
 
 	version atomic.Uint64 // counts changes of templates
 	changes atomic.Uint64 // counts changes of all that Save writes
+	moved   atomic.Uint64 // counts snapshots, and exporters that are forgotten, once they are there or gone
 	evicted atomic.Uint64 // templates that gave room to others, since Evicted was asked last
 	swept   atomic.Int64
 }
@@ -89,6 +90,7 @@ type Exporter struct {
 type snapshot struct {
 	entries []entry // by key
 	domains []domain
+	others  domain // of which nothing is known itself
 	inits   []initTime
 	all     []Sampler // by domain and id
 }
@@ -105,11 +107,13 @@ type life struct {
 	used atomic.Bool  // it has decoded data
 }
 
-// domain is what is known of one observation domain's sampling and clock.
+// domain is what is known of one observation domain's sampling and clock. Rates are 0 where they are not known.
 type domain struct {
 	id       uint32
 	samplers []Sampler
-	rate     uint64 // of records that name no sampler, 0: not known
+	rate     uint64 // of records that name no sampler
+	unnamed  uint64 // that was told without the name of a sampler
+	init     uint64 // ms since the epoch: what uptimes of IPFIX count from; 0: not known
 }
 
 type initTime struct {
@@ -128,23 +132,14 @@ func (s *snapshot) find(key uint64) (int, bool) {
 	return slices.BinarySearchFunc(s.entries, key, func(e entry, k uint64) int { return cmp.Compare(e.key, k) })
 }
 
-// domain finds what is known of one; nil if nothing is.
+// domain is what is known of one.
 func (s *snapshot) domain(id uint32) *domain {
 	for i := range s.domains {
 		if s.domains[i].id == id {
 			return &s.domains[i]
 		}
 	}
-	return nil
-}
-
-// rate of records that name no sampler: the domain's own, else what all samplers of the exporter agree on, for some routers
-// send their options from another domain than their data. 0 if that is not known.
-func (s *snapshot) rate(d *domain) uint64 {
-	if d != nil {
-		return d.rate
-	}
-	return agreed(s.all)
+	return &s.others
 }
 
 func (s *snapshot) init(domain uint32) (ms uint64) {
@@ -243,7 +238,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		s.queue(e, telling)
 	}
 	old := e.snap.Load()
-	next := &snapshot{domains: old.domains, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
+	next := &snapshot{domains: old.domains, others: old.others, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
 	changed := false
 	for i := range changes {
 		c := &changes[i]
@@ -294,11 +289,17 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		}
 	}
 	if changed {
-		e.snap.Store(next)
+		s.publish(e, next)
 		s.version.Add(1)
-		s.changes.Add(1)
 	}
 	return fresh, wrong
+}
+
+// publish gives an exporter a new snapshot. Called with mu held.
+func (s *Store) publish(e *Exporter, next *snapshot) {
+	e.snap.Store(next)
+	s.changes.Add(1)
+	s.moved.Add(1)
 }
 
 // intern finds or makes the template of a definition. Called with mu held.
@@ -359,8 +360,7 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) bool 
 		}
 	}
 	next.group()
-	e.snap.Store(next)
-	s.changes.Add(1)
+	s.publish(e, next)
 	return true
 }
 
@@ -373,21 +373,32 @@ func findSampler(ss []Sampler, x Sampler) (int, bool) {
 	})
 }
 
-// group makes the domains of the samplers. A record that names no sampler gets the rate that was told without a name, else
-// the one all the domain's samplers have.
+// group makes the domains of the samplers and the clocks. A record that names no sampler gets the rate that was told without a name,
+// else the one all the domain's samplers have. If a domain has told of no samplers those of the exporter's other domains count, for
+// some routers send their options from another domain than their data.
 func (s *snapshot) group() {
 	s.domains = nil
+	s.others = domain{samplers: s.all, rate: agreed(s.all), unnamed: withoutName(s.all)}
 	for lo := 0; lo < len(s.all); {
 		hi := lo + 1
 		for hi < len(s.all) && s.all[hi].Domain == s.all[lo].Domain {
 			hi++
 		}
-		d := domain{id: s.all[lo].Domain, samplers: s.all[lo:hi], rate: agreed(s.all[lo:hi])}
+		d := domain{id: s.all[lo].Domain, samplers: s.all[lo:hi], rate: agreed(s.all[lo:hi]), unnamed: withoutName(s.all[lo:hi])}
 		if !s.all[lo].Named {
 			d.rate = s.all[lo].Rate
 		}
 		s.domains = append(s.domains, d)
 		lo = hi
+	}
+	for _, x := range s.inits {
+		if i := slices.IndexFunc(s.domains, func(d domain) bool { return d.id == x.domain }); i >= 0 {
+			s.domains[i].init = x.ms
+			continue
+		}
+		d := s.others
+		d.id, d.init = x.domain, x.ms
+		s.domains = append(s.domains, d)
 	}
 }
 
@@ -418,9 +429,8 @@ func (s *Store) Expire(now int64) {
 					next.entries = append(next.entries, x)
 				}
 			}
-			e.snap.Store(&next)
+			s.publish(e, &next)
 			s.version.Add(1)
-			s.changes.Add(1)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package netflow
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"unicode/utf8"
 	"unsafe"
@@ -25,11 +26,10 @@ type consts struct {
 	format    uint8
 
 	exported int64
-	samplers []Sampler // those that a record may name
-	other    uint64    // sampling rate of records that name a sampler which is not known
-	unnamed  uint64    // 1: nobody told other
-	snap     *snapshot // what the exporter had told, for lists whose records have templates
 	unknown  uint64    // 1: nobody told rate
+	fallback uint64    // sampling rate for when nobody tells, 0: none is set
+	dom      *domain   // what the exporter had told of its samplers
+	snap     *snapshot // what it had told, for lists whose records have templates
 	override bool      // rate is that of all records, whatever they say
 	anyTime  bool      // it is not known when the datagram came, so there is no window
 }
@@ -105,7 +105,7 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 		k, dst := r.k, all[i:][:r.n]
 		rate, its1 := k.rate, k.unknown // its1: 1 if nobody told the rate
 		switch {
-		case !k.override && k.samplers != nil && ids != nil:
+		case !k.override && ids != nil && k.dom != nil && k.dom.samplers != nil:
 			ids := ids[i:][:len(dst)]
 			id := ids[0]
 			rate, its1 = k.sampler(id)
@@ -141,11 +141,11 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 // sampler is the rate of records that name a sampler; unknown is 1 if nobody told it. A record that names sampler 0 and finds none
 // was not made by a sampler that has a number: its rate is that of records that name none.
 func (k *consts) sampler(id uint64) (rate, unknown uint64) {
-	for _, s := range k.samplers {
+	for _, s := range k.dom.samplers {
 		switch {
 		case s.ID != id || !s.Named || s.Rate == rate:
 		case rate != 0: // domains that are not the record's do not agree
-			return k.other, k.unnamed
+			return known(cmp.Or(k.dom.unnamed, k.fallback))
 		default:
 			rate = s.Rate
 		}
@@ -156,7 +156,7 @@ func (k *consts) sampler(id uint64) (rate, unknown uint64) {
 	case id == 0:
 		return k.rate, k.unknown
 	}
-	return k.other, k.unnamed
+	return known(cmp.Or(k.dom.unnamed, k.fallback))
 }
 
 // merge copies rows of src to rows of dst that are zero, or the mapped zero address.
