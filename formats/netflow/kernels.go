@@ -227,52 +227,26 @@ func mac(x *span) {
 // Times outside the window are rare: the loops of uptimes and of milliseconds only keep how far behind the window's beginning the
 // furthest is. A branch for each that is never taken costs more.
 func uptime(x *span) {
-	all, at := rowsOf[int64](x, 0), x.to[0].off
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
 	far, i := uint64(0), 0
 	for _, r := range x.runs {
-		ps := x.ps[i:][:r.n]
-		d := all[i:][:len(ps)]
-		i += r.n
-		if !r.k.hasUptime {
-			clear(d)
-			continue
+		end := i + r.n
+		if i < 0 || end > len(ps) {
+			break // not so: the compiler sees the bounds
 		}
-		clock, uptime, low := r.k.clock, r.k.uptime, r.k.low
-		for j, p := range ps {
-			v := clock + int64(int32(be32(p, at)-uptime))*1e6
-			d[j] = v
-			far = max(far, uint64(v-low))
+		uptime, low, ahead, ms := r.k.uptime, r.k.low, r.k.clock-r.k.low, int64(1e6)
+		if !r.k.hasUptime {
+			low, ahead, ms = 0, 0, 0
+		}
+		for ; i < end; i++ {
+			v := ahead + int64(int32(be32(ps[i], at)-uptime))*ms
+			far = max(far, uint64(v))
+			d[i] = v + low
 		}
 	}
 	if far > x.width {
-		x.clamp(all)
-	}
-}
-
-func uptimePair(x *span) {
-	all, all1, at, at1 := rowsOf[int64](x, 0), rowsOf[int64](x, 1), x.to[0].off, x.to[1].off
-	far, i := uint64(0), 0
-	for _, r := range x.runs {
-		ps := x.ps[i:][:r.n]
-		d, d1 := all[i:][:len(ps)], all1[i:][:len(ps)]
-		i += r.n
-		if !r.k.hasUptime {
-			clear(d)
-			clear(d1)
-			continue
-		}
-		clock, uptime, low := r.k.clock, r.k.uptime, r.k.low
-		for j, p := range ps {
-			v := clock + int64(int32(be32(p, at)-uptime))*1e6
-			d[j] = v
-			w := clock + int64(int32(be32(p, at1)-uptime))*1e6
-			d1[j] = w
-			far = max(far, uint64(v-low), uint64(w-low))
-		}
-	}
-	if far > x.width {
-		x.clamp(all)
-		x.clamp(all1)
+		x.clamp(d)
 	}
 }
 
@@ -291,41 +265,22 @@ func since(ns uint64) kernel {
 
 // millis is since of the length that nearly all have.
 func millis(x *span) {
-	all, at := rowsOf[int64](x, 0), x.to[0].off
+	ps, at := x.ps, x.to[0].off
+	d := unsafe.Slice((*int64)(x.to[0].dst), len(ps))
 	far, i := uint64(0), 0
 	for _, r := range x.runs {
-		ps, low := x.ps[i:][:r.n], r.k.low
-		d := all[i:][:len(ps)]
-		i += r.n
-		for j, p := range ps {
-			v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-			d[j] = v
+		end := i + r.n
+		if i < 0 || end > len(ps) {
+			break // not so: the compiler sees the bounds
+		}
+		for low := r.k.low; i < end; i++ {
+			v := int64(min(be64(ps[i], at), maxTime/1e6) * 1e6)
+			d[i] = v
 			far = max(far, uint64(v-low))
 		}
 	}
 	if far > x.width {
-		x.clamp(all)
-	}
-}
-
-func millisPair(x *span) {
-	all, all1, at, at1 := rowsOf[int64](x, 0), rowsOf[int64](x, 1), x.to[0].off, x.to[1].off
-	far, i := uint64(0), 0
-	for _, r := range x.runs {
-		ps, low := x.ps[i:][:r.n], r.k.low
-		d, d1 := all[i:][:len(ps)], all1[i:][:len(ps)]
-		i += r.n
-		for j, p := range ps {
-			v := int64(min(be64(p, at), maxTime/1e6) * 1e6)
-			d[j] = v
-			w := int64(min(be64(p, at1), maxTime/1e6) * 1e6)
-			d1[j] = w
-			far = max(far, uint64(v-low), uint64(w-low))
-		}
-	}
-	if far > x.width {
-		x.clamp(all)
-		x.clamp(all1)
+		x.clamp(d)
 	}
 }
 
@@ -469,12 +424,12 @@ func kernelsOf(e flow.Encoding, n, width int) kernels {
 	case flow.MACAddress:
 		k.one = mac
 	case flow.Uptime:
-		k.one, k.two = uptime, uptimePair
+		k.one = uptime
 	case flow.Seconds:
 		k.one = since(1e9)
 	case flow.Millis:
 		if n == 8 {
-			k.one, k.two = millis, millisPair
+			k.one = millis
 		} else {
 			k.one = since(1e6)
 		}
