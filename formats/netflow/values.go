@@ -37,7 +37,7 @@ type consts struct {
 // constant makes the kernel of a column that has one value for a datagram, which stands in consts at an offset.
 func constant[D any](at uintptr) kernel {
 	return func(x *span) {
-		d, i := rowsOf[D](x, 0), 0
+		d, i := rowsOf[D](x), 0
 		for _, r := range x.runs {
 			v := *(*D)(unsafe.Add(unsafe.Pointer(r.k), at))
 			for end := i + r.n; i < end; i++ {
@@ -60,7 +60,7 @@ var constantColumns = map[string]kernel{
 // always makes the kernel that stores one value for all datagrams.
 func always[D unsigned](v D) kernel {
 	return func(x *span) {
-		d := rowsOf[D](x, 0)
+		d := rowsOf[D](x)
 		n := copy(d, []D{v, v, v, v, v, v, v, v})
 		for n < len(d) {
 			n += copy(d[n:], d[:n])
@@ -97,7 +97,7 @@ func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	if o.one != nil {
 		x.to[0] = target{d.scratch, o.off}
 		o.one(x)
-		ids = rowsOf[uint64](x, 0)
+		ids = rowsOf[uint64](x)
 	}
 	all := sdk.Claim[uint64](b, o.cols[0], at, x.n)
 	unknown, i := uint64(0), 0
@@ -191,29 +191,6 @@ func mergeRows[D unsigned](dst, src unsafe.Pointer, rows int) {
 			d[i] = s[i]
 		}
 	}
-}
-
-// clamp bounds the times that a kernel has written to each datagram's window; zero (not known) stays.
-func (x *span) clamp(d []int64) {
-	if x.any {
-		return
-	}
-	i := 0
-	for _, r := range x.runs {
-		for end := i + r.n; i < end; i++ {
-			if v := d[i]; uint64(v-r.k.low) > x.width && v != 0 && !r.k.anyTime {
-				d[i] = bound(v, r.k.low, x.width)
-				x.clamped++
-			}
-		}
-	}
-}
-
-func bound(v, low int64, width uint64) int64 {
-	if v < low {
-		return low
-	}
-	return low + int64(width)
 }
 
 // values fills a column of variable length, or of names, from row at on.
