@@ -28,7 +28,7 @@ func TestSenderNumbersWithoutGaps(t *testing.T) {
 					t.Fatal(err)
 				}
 				to := netip.MustParseAddrPort(conn.LocalAddr().String())
-				s, err := newSender(c, to, offload, 500)
+				s, err := newSender(c, to, offload, 500, false)
 				if err != nil {
 					t.Fatal(err)
 				}

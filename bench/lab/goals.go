@@ -15,7 +15,7 @@ type Goal struct {
 	Least     bool // the bound is the least, not the most
 	Unit      string
 	Why       string // not empty: not measured, for this reason
-	Published string // what others say of themselves and cannot be measured here
+	Elsewhere string // what a peer that cannot be had here was measured at on another machine
 }
 
 // Verdict of a goal: PASS, short, or not measured.
@@ -50,8 +50,8 @@ func (g Goal) MarshalJSON() ([]byte, error) {
 		Measured  *float64 `json:"measured"`
 		Verdict   string   `json:"verdict"`
 		Why       string   `json:"why,omitempty"`
-		Published string   `json:"published,omitempty"`
-	}{g.What, g.Bound, g.Least, g.Unit, measured, g.Verdict(), g.Why, g.Published})
+		Elsewhere string   `json:"elsewhere,omitempty"`
+	}{g.What, g.Bound, g.Least, g.Unit, measured, g.Verdict(), g.Why, g.Elsewhere})
 }
 
 // Lanes is the goal that two lanes are bound times as fast as one, from the rates (records/s) of both and the cores that two had. On a
@@ -69,13 +69,13 @@ func Lanes(what string, bound, one, two, cores float64) Goal {
 	return g
 }
 
-// Goals writes one line a goal, with a column for what is published if any has that. A goal that is missed is a figure to work on, not
+// Goals writes one line a goal, with a column for what is elsewhere if any has that. A goal that is missed is a figure to work on, not
 // a failure.
 func Goals(w io.Writer, gs []Goal) error {
-	published := slices.ContainsFunc(gs, func(g Goal) bool { return g.Published != "" })
+	elsewhere := slices.ContainsFunc(gs, func(g Goal) bool { return g.Elsewhere != "" })
 	lines := [][]string{{"goal", "bound", "measured", ""}}
-	if published {
-		lines[0] = append(lines[0], "published")
+	if elsewhere {
+		lines[0] = append(lines[0], "elsewhere")
 	}
 	for _, g := range gs {
 		measured := fmt.Sprintf("%.4g %s", g.Figure, g.Unit)
@@ -83,8 +83,8 @@ func Goals(w io.Writer, gs []Goal) error {
 			measured = g.Why
 		}
 		line := []string{g.What, fmt.Sprintf("%s %.4g %s", g.sign(), g.Bound, g.Unit), measured, g.Verdict()}
-		if published {
-			line = append(line, g.Published)
+		if elsewhere {
+			line = append(line, g.Elsewhere)
 		}
 		lines = append(lines, line)
 	}
