@@ -14,8 +14,10 @@ func goal(f *found, what, unit string, bound float64, least bool, figure func(*s
 	g := lab.Goal{What: what, Unit: unit, Bound: bound, Least: least}
 	if f.best == nil {
 		g.Why = "no rate was without loss"
-	} else {
-		g.Figure = figure(f.best)
+		return g
+	}
+	if g.Figure = figure(f.best); least && f.next == nil && g.Figure < bound {
+		g.Why = fmt.Sprintf("no more than %s %s was sent, and nothing lost", lab.Number(g.Figure), unit)
 	}
 	return g
 }

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"strconv"
 )
 
 // Goal is a figure that this project wants of itself.
@@ -78,15 +80,23 @@ func Goals(w io.Writer, gs []Goal) error {
 		lines[0] = append(lines[0], "elsewhere")
 	}
 	for _, g := range gs {
-		measured := fmt.Sprintf("%.4g %s", g.Figure, g.Unit)
+		measured := Number(g.Figure) + " " + g.Unit
 		if g.Why != "" {
 			measured = g.Why
 		}
-		line := []string{g.What, fmt.Sprintf("%s %.4g %s", g.sign(), g.Bound, g.Unit), measured, g.Verdict()}
+		line := []string{g.What, g.sign() + " " + Number(g.Bound) + " " + g.Unit, measured, g.Verdict()}
 		if elsewhere {
 			line = append(line, g.Elsewhere)
 		}
 		lines = append(lines, line)
 	}
 	return Table(w, lines)
+}
+
+// Number with four digits that count, or all of a larger one's, without an exponent.
+func Number(x float64) string {
+	if math.Abs(x) >= 1000 {
+		return strconv.FormatFloat(x, 'f', 0, 64)
+	}
+	return fmt.Sprintf("%.4g", x)
 }
