@@ -105,7 +105,8 @@ func (b *bench) tried(s *step) *tried {
 // add measures a line. The first error ends it all: a collector that does not run has no figures.
 func (t *table) add(l line) {
 	if t.lines == nil {
-		t.lines = [][]string{{"collector", "does", "columns", "traffic", "offload x datagrams a call", "sender", "softirq", "collector", "socket buffer", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost"}}
+		t.lines = [][]string{{"collector", "does", "columns", "traffic", "datagrams/s", "flows/s", "us/flow", "core used", "next rate: lost",
+			"offload x datagrams a call", "sender", "softirq", "collector", "socket buffer"}}
 	}
 	r := reading{Collector: l.s.name, Version: version(l.s), Does: l.s.does, Columns: l.s.columns, Traffic: l.traffic, Buffer: l.s.buffer}
 	r.name = strings.TrimSpace(r.Collector + " " + r.Version)
@@ -154,16 +155,17 @@ func (b *bench) cells(f *found, buffer string) []string {
 	if st == nil {
 		st = f.next
 	}
-	cells := []string{st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq, fmt.Sprintf("core %d (others %.0f %%)", b.cores[0], 100*st.others.Seconds()/st.took.Seconds()), buffer}
+	with := []string{next(b, f), st.sent.Offload, fmt.Sprintf("core %d (had %.0f %%)", b.sendCore, 100*st.sent.core()), st.softirq,
+		fmt.Sprintf("core %d (others %.0f %%)", b.cores[0], 100*st.others.Seconds()/st.took.Seconds()), buffer}
 	if f.best == nil {
-		return append(cells, "none without loss", "", "", "", next(b, f))
+		return append([]string{"none without loss", "", "", ""}, with...)
 	}
 	least := ""
 	if f.next == nil {
 		least = ">= " // no rate was too much: the sender was at its limit, or disturbed, or there was one rate
 	}
-	return append(cells, fmt.Sprintf("%s%.0f", least, st.sent.Rate), fmt.Sprintf("%s%.3g M", least, st.flows()/1e6),
-		fmt.Sprintf("%.3f", b.perFlow(st)), fmt.Sprintf("%.2f", st.cpu.Seconds()/st.sent.Seconds), next(b, f))
+	return append([]string{fmt.Sprintf("%s%.0f", least, st.sent.Rate), fmt.Sprintf("%s%.3g M", least, st.flows()/1e6), fmt.Sprintf("%.3f", b.perFlow(st)),
+		fmt.Sprintf("%.2f", st.cpu.Seconds()/st.sent.Seconds)}, with...)
 }
 
 func next(b *bench, f *found) string {
