@@ -118,7 +118,9 @@ func (t *table) beside() (goals []lab.Goal) {
 		case theirs.AtLeast:
 			g.Why = fmt.Sprintf("%s lost nothing at any rate that was tried", x.peer)
 		default:
-			g.Figure = ours.Lossless.Flows / theirs.Lossless.Flows
+			if g.Figure = ours.Lossless.Flows / theirs.Lossless.Flows; ours.AtLeast && g.Figure < x.bound {
+				g.Why = fmt.Sprintf("no more than %s datagrams/s was sent, and nothing lost", lab.Number(ours.Lossless.Datagrams))
+			}
 		}
 		goals = append(goals, g)
 	}

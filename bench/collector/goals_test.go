@@ -24,16 +24,16 @@ func TestRatiosToPeers(t *testing.T) {
 	at := func(collector, does, traffic string, flows float64, least bool, why string) reading {
 		r := reading{Collector: collector, Does: does, Traffic: traffic, AtLeast: least, Why: why}
 		if flows > 0 {
-			r.Lossless = &tried{Flows: flows}
+			r.Lossless = &tried{Flows: flows, Datagrams: flows / 1e6}
 		}
 		return r
 	}
 	table := &table{readings: []reading{
-		at("weir", decodes, "v5 x 30", 30e6, true, ""), at("weir", decodes, "v9 x 24", 17e6, false, ""), at("weir", decodes, "sFlow", 3e6, false, ""), at("weir", writes, "v9 x 24", 2e6, false, ""),
-		at("nfcapd", "to a file", "v5 x 30", 5e6, false, ""), at("nfcapd", "to a file", "v9 x 24", 10e6, false, ""), at("sfcapd", "to a file", "sFlow", 0, false, "sfcapd is not here"),
+		at("weir", decodes, "v5 x 30", 30e6, true, ""), at("weir", decodes, "v9 x 24", 17e6, false, ""), at("weir", decodes, "IPFIX", 4e6, true, ""), at("weir", decodes, "sFlow", 3e6, false, ""), at("weir", writes, "v9 x 24", 2e6, false, ""),
+		at("nfcapd", "to a file", "v5 x 30", 5e6, false, ""), at("nfcapd", "to a file", "v9 x 24", 10e6, false, ""), at("nfcapd", "to a file", "IPFIX", 4e6, false, ""), at("sfcapd", "to a file", "sFlow", 0, false, "sfcapd is not here"),
 		at("goflow2", produces("bin"), "v9 x 24", 0.1e6, true, ""), at("goflow2", produces("json"), "v9 x 24", 0, false, ""),
 	}}
-	want := []string{"PASS 6 ", "short 1.7 ", "not measured 0 sfcapd is not here", "not measured 0 goflow2 lost nothing at any rate that was tried", "not measured 0 no rate was without loss"}
+	want := []string{"PASS 6 ", "short 1.7 ", "not measured 1 no more than 4 datagrams/s was sent, and nothing lost", "not measured 0 sfcapd is not here", "not measured 0 goflow2 lost nothing at any rate that was tried", "not measured 0 no rate was without loss"}
 	if d := cmp.Diff(want, verdicts(table.beside())); d != "" {
 		t.Errorf("(-want +got): %s", d)
 	}

@@ -81,8 +81,10 @@ func (p *program) proofs() []proof {
 			goals: func(o outcome, _ events) []lab.Goal {
 				return []lab.Goal{{What: fmt.Sprintf("random pipelines whose ledger does not balance (%d drawn)", p.graphs), Figure: float64(o.Failed), Unit: "pipelines", Why: o.Skipped}}
 			}},
+		{what: "queues of random limits and traffic", args: test("./core/queue", "TestAQueueKeepsOrderAndAccount|TestManyProducersAndLanesAtOnce|TestALargeBatchPassesAnEmptyQueue"),
+			goals: none("queues that held more than their limit, or lost count")},
 		{what: "100 trickling partitions into a keyed sink", args: test("./core/engine", "TestTricklingPartitionsCostLittle"), goals: trickling},
-		{what: "hostile NetFlow and IPFIX", args: test("./formats/netflow", "TestMalformed|TestGoodAfterAnyMalformed|TestMoreCountedThanThere|TestTemplateFloodIsBounded"),
+		{what: "hostile NetFlow and IPFIX", args: test("./formats/netflow", "TestMalformed|TestGoodAfterAnyMalformed|TestMoreCountedThanThere|TestTemplateFloodIsBounded|TestExporterClocksThatAreWrong"),
 			goals: none("hostile NetFlow and IPFIX: a panic, a hang, a sound set lost, memory without bound")},
 		{what: "hostile sFlow", args: test("./formats/sflow", "TestMalformed|TestFaultsStayWhereTheyAre|TestManySmallThings"), goals: none("hostile sFlow: the same")},
 		{what: "hostile payloads before good ones", args: test("./processors/decode", "TestGoodAfterAnyMalformed|TestRefused"), goals: none("good datagrams behind hostile ones: lost")},
