@@ -226,6 +226,63 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// When the disk is full within a file no more is taken than the row group that could not be written, and all of it is delivered when there
+// is room.
+func TestDiskFullWithinAFile(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here:", err)
+	}
+	dir := t.TempDir()
+	e, _ := env(t)
+	cfg := config(dir)
+	cfg.Columns = []string{"u32"}
+	w := open(t, e, cfg)
+	b := batch(e.Pool, 1, sdk.MaxRows, sdk.NewDict())
+	settled := 0
+	put := func() error {
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			settled++
+		})
+	}
+	taken, held := 0, int64(0)
+	var real *os.File
+	for k := range 3 * groupRows / sdk.MaxRows {
+		err := put()
+		if err == nil {
+			taken++
+		} else if sdk.CodeOf(err) != "disk_full" || sdk.ClassOf(err) != sdk.Transient || !strings.Contains(err.Error(), ".tmp-test_pipe") {
+			t.Fatal(err)
+		}
+		if held > 0 && (err == nil || w.Held() != held) {
+			t.Fatalf("%v; %d bytes are held, and %d when the disk was found full", err, w.Held(), held)
+		}
+		if err != nil {
+			held = w.Held()
+		}
+		if k == 0 {
+			real, w.file.f = w.file.f, full
+		}
+	}
+	if taken <= groupRows/sdk.MaxRows || taken > groupRows/sdk.MaxRows+2 || settled > 0 {
+		t.Errorf("%d blocks are taken and %d settled", taken, settled)
+	}
+	w.file.f = real
+	full.Close()
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if rows, _, _ := read(t, filepath.Join(dir, files(t, dir)[0])); len(rows) != (taken+1)*sdk.MaxRows || settled != taken+1 {
+		t.Errorf("%d rows of %d blocks of %d, %d settled", len(rows), taken+1, sdk.MaxRows, settled)
+	}
+}
+
 // What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
 func TestFailedSyncIsNotDelivered(t *testing.T) {
 	dir := t.TempDir()

@@ -9,7 +9,6 @@ import (
 	"io"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -377,7 +376,7 @@ func TestTimes(t *testing.T) {
 // What columns are asked for, and how many, changes nothing about the values of any: each alone has what it has beside the others.
 func TestPruned(t *testing.T) {
 	for _, ring := range []int{0, 64} {
-		first := func(schema *sdk.Schema) map[string]any {
+		first := func(schema *sdk.Schema) map[string][]any {
 			env := environment()
 			env.Out = []*sdk.Schema{schema}
 			r := accept(t, start(t, env, config(func(c *Config) { c.Ring, c.Start = ring, "2026-01-01T00:00:00Z" })))
@@ -389,23 +388,11 @@ func TestPruned(t *testing.T) {
 			if b.Schema() != schema || b.Rows() == 0 {
 				t.Fatalf("ring %d: %d rows of %v, want some of %v", ring, b.Rows(), b.Schema(), schema)
 			}
-			values := map[string]any{}
-			for i := range schema.Len() {
-				switch f := schema.Field(i); f.Type {
-				case sdk.Bytes:
-					var all []string
-					for _, p := range b.Bytes(i) {
-						all = append(all, string(p))
-					}
-					values[f.Name] = all
-				case sdk.Addr:
-					values[f.Name] = slices.Clone(sdk.Values[[16]byte](b, i))
-				case sdk.Uint16:
-					values[f.Name] = slices.Clone(sdk.Values[uint16](b, i))
-				case sdk.Timestamp:
-					values[f.Name] = slices.Clone(sdk.Values[int64](b, i))
-				default:
-					t.Fatalf("the column %s is %v", f.Name, f.Type)
+			values := map[string][]any{}
+			for _, row := range sdktest.RowsOf(b) {
+				for i, v := range row {
+					name := schema.Field(i).Name
+					values[name] = append(values[name], v)
 				}
 			}
 			return values
@@ -413,7 +400,7 @@ func TestPruned(t *testing.T) {
 		all := first(sdk.Datagram)
 		for name, want := range all {
 			got := first(sdk.Datagram.Select(func(f sdk.Field) bool { return f.Name == name }))
-			if diff := cmp.Diff(map[string]any{name: want}, got); diff != "" {
+			if diff := cmp.Diff(map[string][]any{name: want}, got); diff != "" {
 				t.Errorf("ring %d, %s alone (-beside others +alone):\n%.1000s", ring, name, diff)
 			}
 		}
