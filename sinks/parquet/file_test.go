@@ -2,6 +2,8 @@ package parquet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
@@ -278,8 +281,10 @@ func TestDiskFullWithinAFile(t *testing.T) {
 	if err := w.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if rows, _, _ := read(t, filepath.Join(dir, files(t, dir)[0])); len(rows) != (taken+1)*sdk.MaxRows || settled != taken+1 {
-		t.Errorf("%d rows of %d blocks of %d, %d settled", len(rows), taken+1, sdk.MaxRows, settled)
+	r := must(pqfile.OpenParquetFile(filepath.Join(dir, files(t, dir)[0]), false))
+	defer r.Close()
+	if n := r.NumRows(); n != int64(taken+1)*sdk.MaxRows || settled != taken+1 {
+		t.Errorf("%d rows of %d blocks of %d, %d settled", n, taken+1, sdk.MaxRows, settled)
 	}
 }
 
@@ -330,10 +335,48 @@ func TestGivesUpAtClose(t *testing.T) {
 	}
 }
 
+// An error says once where and, if anything helps, what to do.
 func TestExplain(t *testing.T) {
-	for errno, code := range map[error]string{syscall.ENOSPC: "disk_full", syscall.EDQUOT: "disk_full", os.ErrNotExist: "no_directory", syscall.EACCES: "not_writable", io.EOF: "write"} {
-		if err := explain("x", &os.PathError{Err: errno}); sdk.CodeOf(err) != code || sdk.ClassOf(err) != sdk.Transient {
-			t.Errorf("%v is %v", errno, err)
+	for errno, want := range map[error]string{
+		syscall.ENOSPC: "disk_full: writing to x: no space left on device: free some space",
+		syscall.EDQUOT: "disk_full: writing to x: disk quota exceeded: free some space",
+		syscall.ENOENT: "no_directory: writing to x: no such file or directory: make the directory again",
+		syscall.EACCES: "not_writable: writing to x: permission denied: let the user that Weir runs as write there",
+		syscall.EROFS:  "not_writable: writing to x: read-only file system: let the user that Weir runs as write there",
+		syscall.EIO:    "write: writing to x: input/output error",
+	} {
+		for _, cause := range []error{errno, &os.PathError{Op: "write", Path: "x", Err: errno}, &os.LinkError{Op: "rename", Old: "x", New: "y", Err: errno}} {
+			if err := explain("writing to x", cause); err.Error() != want || sdk.ClassOf(err) != sdk.Transient || !errors.Is(err, errno) {
+				t.Errorf("%#v is %v, want %s", cause, err, want)
+			}
 		}
+	}
+}
+
+// A block's memory is given back when it is taken, long before its records are delivered; that of a block that is refused is not.
+func TestBlocksAreCopied(t *testing.T) {
+	e, _ := env(t)
+	w := open(t, e, config(t.TempDir()))
+	said := ""
+	put := func() error {
+		b := batch(e.Pool, 0, 50, sdk.NewDict())
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}, OnCopied: func() { said += "copied " }}, func(err error) {
+			said += fmt.Sprint("settled ", err)
+		})
+	}
+	if err := put(); err != nil || said != "copied " {
+		t.Errorf("%v, and the block is %q", err, said)
+	}
+	dir := w.file.dir
+	w.file.dir = filepath.Join(dir, "gone")
+	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "no_directory" {
+		t.Error(err)
+	}
+	if err := put(); err == nil || said != "copied " {
+		t.Errorf("%v, and the blocks are %q", err, said)
+	}
+	w.file.dir = dir
+	if err := w.Close(context.Background()); err != nil || said != "copied settled <nil>" {
+		t.Errorf("%v, and the blocks are %q", err, said)
 	}
 }
