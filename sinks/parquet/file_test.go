@@ -153,7 +153,7 @@ func TestNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := env(t)
-	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory"} {
+	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory", filepath.Join(plain, "below"): "cannot be used"} {
 		_, err := Plugin.Sink(e, config(path))
 		if _, ok := err.(*sdk.NotReady); !ok || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
