@@ -316,9 +316,34 @@ func TestInterfaces(t *testing.T) {
 		{"whole", 5, 0, LinkRaw, strings.Repeat("n", 256), int64(at)},
 		{"micro", 9, 7000, LinkRaw, strings.Repeat("n", 256), int64(second)},
 	}
-	got, fault := read(NewReader(bytes.NewReader(f.b)))
-	if diff := cmp.Diff(want, got); diff != "" || fault != "" {
-		t.Error(fault, diff)
+	for name, src := range map[string]io.Reader{"at once": bytes.NewReader(f.b), "byte by byte": iotest.OneByteReader(bytes.NewReader(f.b))} {
+		got, fault := read(NewReader(src))
+		if diff := cmp.Diff(want, got); diff != "" || fault != "" {
+			t.Error(name, fault, diff)
+		}
+	}
+}
+
+// silent gives nothing, and does not end.
+type silent struct{}
+
+func (silent) Read([]byte) (int, error) { return 0, nil }
+
+// What a stream reports goes to the caller as it is, after the packets before it; one that gives nothing for ever ends too.
+func TestStreamsFail(t *testing.T) {
+	f := classic(binary.LittleEndian, magicMicro, LinkEthernet)
+	f.record(1, 2, 3, []byte("abc"))
+	for want, rest := range map[error]io.Reader{io.ErrNoProgress: silent{}, io.ErrClosedPipe: iotest.ErrReader(io.ErrClosedPipe)} {
+		r := NewReader(io.MultiReader(bytes.NewReader(f.b), rest))
+		var p Packet
+		if err := r.Next(&p); err != nil || string(p.Data) != "abc" {
+			t.Errorf("%q, %v", p.Data, err)
+		}
+		for range 2 {
+			if err := r.Next(&p); err != want {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pqfile "github.com/apache/arrow-go/v18/parquet/file"
@@ -286,6 +287,42 @@ func TestDiskFullWithinAFile(t *testing.T) {
 	if n := r.NumRows(); n != int64(taken+1)*sdk.MaxRows || settled != taken+1 {
 		t.Errorf("%d rows of %d blocks of %d, %d settled", n, taken+1, sdk.MaxRows, settled)
 	}
+}
+
+// A file that is full when the disk is completes by itself when there is room, though nothing more is written.
+func TestCompletesLater(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here:", err)
+	}
+	defer full.Close()
+	synctest.Test(t, func(t *testing.T) {
+		e, log := env(t)
+		cfg := config(t.TempDir())
+		cfg.Roll.Rows = 100
+		w := open(t, e, cfg)
+		var got answers
+		write(t, w, got.done(1), batch(e.Pool, 0, 60, sdk.NewDict()))
+		real := w.file.f
+		w.file.f = full
+		write(t, w, got.done(2), batch(e.Pool, 60, 60, sdk.NewDict()))
+		time.Sleep(10 * retryAfter)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "no space left on device"); n != 1 || len(got.list()) != 0 {
+			t.Errorf("said %d times, settled %v: %s", n, got.list(), log)
+		}
+		w.mu.Lock()
+		w.file.f = real
+		w.mu.Unlock()
+		time.Sleep(retryAfter)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" {
+			t.Error("(-want +got):", d)
+		}
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
