@@ -2,7 +2,6 @@ package tcp
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +16,7 @@ import (
 type sink struct {
 	env *sdk.Env
 	cfg *Config
-	tls *tls.Config // nil: plain TCP
+	tls *security // nil: plain TCP
 
 	told *memory
 	hold sdk.Shared // of told: templates outlive writers and generations
@@ -27,7 +26,7 @@ type sink struct {
 func newSink(env *sdk.Env, cfg *Config) (sdk.Sink, error) {
 	s := &sink{env: env, cfg: cfg}
 	if cfg.TLS.Enabled {
-		c, err := secure(cfg)
+		c, err := secure(cfg, env.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -97,6 +96,7 @@ func (w *writer) Write(ctx context.Context, b *sdk.Block, done func(error)) erro
 	}
 	w.key = b.Key
 	if err := w.send(ctx, b); err != nil {
+		w.prune()
 		return err
 	}
 	w.key = ""
@@ -110,6 +110,16 @@ func (w *writer) begin() {
 		l.next = 0
 		if len(l.buf) > 0 {
 			l.close()
+		}
+	}
+}
+
+// prune gives up the connections that the collector has ended, after one of them made a block fail: what ended one mostly ended all, and the
+// block should not come again for each.
+func (w *writer) prune() {
+	for _, l := range w.links {
+		if l.conn != nil && l.watched.dead.Load() {
+			_ = l.lost() // the block fails for a reason already
 		}
 	}
 }

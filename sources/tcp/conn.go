@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk/certs"
 )
 
 const (
@@ -24,6 +25,10 @@ const (
 	stuck = time.Second
 
 	versionIPFIX = 10
+
+	// The first bytes of who begins TLS (RFC 8446, 5.1).
+	handshakeRecord = 22
+	majorTLS        = 3
 )
 
 // conn is one exporter's connection. It has a goroutine, which reads only while it may hand over.
@@ -69,7 +74,7 @@ func (c *conn) run() {
 		c.shaking.Store(false)
 		if err != nil {
 			if !c.r.stopping.Load() {
-				c.r.src.warn("an exporter's TLS failed", "exporter", c.from, "error", err)
+				c.r.src.warn("an exporter's TLS failed", "exporter", c.from, "error", err, "advice", certs.AdviceToCollector(err))
 				c.r.src.env.Books.Lost(ReasonTLS, 1)
 			}
 			return
@@ -116,7 +121,11 @@ func (c *conn) read() {
 			r.src.env.Books.Received.Add(1)
 			r.src.env.Books.Drop(ReasonBadFraming, 1)
 			c.sender.malformed.Add(1)
-			r.src.warn("a connection is closed: it does not send IPFIX messages", "exporter", c.from, "got", s.mem[:min(s.n, 16)], "max_message", most)
+			what := "a connection is closed: it does not send IPFIX messages"
+			if _, encrypted := c.nc.(*tls.Conn); !encrypted && s.n >= 3 && s.mem[0] == handshakeRecord && s.mem[1] == majorTLS {
+				what = "a connection is closed: the exporter begins TLS, for which tls.cert and tls.key have to be named"
+			}
+			r.src.warn(what, "exporter", c.from, "got", s.mem[:min(s.n, 16)], "max_message", most)
 			r.giveBack(s)
 			return
 		case err == nil:

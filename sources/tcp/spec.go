@@ -31,7 +31,7 @@ type Config struct {
 type TLS struct {
 	Cert              string `yaml:"cert" doc:"file of the certificate and its chain, PEM; read anew when it changes" example:"/etc/weir/collector.crt"`
 	Key               string `yaml:"key" doc:"file of the certificate's private key, PEM" example:"/etc/weir/collector.key"`
-	ClientCA          string `yaml:"client_ca" doc:"file of the authorities, PEM, that exporters' certificates are checked against" example:"/etc/weir/exporters.crt"`
+	ClientCA          string `yaml:"client_ca" doc:"file of the authorities, PEM, that exporters' certificates are checked against; read anew when it changes" example:"/etc/weir/exporters.crt"`
 	RequireClientCert bool   `yaml:"require_client_cert" doc:"only exporters with a certificate of client_ca may connect"`
 	MinVersion        string `yaml:"min_version" doc:"least version of TLS" enum:"1.2,1.3"`
 }
