@@ -48,9 +48,9 @@ type reader struct {
 	missed atomic.Uint64 // messages dropped that the watch has counted and depth does not know of
 	quit   chan struct{} // ends the watch
 	over   chan struct{} // closed when it has ended
-	tries  int            // left in this second to find out what trains among the drops had
-	charge int            // bytes of it for a message, lately
-	buffer int            // bytes that the kernel may charge for what waits
+	tries  int           // left in this second to find out what trains among the drops had
+	charge int           // bytes of it for a message, lately
+	buffer int           // bytes that the kernel may charge for what waits
 	naps
 
 	stopped atomic.Bool
