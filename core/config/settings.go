@@ -229,7 +229,7 @@ func (l *settingsLoad) flag(f *pflag.Flag) (string, any) {
 }
 
 func (l *settingsLoad) from(name, setting, text string) {
-	l.d.text(name, []byte(text))
+	l.d.argument(name, []byte(text))
 	at := Pos{File: name, Line: 1, Col: 1}
 	l.origin[setting] = &key{name: setting, at: at, v: &value{kind: scalar, text: text, raw: text, at: at, src: newSource(name, text), weight: 1}}
 }

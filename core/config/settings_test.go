@@ -61,14 +61,14 @@ func TestFaultsOfSettings(t *testing.T) {
 		Env:   []string{"WEIR_ADMN=y", "WEIR_LOG_FORMAT=xml", "WEIR_SOMETHING=else"},
 		Flags: flags(t, "--admin=nowhere"),
 	})
-	want := `--admin:1:1: error[E502]: admin: ` + "`nowhere`" + ` is no address that the admin interface can listen on
-    1 | nowhere
+	want := `--admin: error[E502]: admin: ` + "`nowhere`" + ` is no address that the admin interface can listen on
+      | nowhere
       | ^^^^^^^
    = write host:port, unix:/path, or off, for example 127.0.0.1:8686
 WEIR_ADMN: warning[E501]: there is no setting of this name
    = did you mean ` + "`WEIR_ADMIN`" + `?
-WEIR_LOG_FORMAT:1:1: error[E502]: log_format: ` + "`xml`" + ` is not allowed
-    1 | xml
+WEIR_LOG_FORMAT: error[E502]: log_format: ` + "`xml`" + ` is not allowed
+      | xml
       | ^^^
    = allowed: text, json
 weir.yaml:1:1: error[E501]: admn: there is no setting ` + "`admn`" + `
