@@ -248,6 +248,10 @@ func (l *link) close() {
 	if l.finishing {
 		<-l.watched.ended
 	}
+	if t, ok := l.conn.(*tls.Conn); ok { // it says its end first, and a collector may not read that
+		unread := time.AfterFunc(linger, func() { t.NetConn().Close() })
+		defer unread.Stop()
+	}
 	l.conn.Close()
 	<-l.watched.ended
 	l.conn, l.finishing = nil, false

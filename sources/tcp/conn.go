@@ -62,7 +62,9 @@ func (c *conn) run() {
 	log := c.r.src.env.Log
 	log.Debug("connected", "exporter", c.from)
 	defer func() {
-		c.nc.Close() // a peer that has gone makes it fail; it is closed all the same
+		unread := time.AfterFunc(stuck, func() { c.raw.Close() }) // TLS says its end first, to who may not read
+		c.nc.Close()                                              // a peer that has gone makes it fail; it is closed all the same
+		unread.Stop()
 		c.r.port.end(c.place)
 		c.r.src.senders.leave(c.sender)
 		c.r.gone(c)
@@ -84,13 +86,14 @@ func (c *conn) run() {
 	c.read()
 }
 
-// wake lets the goroutine see at once that the source stops; in the beginning of TLS, when messages may already be behind it, soon.
+// wake lets the goroutine see at once that the source stops; in the beginning of TLS, when messages may already be behind it, soon. Deadlines are
+// those of writing too: TLS answers some of what it reads (RFC 8446, 4.6.3), and a peer that does not read would hold the goroutine for ever.
 func (c *conn) wake() {
 	now := time.Now()
 	if c.shaking.Load() {
 		now = now.Add(stuck)
 	}
-	c.raw.SetReadDeadline(now)
+	c.raw.SetDeadline(now)
 }
 
 // read cuts the stream into messages until it ends.
@@ -101,7 +104,7 @@ func (c *conn) read() {
 	for {
 		if whole {
 			whole = false
-			c.raw.SetReadDeadline(time.Now().Add(r.src.cfg.IdleTimeout))
+			c.raw.SetDeadline(time.Now().Add(r.src.cfg.IdleTimeout))
 		}
 		if r.stopping.Load() { // after the deadline was set: wake comes later than this is asked, or is not needed
 			c.leave()
@@ -147,7 +150,7 @@ func (c *conn) leave() {
 	if last := c.leaving.Add(stuck); last.Before(until) {
 		until = last
 	}
-	c.raw.SetReadDeadline(until)
+	c.raw.SetDeadline(until)
 }
 
 // finish accounts for what a connection that has ended leaves behind.
