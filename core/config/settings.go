@@ -243,7 +243,11 @@ func (l *settingsLoad) validate(s *Settings) {
 		}
 		l.into.say(CodeBadSetting, setting, k.v.at, k.v.end(), help, format, args...)
 	}
-	if _, _, err := net.SplitHostPort(s.Admin); err != nil && s.Admin != AdminOff && !strings.HasPrefix(s.Admin, "unix:/") {
+	_, port, err := net.SplitHostPort(s.Admin)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil && s.Admin != AdminOff && !strings.HasPrefix(s.Admin, "unix:/") {
 		bad("admin", "write host:port, unix:/path, or off, for example 127.0.0.1:8686", "%s is no address that the admin interface can listen on", quote(l.origin["admin"].v))
 	}
 	if s.DataDir == "" {

@@ -55,6 +55,16 @@ func TestSettingsInLayers(t *testing.T) {
 	check("file by name", SettingsOptions{File: name, Env: []string{}})
 }
 
+// A port that no address can have is a fault of what was written, not of the machine.
+func TestAdminPort(t *testing.T) {
+	for admin, fine := range map[string]bool{"127.0.0.1:99999": false, "127.0.0.1:-1": false, "127.0.0.1:x": false, "[::1]:8686": true, ":0": true, "unix:/run/weir": true, "off": true} {
+		_, d := LoadSettings(SettingsOptions{Env: []string{}, Flags: flags(t, "--admin="+admin)})
+		if d.Failed() == fine {
+			t.Errorf("%s: %v", admin, d.List)
+		}
+	}
+}
+
 func TestFaultsOfSettings(t *testing.T) {
 	s, d := LoadSettings(SettingsOptions{File: "weir.yaml",
 		Text:  []byte("admn: x\nlog_level: loud\ndrain_timeout: 10\nmemory_limit: 1MiB\nsources: {}\ndata_dir: [a]\nlog_format:\n"),

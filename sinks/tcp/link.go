@@ -123,7 +123,7 @@ func (l *link) lost() error {
 		return &sdk.Error{Class: sdk.Transient, Code: "closed", Err: fmt.Errorf("the collector %s ended the connection right after its beginning (%w), so that what was sent on it is lost: "+
 			"its log should say why; does it take IPFIX over TCP on this port, from this address, and %s as here (tls.enabled)?", to, w.err, how)}
 	}
-	l.sink.env.Log.Info("the collector has ended a connection, another is made", "to", to, "after", lived.Round(time.Millisecond), "reason", w.err)
+	l.sink.ended(w.at, lived, w.err)
 	return nil
 }
 

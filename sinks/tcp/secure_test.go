@@ -1,8 +1,10 @@
 package tcp
 
 import (
+	"bytes"
 	"crypto/tls"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -199,8 +201,13 @@ func TestCollectorThatWantsNone(t *testing.T) {
 	for _, l := range w.links {
 		l.since = l.since.Add(-brief)
 	}
+	var log bytes.Buffer
+	w.sink.env.Log = slog.New(slog.NewTextHandler(&log, nil))
 	if tries := write(t, w, block("2", rows...)); tries != 1 {
 		t.Errorf("the ends of connections that were in use made a block fail %d times", tries-1)
+	}
+	if n := strings.Count(log.String(), "new ones are made"); n != 1 {
+		t.Errorf("three ends at once are told %d times:\n%s", n, log.String())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
@@ -21,6 +22,8 @@ type sink struct {
 	told *memory
 	hold sdk.Shared // of told: templates outlive writers and generations
 	once sync.Once
+
+	lastEnd atomic.Int64 // ns since the epoch, of the end of a connection that was told last
 }
 
 func newSink(env *sdk.Env, cfg *Config) (sdk.Sink, error) {
@@ -64,6 +67,17 @@ func (s *sink) Open(_ context.Context, schema *sdk.Schema) (sdk.Writer, error) {
 func (s *sink) Close(context.Context) (err error) {
 	s.once.Do(func() { err = s.hold.Close() })
 	return err
+}
+
+// quiet is how long the end of a connection is not told again: a collector that starts anew ends all of them.
+const quiet = time.Second
+
+// ended tells of a connection that was in use.
+func (s *sink) ended(at time.Time, lived time.Duration, err error) {
+	if last := s.lastEnd.Load(); at.UnixNano()-last < int64(quiet) || !s.lastEnd.CompareAndSwap(last, at.UnixNano()) {
+		return
+	}
+	s.env.Log.Info("the collector has ended a connection, or several: new ones are made", "to", s.cfg.To, "after", lived.Round(time.Millisecond), "reason", err)
 }
 
 // origin is one exporter, in one session where there are sessions.
