@@ -37,6 +37,13 @@ func (d dirty) Reallocate(n int, b []byte) []byte {
 
 func (dirty) Free([]byte) {}
 
+// Returned overwrites a buffer that a batch has given back: who still reads it shows.
+func (dirty) Returned(b []byte) {
+	for i := range b {
+		b[i] = poison
+	}
+}
+
 // spoil overwrites the memory of up to n free batches of a schema: what a plugin still reads of a batch that it has released.
 func spoil(p *sdk.Pool, s *sdk.Schema, rows, n int) {
 	var got []*sdk.Batch
