@@ -37,8 +37,9 @@ type Batch struct {
 	stale int      // bytes of arenas before this one, which values look into; of a batch with a home
 	// outgrown are those arenas of a batch that shares another's columns: lent to it, as the columns that it claims are.
 	outgrown [][]byte
-	extra    int // bytes held beside the columns: slabs looked into
-	mem      int // bytes of all its buffers, with extra: what the pool counts while the batch is out
+	borrows  bool // anything was lent to it
+	extra    int  // bytes held beside the columns: slabs looked into
+	mem      int  // bytes of all its buffers, with extra: what the pool counts while the batch is out
 	onFree   Freer
 	charge   Charger
 	due      int // what charge is told when the data goes
@@ -219,7 +220,7 @@ func (b *Batch) newColumn(w int) (buf []byte) {
 	if b.home != nil {
 		buf = b.pool.mem.Allocate((b.size*w + 63) &^ 63)
 	} else {
-		buf = b.pool.loans.take(b.size * w)
+		buf, b.borrows = b.pool.loans.take(b.size*w), true
 	}
 	b.grow(len(buf))
 	return buf
@@ -230,7 +231,7 @@ func (b *Batch) newValues() (vals [][]byte) {
 	if b.home != nil {
 		vals = make([][]byte, b.size)
 	} else {
-		vals = b.pool.loans.takeValues(b.size)
+		vals, b.borrows = b.pool.loans.takeValues(b.size), true
 	}
 	b.grow(len(vals) * headerBytes)
 	return vals
@@ -290,7 +291,7 @@ func (b *Batch) newArena(n int) {
 		if b.arena != nil {
 			b.outgrown = append(b.outgrown, b.arena)
 		}
-		b.arena = b.pool.loans.take(n)[:0]
+		b.arena, b.borrows = b.pool.loans.take(n)[:0], true
 		b.grow(cap(b.arena))
 		return
 	}

@@ -148,10 +148,13 @@ func (p *Pool) put(b *Batch) {
 	if b.home == nil { // a batch that shared another's columns
 		base := b.base
 		b.base, b.sel = nil, nil
-		p.loans.giveBack(b)
+		if b.borrows {
+			p.loans.giveBack(b)
+			clear(b.outgrown)
+			b.arena, b.outgrown, b.borrows = nil, b.outgrown[:0], false
+		}
 		clear(b.cols)
-		clear(b.outgrown)
-		b.schema, b.arena, b.outgrown, b.mem = nil, nil, b.outgrown[:0], 0
+		b.schema, b.mem = nil, 0
 		p.mu.Lock()
 		b.shelled.give(b, shelfWindow, func(*Batch) {})
 		p.mu.Unlock()
