@@ -332,7 +332,7 @@ func TestAddedColumnsAreTheirBatchsOwn(t *testing.T) {
 					t.Fatalf("the pool says %d bytes are held, the batches hold %d", got, held)
 				}
 			},
-			"build": func(t *rapid.T) { keep(sample(p, rapid.IntRange(0, 20).Draw(t, "rows"), NewDict())) },
+			"build": func(t *rapid.T) { keep(sample(p, rapid.IntRange(0, 6).Draw(t, "rows"), NewDict())) },
 			"enrich": func(t *rapid.T) {
 				of := pick()
 				if of == nil {
