@@ -29,24 +29,30 @@ type Batch struct {
 	child  bool // something was derived into it
 	refs   atomic.Int32
 
-	base   *Batch   // columns are shared with it: it is held as long as this one
-	sel    []uint16 // the rows that are its records; nil: all
-	list   []uint16 // its own memory for sel, kept when it is recycled
-	views  bool     // some variable-length values look into memory that is not the batch's own
-	arena  []byte   // its own memory for variable-length values
-	extra  int      // bytes held beside the columns: slabs looked into
-	mem    int      // bytes of all its buffers, with extra: what the pool counts while the batch is out
-	onFree Freer
-	charge Charger
-	due    int // what charge is told when the data goes
+	base  *Batch   // columns are shared with it: it is held as long as this one
+	sel   []uint16 // the rows that are its records; nil: all
+	list  []uint16 // its own memory for sel, kept when it is recycled
+	views bool     // some variable-length values look into memory that is not the batch's own
+	arena []byte   // its own memory for variable-length values
+	stale int      // bytes of arenas before this one, which values look into; of a batch with a home
+	// outgrown are those arenas of a batch that shares another's columns: lent to it, as the columns that it claims are.
+	outgrown [][]byte
+	borrows  bool // anything was lent to it
+	extra    int  // bytes held beside the columns: slabs looked into
+	mem      int  // bytes of all its buffers, with extra: what the pool counts while the batch is out
+	onFree   Freer
+	charge   Charger
+	due      int // what charge is told when the data goes
 
 	pool *Pool
-	home *shelf
+	home *shelf // nil: a batch that shares another's columns, and
+	// shelled, where it goes when it is released
+	shelled *freeList[*Batch]
 }
 
 // column is one typed slice. Rows above the watermark are zero once sealed.
 type column struct {
-	data      unsafe.Pointer // fixed-width values; nil until first claimed by this batch object
+	data      unsafe.Pointer // fixed-width values; nil until first claimed by this batch object, or shared
 	vals      [][]byte       // variable-length values
 	watermark int
 	dict      *Dict // Name columns
@@ -99,13 +105,16 @@ func (b *Batch) Room() int { return b.size - b.rows }
 func (b *Batch) Range() Range { return b.rng }
 
 // SetRows sets the row count. Columns written beyond it are cut off; columns written less far are zero up to it. It panics on a
-// batch with a selection.
+// batch with a selection, and on one that shares another's columns if that changes the count.
 func (b *Batch) SetRows(n int) {
 	if n < 0 || n > b.size {
 		panic(fmt.Sprintf("sdk: %d rows in a batch of %d", n, b.size))
 	}
 	if b.sel != nil {
 		panic("sdk: SetRows of a batch with a selection: derive a batch of the rows that are to be left with Select")
+	}
+	if b.base != nil && n != b.rows {
+		panic("sdk: SetRows of a batch that shares another's columns: derive a batch of the rows that are to be left with Select")
 	}
 	if n < b.high {
 		b.cut(n)
@@ -173,7 +182,7 @@ func Claim[T Fixed](b *Batch, col, at, n int) []T {
 // Claim is [Claim] without a type: the address of row 0 of the column. For decoders whose loop is over columns.
 func (b *Batch) Claim(col, at, n int) unsafe.Pointer {
 	c := &b.cols[col]
-	if c.data == nil {
+	if !c.own {
 		b.attach(col)
 	}
 	if c.watermark != at {
@@ -186,17 +195,46 @@ func (b *Batch) Claim(col, at, n int) unsafe.Pointer {
 
 //go:noinline
 func (b *Batch) attach(col int) {
+	b.mustBeFree(col)
 	w := b.schema.fields[col].Type.Width()
 	if w == 0 {
 		panic("sdk: Claim of variable-length column " + b.schema.fields[col].Name)
 	}
-	n := (b.size*w + 63) &^ 63
-	buf := b.pool.mem.Allocate(n)
+	buf := b.newColumn(w)
 	if b.sel != nil {
 		clear(buf) // who writes the selected rows alone leaves zeros in the others, which kernels go over
 	}
 	b.cols[col].data, b.cols[col].own = unsafe.Pointer(unsafe.SliceData(buf)), true
-	b.grow(n)
+}
+
+// mustBeFree panics if the column is another batch's: who else reads it would see what is written.
+func (b *Batch) mustBeFree(col int) {
+	if c := &b.cols[col]; c.data != nil || c.vals != nil {
+		panic("sdk: column " + b.schema.fields[col].Name + " is shared with the batch that this one came of, and cannot be written: add a column, or copy the rows with Gather")
+	}
+}
+
+// newColumn is memory for a column of width w: the batch's own, which it keeps when it is recycled, or if it shares another's columns
+// lent to it.
+func (b *Batch) newColumn(w int) (buf []byte) {
+	if b.home != nil {
+		buf = b.pool.mem.Allocate((b.size*w + 63) &^ 63)
+	} else {
+		buf, b.borrows = b.pool.loans.take(b.size*w), true
+	}
+	b.grow(len(buf))
+	return buf
+}
+
+// newValues is memory for the values of a column of variable length, all of them nil.
+func (b *Batch) newValues() (vals [][]byte) {
+	if b.home != nil {
+		vals = make([][]byte, b.size)
+	} else {
+		vals, b.borrows = b.pool.loans.takeValues(b.size), true
+	}
+	b.grow(len(vals) * headerBytes)
+	return vals
 }
 
 //go:noinline
@@ -232,9 +270,9 @@ func (b *Batch) SetBytes(col, row int, v []byte) { b.setVal(col, row, b.keep(v))
 
 func (b *Batch) setVal(col, row int, v []byte) {
 	c := &b.cols[col]
-	if c.vals == nil {
-		c.vals, c.own = make([][]byte, b.size), true
-		b.grow(b.size * headerBytes)
+	if !c.own {
+		b.mustBeFree(col)
+		c.vals, c.own = b.newValues(), true
 	}
 	if c.watermark < row {
 		clear(c.vals[c.watermark:row])
@@ -247,12 +285,26 @@ func (b *Batch) setVal(col, row int, v []byte) {
 // headerBytes is the memory of one value of variable length, beside what it looks into: a slice.
 const headerBytes = 24
 
+// newArena is memory for n bytes of values. What was written to the arena before lives on there.
 func (b *Batch) newArena(n int) {
-	b.grow(n - cap(b.arena))
+	if b.home == nil {
+		if b.arena != nil {
+			b.outgrown = append(b.outgrown, b.arena)
+		}
+		b.arena, b.borrows = b.pool.loans.take(n)[:0], true
+		b.grow(cap(b.arena))
+		return
+	}
+	if len(b.arena) > 0 {
+		b.stale += cap(b.arena)
+	} else {
+		b.grow(-cap(b.arena))
+	}
+	b.grow(n)
 	b.arena = make([]byte, 0, n)
 }
 
-// keep copies v to the end of the arena. Growing it allocates another; the old one lives on in the values that look into it.
+// keep copies v to the end of the arena. If there is no room another one is begun, and values look into both.
 func (b *Batch) keep(v []byte) []byte {
 	if len(v) == 0 {
 		return nil
@@ -364,8 +416,7 @@ func (b *Batch) Own() {
 func (b *Batch) ownValues(c *column) {
 	was := c.vals[:min(c.watermark, b.rows)]
 	if !c.own { // the slice of values is the base's, and others may read it
-		c.vals, c.own = make([][]byte, len(was)), true
-		b.grow(cap(c.vals) * headerBytes)
+		c.vals, c.own = b.newValues(), true
 	}
 	if b.sel == nil {
 		for j, v := range was {
@@ -389,11 +440,9 @@ func (b *Batch) ownValues(c *column) {
 func (b *Batch) copyFixed(col int) {
 	c := &b.cols[col]
 	w := b.schema.fields[col].Type.Width()
-	n := (b.size*w + 63) &^ 63
-	buf := b.pool.mem.Allocate(n)
+	buf := b.newColumn(w)
 	copy(buf, unsafe.Slice((*byte)(c.data), b.size*w)[:b.rows*w])
 	c.data, c.own = unsafe.Pointer(unsafe.SliceData(buf)), true
-	b.grow(n)
 }
 
 // Seal ends the building: every touched column is zero up to Rows. A batch must be sealed before it is sent.
@@ -513,7 +562,8 @@ func (b *Batch) Release() {
 
 // Share derives a batch of the same records that shares b's columns: for a second reader with its own promise. With tracked false
 // the new batch has none: nobody waits for an optional branch. schema, if not nil, chooses which columns (by name) it has; columns
-// that b lacks or has as zero columns may be claimed, the others must not be written. A selection of b is the new batch's too.
+// that b lacks or has as zero columns may be claimed, and their memory comes from the pool and goes back there with the last Release; to
+// write the others panics. A selection of b is the new batch's too.
 func (b *Batch) Share(schema *Schema, tracked bool) *Batch {
 	if schema == nil {
 		schema = b.schema

@@ -1,6 +1,9 @@
 package sdk
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Wanted is the answer to Spec.Needs of a sink with an option `columns`: those that are listed, or all of in that are not Extra.
 func Wanted(columns []string, in *Schema) []string {
@@ -14,6 +17,35 @@ func Wanted(columns []string, in *Schema) []string {
 		}
 	}
 	return all
+}
+
+// Added is the answer to Spec.Output of a processor that adds columns: in, and fields behind it. A column that is there already is a Problem.
+func Added(in *Schema, fields ...Field) ([]*Schema, error) {
+	for _, f := range fields {
+		if in.Index(f.Name) >= 0 {
+			return nil, &Problem{Message: "the input has a column " + f.Name + " already", Help: "one processor of this type is enough"}
+		}
+	}
+	return []*Schema{NewSchema(append(slices.Clone(in.Fields()), fields...)...)}, nil
+}
+
+// AddedNeeds is the answer to Spec.Needs of such a processor, of the columns wanted of it: those that pass through, and for each one that
+// it adds, the input's columns that it makes it of.
+func AddedNeeds(wanted []string, madeOf map[string][]string) []string {
+	var list, of []string
+	for _, w := range wanted {
+		if made, ok := madeOf[w]; ok {
+			of = append(of, made...)
+		} else {
+			list = append(list, w)
+		}
+	}
+	for _, c := range of {
+		if !slices.Contains(list, c) {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // Indices finds the named columns in s, in the order of names.

@@ -169,7 +169,7 @@ type Writer interface {
 	Write(ctx context.Context, b *Block, done func(error)) error
 	// Flush makes durable what was taken: every done has been called when it returns.
 	Flush(ctx context.Context) error
-	// Held is the memory of its own copies, in bytes.
+	// Held is the memory of its own copies, in bytes: about as much as Spec.Copies says at most. Core asks after each Write, and counts it.
 	Held() int64
 	Close(ctx context.Context) error
 }

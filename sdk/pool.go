@@ -12,11 +12,12 @@ import (
 // allocation and no work per column. Safe for any number of goroutines.
 type Pool struct {
 	mem     memory.Allocator
+	loans   loans
 	acks    ackPool
 	mu      sync.Mutex
 	shelves map[shelfKey]*shelf
-	shells  []*Batch
-	views   []*Batch // shells that have memory for a selection
+	shells  freeList[*Batch]
+	views   freeList[*Batch] // shells that have memory for a selection
 	inUse   atomic.Int64
 	held    atomic.Int64
 }
@@ -36,23 +37,25 @@ type shelfKey struct {
 
 // shelf holds the free batches of one schema and size.
 type shelf struct {
-	mu   sync.Mutex
-	free []*Batch
-	// As many are kept as were out at a time lately: a queue that fills and empties costs no allocation, and what a burst needed
-	// goes after a while.
-	out, peak, keep int
-	puts            int
+	mu sync.Mutex
+	freeList[*Batch]
 }
 
 // shelfWindow is how many batches come back before what is kept is reckoned anew.
 const shelfWindow = 4096
 
-// NewPool makes a pool that takes its memory from mem; nil means Go's heap.
+// NewPool makes a pool that takes its memory from mem; nil means Go's heap. An allocator that has a method Returned(buf []byte) is
+// told of the buffers of columns that were added to a shared batch, when they come back and may be overwritten: a test finds by it
+// who still reads them.
 func NewPool(mem memory.Allocator) *Pool {
 	if mem == nil {
 		mem = heap{}
 	}
-	return &Pool{mem: mem, shelves: map[shelfKey]*shelf{}}
+	p := &Pool{mem: mem, shelves: map[shelfKey]*shelf{}, loans: loans{mem: mem}}
+	if m, ok := mem.(interface{ Returned(buf []byte) }); ok {
+		p.loans.returned = m.Returned
+	}
+	return p
 }
 
 // heap allocates aligned memory that the garbage collector takes back.
@@ -94,22 +97,14 @@ func (p *Pool) Get(s *Schema, rows int) *Batch {
 	p.mu.Lock()
 	sh := p.shelves[k]
 	if sh == nil {
-		sh = &shelf{keep: 8}
+		sh = &shelf{}
 		p.shelves[k] = sh
 	}
 	p.mu.Unlock()
 	sh.mu.Lock()
-	sh.out++
-	if sh.out > sh.peak {
-		sh.peak = sh.out
-		sh.keep = max(sh.keep, sh.peak)
-	}
-	var b *Batch
-	if n := len(sh.free); n > 0 {
-		b, sh.free = sh.free[n-1], sh.free[:n-1]
-	}
+	b, ok := sh.take()
 	sh.mu.Unlock()
-	if b == nil {
+	if !ok {
 		b = &Batch{schema: s, cols: make([]column, len(s.fields)), size: size, pool: p, home: sh}
 	}
 	b.refs.Store(1)
@@ -123,22 +118,17 @@ func (p *Pool) shell() *Batch { return p.take(&p.shells) }
 // view is a shell that is to have a selection.
 func (p *Pool) view() *Batch { return p.take(&p.views) }
 
-func (p *Pool) take(from *[]*Batch) (b *Batch) {
+func (p *Pool) take(from *freeList[*Batch]) *Batch {
 	p.inUse.Add(1)
 	p.mu.Lock()
-	if n := len(*from); n > 0 {
-		b, *from = (*from)[n-1], (*from)[:n-1]
-	}
+	b, ok := from.take()
 	p.mu.Unlock()
-	if b == nil {
-		b = &Batch{pool: p}
+	if !ok {
+		b = &Batch{pool: p, shelled: from}
 	}
 	b.refs.Store(1)
 	return b
 }
-
-// maxShells is how many of either kind are kept.
-const maxShells = 256
 
 const maxArena = 4 << 20
 
@@ -155,30 +145,29 @@ func (p *Pool) put(b *Batch) {
 		b.charge = nil
 		defer c.Uncharge(b.due)
 	}
-	b.arena = b.arena[:0]
-	if cap(b.arena) > maxArena {
-		b.mem -= cap(b.arena)
-		b.arena = nil
-	}
 	if b.home == nil { // a batch that shared another's columns
 		base := b.base
 		b.base, b.sel = nil, nil
-		p.free(b)
+		if b.borrows {
+			p.loans.giveBack(b)
+			clear(b.outgrown)
+			b.arena, b.outgrown, b.borrows = nil, b.outgrown[:0], false
+		}
 		clear(b.cols)
-		b.schema, b.arena, b.mem = nil, nil, 0
-		keep := &p.shells
-		if b.list != nil {
-			keep = &p.views
-		}
+		b.schema, b.mem = nil, 0
 		p.mu.Lock()
-		if len(*keep) < maxShells {
-			*keep = append(*keep, b)
-		}
+		b.shelled.give(b, shelfWindow, func(*Batch) {})
 		p.mu.Unlock()
 		if base != nil {
 			base.Release()
 		}
 		return
+	}
+	b.mem -= b.stale
+	b.arena, b.stale = b.arena[:0], 0
+	if cap(b.arena) > maxArena {
+		b.mem -= cap(b.arena)
+		b.arena = nil
 	}
 	for i := range b.cols {
 		c := &b.cols[i]
@@ -189,31 +178,14 @@ func (p *Pool) put(b *Batch) {
 	}
 	sh := b.home
 	sh.mu.Lock()
-	sh.out--
-	if sh.puts++; sh.puts == shelfWindow {
-		sh.keep, sh.peak, sh.puts = max(8, sh.peak), sh.out, 0
-		for len(sh.free) > sh.keep {
-			n := len(sh.free) - 1
-			p.free(sh.free[n])
-			sh.free[n], sh.free = nil, sh.free[:n]
-		}
-	}
-	if len(sh.free) < sh.keep {
-		sh.free = append(sh.free, b)
-		sh.mu.Unlock()
-		return
-	}
+	sh.give(b, shelfWindow, p.free)
 	sh.mu.Unlock()
-	p.free(b)
 }
 
-// free gives back the buffers that are b's own.
+// free gives back the buffers of a batch that had columns of its own.
 func (p *Pool) free(b *Batch) {
-	if b.mem == 0 {
-		return
-	}
 	for i, f := range b.schema.fields {
-		if c := &b.cols[i]; c.own && c.data != nil {
+		if c := &b.cols[i]; c.data != nil {
 			p.mem.Free(unsafe.Slice((*byte)(c.data), (b.size*f.Type.Width()+63)&^63))
 		}
 	}

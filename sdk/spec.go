@@ -62,12 +62,15 @@ type Spec struct {
 	Commits       bool // sources: the Source is a Committer
 	Slowable      bool // sources: can be slowed without losing (files, Kafka; not UDP, not capture)
 	Lanes         func(cfg any) (n int, endless bool)
-	HonoursKeys   bool     // sinks: a block written again under its Key is stored once
-	Ordered       bool     // sinks: wants a partition's blocks in order
-	Selections    bool     // processors, and sinks that fuse: reads batches with a selection; in front of others core gathers the rows
-	Fuses         bool     // sinks: never waits for anything outside; runs in the lane before it, without a queue
-	Reasons       []Reason // every reason the plugin drops for
-	Linux         bool     // runs on Linux only; elsewhere it says so when started
+	HonoursKeys   bool // sinks: a block written again under its Key is stored once
+	Ordered       bool // sinks: wants a partition's blocks in order
+	Selections    bool // processors, and sinks that fuse: reads batches with a selection; in front of others core gathers the rows
+	Fuses         bool // sinks: never waits for anything outside; runs in the lane before it, without a queue
+	// Copies is about the most memory that a writer's own copies take (Writer.Held), beside the batches that it was given. Sinks; nil: it
+	// makes none. The plan shows it, and readers wait when writers hold more.
+	Copies  func(cfg any) Size
+	Reasons []Reason // every reason the plugin drops for
+	Linux   bool     // runs on Linux only; elsewhere it says so when started
 }
 
 // PortNames is what Ports answers, with the default.

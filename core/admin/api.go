@@ -24,10 +24,12 @@ type Status struct {
 	Memory Memory           `json:"memory"`
 }
 
-// Memory is what the pipeline's batches hold as a whole.
+// Memory is what the pipeline's batches hold as a whole, and beside them its sinks' own copies.
 type Memory struct {
 	Held   int64 `json:"bytes"`
 	Budget int64 `json:"budget_bytes"` // above it sources are not read
+	Copies int64 `json:"copies_bytes"`
+	Most   int64 `json:"copies_most_bytes"` // what the sinks say their copies take at most
 }
 
 // Queue is the level of a queue.

@@ -90,6 +90,8 @@ func metrics() []*metric {
 			node: func(n *ledger.NodeReport) float64 { return float64(n.InHand) }},
 		{name: "sink_in_flight_records", help: "Records taken and neither stored nor refused yet, those of files not yet closed among them.", typ: gauge, kinds: sinks,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.InFlight) }},
+		{name: "sink_copies_bytes", help: "Memory of the sink's own copies, beside batches: row groups that are not complete, what could not be sent yet.", typ: gauge, kinds: sinks,
+			node: func(n *ledger.NodeReport) float64 { return float64(n.Copies) }},
 		{name: "sink_failed_records_total", help: "Records that could not be stored and stopped the pipeline.", typ: counter, kinds: sinks,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.Failed) }},
 		{name: "sink_blocks_total", help: "Writes of blocks, retries among them; of sinks behind a queue.", typ: counter, kinds: sinks,

@@ -16,6 +16,7 @@ type fusedSink struct {
 	in   *instance
 	w    sdk.Writer
 	acct *ledger.Sink
+	own  writerCopies
 
 	// Reused for every batch, so that nothing is allocated.
 	block    sdk.Block
@@ -47,6 +48,7 @@ func (s *stage) fusedSink(n *plan.Node, in *instance) (*fusedSink, error) {
 		return nil, err
 	}
 	f := &fusedSink{in: in, w: w, acct: s.run.ledger.Node(n.ID, n.Kind).Sink()}
+	f.own = s.run.copies.opened(n, f.acct)
 	f.done = func(err error) { f.answered, f.err = true, err }
 	return f, nil
 }
@@ -63,6 +65,7 @@ func (f *fusedSink) write(b *sdk.Batch) {
 		from := f.in.watch.start()
 		err := f.w.Write(r.ctx, &f.block, f.done)
 		f.in.watch.stop(from)
+		f.own.set(f.w.Held())
 		if err != nil {
 			f.answered, f.err = true, err
 		}
@@ -154,4 +157,5 @@ func (f *fusedSink) close(ctx context.Context) {
 	if err := f.w.Close(ctx); err != nil {
 		r.log.Warn("writer did not close cleanly", "node", f.in.node.ID, "error", fmt.Sprint(err))
 	}
+	f.own.closed()
 }

@@ -69,6 +69,7 @@ type Run struct {
 	log    *slog.Logger
 	pool   *sdk.Pool
 	budget atomic.Int64 // bytes; of what is there now
+	copies copies
 	ledger *ledger.Ledger
 
 	ctx      context.Context // ends when the run is aborted

@@ -26,6 +26,7 @@ type sinkLane struct {
 	w     sdk.Writer
 	wFor  *sdk.Schema
 	acct  *ledger.Sink
+	own   writerCopies
 	waker queue.Waker
 	keyed int // index among the plan's keyed sinks, -1
 	errs  []*target
@@ -98,6 +99,7 @@ func newSinkLane(r *Run, st *stage, id int) (*sinkLane, error) {
 		return nil, err
 	}
 	k.w = w
+	k.own = r.copies.opened(n, k.acct)
 	k.limit = time.AfterFunc(time.Hour, func() { k.timeUp() })
 	k.limit.Stop()
 	return k, nil
@@ -132,6 +134,7 @@ func (k *sinkLane) run() {
 		if !now.Before(k.lane.nextTick) {
 			k.lane.nextTick = now.Add(tickEvery)
 			k.dropGone()
+			k.countCopies()
 		}
 		if end && !ended {
 			ended, k.endedAt = true, now
@@ -435,6 +438,13 @@ func (k *sinkLane) dropOpenSegments() {
 	}
 }
 
+// countCopies asks what the writer holds, unless another goroutine has it flush.
+func (k *sinkLane) countCopies() {
+	if k.flushing == nil {
+		k.own.set(k.w.Held())
+	}
+}
+
 // close ends the writer; closeSink the sink, when all lanes are closed.
 func (k *sinkLane) closeWriter(ctx context.Context) {
 	if k.w == nil {
@@ -443,4 +453,5 @@ func (k *sinkLane) closeWriter(ctx context.Context) {
 	if err := k.w.Close(ctx); err != nil {
 		k.run_.log.Warn("writer did not close cleanly", "node", k.node.ID, "error", err)
 	}
+	k.own.closed()
 }

@@ -79,6 +79,7 @@ func (k *sinkLane) write(b *block) {
 		}
 	}
 	k.limit.Stop()
+	k.countCopies()
 }
 
 // writeTime bounds the next Write. Once nothing more comes, nobody waits for an optional sink longer than drain_timeout.
@@ -160,6 +161,9 @@ func (k *sinkLane) complete() {
 		k.failed(c.b, c.err)
 	}
 	clear(done)
+	if len(done) > 0 {
+		k.countCopies()
+	}
 }
 
 // written takes a block out of those being written.

@@ -54,6 +54,7 @@ func (l *Lane) Drop(r sdk.Reason, n uint64) { l.dropped.add(r, n) }
 type Sink struct {
 	In, Delivered, DeadLettered, Failed atomic.Uint64
 	InFlight                            atomic.Int64
+	Copies                              atomic.Int64 // bytes of the writer's own copies
 	Blocks, Retries                     atomic.Uint64
 	dropped                             tally
 	_                                   [64]byte // a fused sink has one in each lane

@@ -50,6 +50,7 @@ type NodeReport struct {
 	Delivered    uint64            `json:"delivered,omitempty"`
 	Failed       uint64            `json:"failed,omitempty"`
 	InFlight     int64             `json:"in_flight,omitempty"`
+	Copies       int64             `json:"copies_bytes,omitempty"`
 	Lost         map[string]uint64 `json:"lost,omitempty"`
 	Noted        map[string]uint64 `json:"noted,omitempty"`
 	Blocks       uint64            `json:"blocks,omitempty"`
@@ -189,6 +190,7 @@ func (n *Node) report() NodeReport {
 		r.DeadLettered += s.DeadLettered.Load()
 		r.Failed += s.Failed.Load()
 		r.InFlight += s.InFlight.Load()
+		r.Copies += s.Copies.Load()
 		r.Blocks += s.Blocks.Load()
 		r.Retries += s.Retries.Load()
 		s.dropped.into(r.Dropped)

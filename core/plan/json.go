@@ -51,6 +51,7 @@ type jsonSink struct {
 	Bytes    int64  `json:"batch_bytes"`
 	Age      string `json:"batch_age"`
 	InFlight int    `json:"in_flight"`
+	Copies   int64  `json:"copies_bytes,omitempty"`
 }
 
 type jsonOutput struct {
@@ -112,7 +113,7 @@ func (n *Node) json() jsonNode {
 		})
 	}
 	if n.Kind == sdk.KindSink {
-		j.Sink = &jsonSink{n.Keyed, n.Promise, n.Batch.Rows, int64(n.BlockBytes), n.Batch.Age.String(), n.InFlight}
+		j.Sink = &jsonSink{n.Keyed, n.Promise, n.Batch.Rows, int64(n.BlockBytes), n.Batch.Age.String(), n.InFlight, int64(n.Copies())}
 	}
 	return j
 }

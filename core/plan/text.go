@@ -85,11 +85,22 @@ func (n *Node) text(b *strings.Builder, said map[*sdk.Schema]string) {
 		if !n.spec().Fuses {
 			fmt.Fprintf(b, "    block    up to %d rows, %s or %s, %d in flight\n", n.Batch.Rows, n.BlockBytes, n.Batch.Age, n.InFlight)
 		}
+		if m := n.Copies(); m > 0 {
+			fmt.Fprintf(b, "    copies   up to about %s of its own for each lane, beside batches\n", m)
+		}
 		wrap(b, "    promise  ", "             ", strings.Fields(n.Promise))
 	}
 	if n.OnError == config.Drop || n.OnError == config.Fail {
 		fmt.Fprintf(b, "    refused  %s\n", n.OnError)
 	}
+}
+
+// Copies is about the most memory that each lane's writer of a sink takes for copies of its own, in bytes.
+func (n *Node) Copies() sdk.Size {
+	if f := n.spec().Copies; f != nil {
+		return f(n.Config)
+	}
+	return 0
 }
 
 // reads are the node's inputs as `from:` writes them; the stream `errors` once.

@@ -6,7 +6,6 @@ package processor
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/weirflow/weir/sdk"
 )
@@ -48,28 +47,11 @@ var Plugin = sdk.Plugin{
 
 // output is the input's columns and one more.
 func output(_ any, in *sdk.Schema) ([]*sdk.Schema, error) {
-	if in.Index(column) >= 0 {
-		return nil, &sdk.Problem{Message: "the input has a column " + column + " already", Help: "one processor of this type is enough"}
-	}
-	fields := append(slices.Clone(in.Fields()), sdk.Field{Name: column, Type: sdk.Uint16, Doc: "port that names the service"})
-	return []*sdk.Schema{sdk.NewSchema(fields...)}, nil
+	return sdk.Added(in, sdk.Field{Name: column, Type: sdk.Uint16, Doc: "port that names the service"})
 }
 
 // needs says which input columns must be there when those wanted are: what is passed through, and the two ports if somebody wants
 // what is made of them.
 func needs(_ any, _ *sdk.Schema, wanted [][]string) []string {
-	var list []string
-	for _, w := range wanted[0] {
-		if w != column {
-			list = append(list, w)
-		}
-	}
-	if len(list) < len(wanted[0]) {
-		for _, port := range []string{"src_port", "dst_port"} {
-			if !slices.Contains(list, port) {
-				list = append(list, port)
-			}
-		}
-	}
-	return list
+	return sdk.AddedNeeds(wanted[0], map[string][]string{column: {"src_port", "dst_port"}})
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -15,6 +17,8 @@ type driver struct {
 	w     way
 	s     *processorSuite
 	env   *sdk.Env
+	world *world
+	leaks goleak.Option
 	rec   *recorder
 	proc  sdk.Processor
 	clock *Clock
@@ -210,5 +214,43 @@ func (d *driver) drain() {
 				}
 			}
 		}
+	}
+}
+
+// mayLeave says whether what is held is a sibling's or the next life's, or goes unsettled.
+func (d *driver) mayLeave() bool { return d.w.why != sdk.InputEnded }
+
+// close drains the instance, closes it and settles what it has given out.
+func (d *driver) close() {
+	d.t.Helper()
+	d.drain()
+	d.call("Close", -1, d.proc.Close)
+	d.rec.finish(d.sync, d.mayLeave())
+}
+
+// left checks that a closed instance has left nothing behind.
+func (d *driver) left() {
+	d.t.Helper()
+	if n := d.env.Pool.InUse(); n != 0 && !d.mayLeave() {
+		d.t.Errorf("%s: %d batches were never released (negative: released too often)", d.w.name, n)
+	}
+	if remote, ok := d.proc.(*remoteProcessor); ok {
+		if n := remote.end(); n != 0 && !d.mayLeave() {
+			d.t.Errorf("%s: %d batches were never released in the guest", d.w.name, n)
+		}
+	}
+	if err := d.world.shares.open(); err != nil {
+		d.t.Errorf("%s: after Close: %v", d.w.name, err)
+	}
+	if d.lent != d.back.n && !d.mayLeave() {
+		d.t.Errorf("%s: %d slabs were lent, %d given back", d.w.name, d.lent, d.back.n)
+	}
+}
+
+// quiet checks that no goroutine is left that was not there when the instance was made.
+func (d *driver) quiet() {
+	d.t.Helper()
+	if err := goleak.Find(d.leaks); err != nil {
+		d.t.Errorf("%s: after Close: %v", d.w.name, err)
 	}
 }

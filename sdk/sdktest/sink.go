@@ -67,6 +67,7 @@ func sinkWays(t testing.TB, p sdk.Plugin, cases []SinkCase, loops ...bool) {
 type sinkSuite struct {
 	p    sdk.Plugin
 	c    SinkCase
+	cfg  any
 	loop bool
 
 	out  map[int]map[int]bool // rows that the store has refused, by block
@@ -79,6 +80,7 @@ func (s *sinkSuite) run(t testing.TB) {
 		cfg = s.c.Config(t)
 	}
 	cfg = configOf(&s.p.Spec, cfg)
+	s.cfg = cfg
 	if s.p.Spec.Input != nil {
 		if err := s.p.Spec.Input(cfg, s.c.In); err != nil {
 			t.Fatalf("Spec.Input refuses the case's schema: %v", err)

@@ -190,6 +190,7 @@ func (l *sinkLife) write(w *writer, i int) {
 		if refused {
 			x.giveBack()
 		}
+		l.held(w)
 		if err == nil {
 			return
 		}
@@ -265,6 +266,18 @@ func (l *sinkLife) judge(x *block, err error) {
 	}
 }
 
+// held checks that the memory of the writer's own copies is what the specification says of it.
+func (l *sinkLife) held(w *writer) {
+	l.t.Helper()
+	most := int64(0)
+	if f := l.s.p.Spec.Copies; f != nil {
+		most = int64(f(l.s.cfg))
+	}
+	if h := w.w.Held(); h < 0 || h > most {
+		l.t.Errorf("Held is %d, and Spec.Copies says at most %d", h, most)
+	}
+}
+
 // flush asks for all that was taken and expects every done. What failed is written again until nothing has.
 func (l *sinkLife) flush(w *writer) {
 	l.t.Helper()
@@ -272,9 +285,7 @@ func (l *sinkLife) flush(w *writer) {
 		if err := within(l.t, patience, "Flush", func() error { return w.w.Flush(l.t.Context()) }); err != nil {
 			l.t.Fatalf("Flush: %v", err)
 		}
-		if h := w.w.Held(); h < 0 {
-			l.t.Errorf("Held is %d", h)
-		}
+		l.held(w)
 		failed = false
 		l.mu.Lock()
 		blocks := slices.Clone(l.blocks)

@@ -21,7 +21,7 @@ type shelf struct {
 // shelfSink stores into a shelf when it is flushed or has three blocks. With a fault named it does one thing wrong.
 func shelfSink(fault string, store **shelf) sdk.Plugin {
 	return sdk.Plugin{
-		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "shelf", Doc: "stores", HonoursKeys: true},
+		Spec: sdk.Spec{Kind: sdk.KindSink, Type: "shelf", Doc: "stores", HonoursKeys: true, Copies: func(any) sdk.Size { return 2 << 20 }},
 		Sink: func(env *sdk.Env, _ any) (sdk.Sink, error) {
 			if fault == "share left open" {
 				_, err := env.Share("table", func(context.Context) (io.Closer, error) { return io.NopCloser(nil), nil })
@@ -123,10 +123,13 @@ func (w *shelfWriter) Flush(context.Context) error {
 }
 
 func (w *shelfWriter) Held() int64 {
-	if w.n.fault == "negative" {
+	switch w.n.fault {
+	case "negative":
 		return -1
+	case "holds more than it says":
+		return 2<<20 + 1
 	}
-	return 0
+	return 2 << 20
 }
 
 func (w *shelfWriter) Close(ctx context.Context) error { return w.Flush(ctx) }
@@ -155,21 +158,22 @@ func TestBrokenSinksFail(t *testing.T) {
 	defer close(shelfQuit)
 	defer func(d time.Duration) { patience = d }(patience)
 	for fault, want := range map[string]string{
-		"deaf to cancel":        "Write with a cancelled context has not returned",
-		"done and an error":     "returned an error and called done",
-		"done twice":            "came 2 times",
-		"not done":              "not done after Flush",
-		"code not constant":     "metric label",
-		"row outside the block": "names row",
-		"fatal":                 "dead: x",
-		"batch kept":            "never released",
-		"batch changed":         "changed a batch",
-		"touched after copied":  "",
-		"key ignored":           "the store holds",
-		"row lost":              "the store holds",
-		"negative":              "Held is -1",
-		"closed twice":          "closed already",
-		"share left open":       "still held",
+		"deaf to cancel":          "Write with a cancelled context has not returned",
+		"done and an error":       "returned an error and called done",
+		"done twice":              "came 2 times",
+		"not done":                "not done after Flush",
+		"code not constant":       "metric label",
+		"row outside the block":   "names row",
+		"fatal":                   "dead: x",
+		"batch kept":              "never released",
+		"batch changed":           "changed a batch",
+		"touched after copied":    "",
+		"key ignored":             "the store holds",
+		"row lost":                "the store holds",
+		"negative":                "Held is -1",
+		"holds more than it says": "Spec.Copies says at most 2097152",
+		"closed twice":            "closed already",
+		"share left open":         "still held",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			var store *shelf

@@ -22,6 +22,10 @@ const (
 	firstRatio = 0.3 // flows with zstd; the open row group's size is known only when it is encoded
 )
 
+// mostCopies is about what a writer holds at most: a row group is complete when it has groupBytes, and one batch more may be in it then;
+// slices that grow have a quarter to spare; what the disk does not take is at most a group encoded.
+const mostCopies = 160 << 20
+
 // sink opens writers that write to one directory.
 type sink struct {
 	env    *sdk.Env

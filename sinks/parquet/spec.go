@@ -85,11 +85,14 @@ var Plugin = sdk.Plugin{
 			"Times are timestamps in nanoseconds, UTC. A time or, as text, an address that is not known is NULL. Names and text are\n" +
 			"strings, lists are lists. Columns carry their type, unit and description as `weir.type`, `weir.unit` and `weir.doc`.\n\n" +
 			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. What\n" +
-			"still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`. A row group takes at most about 64 MiB of memory before it is compressed.",
+			"still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`.\n\n" +
+			"Of its own it takes a row group in memory for each lane, 122,880 records or about 64 MiB before compression, and what a full disk has\n" +
+			"not taken of one.",
 		Config: func() any {
 			return &Config{Compression: "zstd", Level: 3, Addresses: "text", Roll: Roll{Size: 128 << 20, Age: 5 * time.Minute}}
 		},
-		Needs: func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
+		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
+		Copies: func(any) sdk.Size { return mostCopies },
 	},
 	Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) { return newSink(env, cfg.(*Config)) },
 }

@@ -42,9 +42,11 @@ var Plugin = sdk.Plugin{
 			"Without a queue it runs in the lanes in front of it, and each of them encodes; behind one (`queue`, several inputs, `ack: optional`)\n" +
 			"it has one lane unless `lanes` says more. Lines are whole and each lane's come in its order.\n\n" +
 			"Delivered means that the kernel has taken the bytes. When whoever reads the output goes away, the pipeline stops; so it does when\n" +
-			"the disk behind it is full, or the terminal is gone: what is half written cannot be written again.",
+			"the disk behind it is full, or the terminal is gone: what is half written cannot be written again.\n\n" +
+			"Each lane has a buffer of 64 KiB and the longest line, of which up to 512 KiB are kept; a table's, up to 24 MiB.",
 		Config: func() any { return &Config{Format: "json", Header: true, Output: "stdout"} },
 		Needs:  func(cfg any, in *sdk.Schema, _ [][]string) []string { return sdk.Wanted(cfg.(*Config).Columns, in) },
+		Copies: func(cfg any) sdk.Size { return cfg.(*Config).copies() },
 		Fuses:  true,
 	},
 	Sink: func(_ *sdk.Env, cfg any) (sdk.Sink, error) {

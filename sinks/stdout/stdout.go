@@ -46,6 +46,23 @@ func terminal(f *os.File, name string) *stream {
 // chunk is how much is encoded before it is written: what a pipe takes at once.
 const chunk = 64 << 10
 
+// buffer is the size in bytes of the largest buffer that is used again: one that longer lines needed is not. A table is made a screenful at
+// a time, where there is no screen a batch at a time.
+func (c *Config) buffer() int {
+	if c.Format == "table" {
+		return 8 << 20
+	}
+	return 8 * chunk
+}
+
+// copies is what a writer keeps: the lines, of a table also the texts that they are made of and where those end.
+func (c *Config) copies() sdk.Size {
+	if c.Format == "table" {
+		return sdk.Size(3 * c.buffer())
+	}
+	return sdk.Size(c.buffer())
+}
+
 type sink struct {
 	cfg *Config
 	out *stream
@@ -64,7 +81,7 @@ func (s *sink) Open(_ context.Context, schema *sdk.Schema) (sdk.Writer, error) {
 		f := schema.Field(j)
 		cols[i] = column{Field: f, at: j, key: append(appendJSONString([]byte{','}, []byte(f.Name)), ':')}
 	}
-	w := &writer{out: s.out, cols: cols, live: make([]*column, 0, len(cols))}
+	w := &writer{sink: s, out: s.out, cols: cols, live: make([]*column, 0, len(cols))}
 	switch s.cfg.Format {
 	case "csv":
 		w.encode, w.header = w.csv, s.cfg.Header
@@ -80,6 +97,7 @@ func (s *sink) Close(context.Context) error { return nil }
 
 // writer encodes blocks; its buffer is used again.
 type writer struct {
+	sink   *sink
 	out    *stream
 	cols   []column
 	live   []*column // json: columns of this batch that are not zero
@@ -120,6 +138,9 @@ func (w *writer) flushLocked() error {
 	}
 	_, err := w.out.w.Write(w.buf)
 	w.buf = w.buf[:0]
+	if cap(w.buf) > w.sink.cfg.buffer() {
+		w.buf = nil
+	}
 	return err
 }
 

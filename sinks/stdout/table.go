@@ -78,6 +78,9 @@ func (w *writer) title() string {
 
 // fill makes the cells of n rows from row on.
 func (w *writer) fill(row, n int) {
+	if cap(w.cells.text) > w.sink.cfg.buffer() {
+		w.cells.text = nil
+	}
 	w.cells.text, w.cells.ends = w.cells.text[:0], w.cells.ends[:0]
 	for r := row; r < row+n; r++ {
 		for i := range w.cols {

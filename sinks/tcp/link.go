@@ -19,6 +19,9 @@ import (
 // gather is how many bytes of messages go to the kernel in one call.
 const gather = 64 << 10
 
+// mostKept is the largest buffer that is used again: for what is gathered, and a message more.
+const mostKept = 3 * gather
+
 // link is the connection of one exporter, made when it is needed.
 type link struct {
 	sink *sink
@@ -172,6 +175,9 @@ func (l *link) flush(ctx context.Context) error {
 	}
 	n, err := l.write(ctx)
 	l.buf = l.buf[:copy(l.buf, l.buf[n:])]
+	if len(l.buf) == 0 && cap(l.buf) > mostKept { // what was told before took it
+		l.buf = nil
+	}
 	_, encrypted := l.conn.(*tls.Conn) // TLS cannot go on after a write that was broken off
 	switch {
 	case err == nil && !l.watched.dead.Load():

@@ -96,7 +96,9 @@ Delivered means handed to the kernel: IPFIX has no answer. Connections that the 
 ends right after it began is an error of the block that comes next, for what was sent on it is lost. A collector that asks for a
 certificate gets nothing before it has accepted the one of tls.cert. When a connection breaks, the block under way is sent again from its
 exporter's first row, so the collector may get some messages twice; what earlier blocks left in the kernel's buffers may not have
-reached it.`,
+reached it.
+
+Each connection has a buffer of 64 KiB and one message; what exporters tell of templates takes at most 16 MiB, for all lanes together.`,
 		Config: func() any { return &Config{MaxConnections: 256, TLS: TLS{MinVersion: "1.2"}} },
 		Needs: func(_ any, in *sdk.Schema, _ [][]string) []string {
 			needs := []string{payload}
@@ -111,6 +113,7 @@ reached it.`,
 			_, err := resolve(in)
 			return err
 		},
+		Copies:  func(cfg any) sdk.Size { return sdk.Size(cfg.(*Config).MaxConnections) * mostKept },
 		Ordered: true,
 	},
 	Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) { return newSink(env, cfg.(*Config)) },

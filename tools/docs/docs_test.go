@@ -438,42 +438,58 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 	}
 }
 
-// The guide to plugins shows lines of the example that is compiled and tested.
-func TestTheGuideShowsTheExample(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join(root, "docs", "guides", "plugin.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := filepath.Glob(filepath.Join(root, "examples", "processor", "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	there := map[string]bool{}
-	for _, f := range files {
-		text, err := os.ReadFile(f)
+// The guides to plugins show lines of the examples that are compiled and tested; the one about columns shows its example whole.
+func TestTheGuidesShowTheExamples(t *testing.T) {
+	for guide, example := range map[string]string{"plugin.md": "processor", "enrich.md": "enrich"} {
+		page, err := os.ReadFile(filepath.Join(root, "docs", "guides", guide))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for line := range strings.Lines(string(text)) {
-			there[strings.Join(strings.Fields(line), " ")] = true
+		files, err := filepath.Glob(filepath.Join(root, "examples", example, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there := map[string]bool{}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				there[strings.Join(strings.Fields(line), " ")] = true
+			}
+		}
+		list, err := blocks(string(page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := 0
+		for _, b := range list {
+			if b.lang != "go" {
+				continue
+			}
+			for line := range strings.Lines(b.text) {
+				if shown++; !there[strings.Join(strings.Fields(line), " ")] {
+					t.Errorf("%s, line %d and on: not in the example: %s", guide, b.line, line)
+				}
+			}
+		}
+		if shown < 20 {
+			t.Errorf("%s shows %d lines of the example", guide, shown)
 		}
 	}
-	list, err := blocks(string(page))
+	page, err := os.ReadFile(filepath.Join(root, "docs", "guides", "enrich.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := 0
-	for _, b := range list {
-		if b.lang != "go" {
-			continue
-		}
-		for line := range strings.Lines(b.text) {
-			if shown++; !there[strings.Join(strings.Fields(line), " ")] {
-				t.Errorf("line %d and on: not in the example: %s", b.line, line)
-			}
-		}
+	whole, err := os.ReadFile(filepath.Join(root, "examples", "enrich", "enrich.go"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	if shown < 20 {
-		t.Errorf("the guide shows %d lines of the example", shown)
+	if !strings.Contains(string(page), "```go\n"+string(whole)+"```\n") {
+		t.Error("docs/guides/enrich.md does not show examples/enrich/enrich.go whole")
+	}
+	if n := strings.Count(string(whole), "\n"); n > 60 {
+		t.Errorf("the processor in sixty lines has %d", n)
 	}
 }

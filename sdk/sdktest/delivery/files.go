@@ -26,6 +26,8 @@ func Files(b Broker) sdk.Plugin {
 			Config: func() any { return &FilesConfig{Rows: 5000, Age: 2 * time.Second} },
 			Needs:  func(any, *sdk.Schema, [][]string) []string { return []string{"partition", "number"} },
 			Input:  numbered,
+			// A file is closed when it has Rows rows; the last block may bring more, and a slice that grows has as much again to spare.
+			Copies: func(cfg any) sdk.Size { return sdk.Size(2 * recordBytes * (cfg.(*FilesConfig).Rows + sdk.MaxRows)) },
 		},
 		Sink: func(env *sdk.Env, cfg any) (sdk.Sink, error) {
 			c := *cfg.(*FilesConfig)
@@ -103,7 +105,10 @@ func (w *filesWriter) Flush(context.Context) error { w.end(); w.work.Wait(); ret
 func (w *filesWriter) Held() int64 {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return int64(cap(w.rows)) * 16
+	return int64(cap(w.rows)) * recordBytes
 }
+
+// recordBytes is the memory of one record.
+const recordBytes = 16
 
 func (w *filesWriter) Close(ctx context.Context) error { return w.Flush(ctx) }
