@@ -380,7 +380,7 @@ func (o *outbox) sendErrors() {
 	o.errors = nil
 	b.Seal()
 	for _, t := range o.inst.errs {
-		o.inst.lane.send(t, b.Share(nil, t.edge.Tracked))
+		o.inst.lane.send(t, b.Share(nil, t.edge.Tracked && !o.inst.lane.run().opt.rules.looseLetters))
 	}
 	b.Done(sdk.DeadLettered)
 	b.Release()

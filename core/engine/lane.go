@@ -175,6 +175,10 @@ func (l *lane) push() {
 
 // force moves what was sent of one partition into the queues, without waiting: a cut of it is being made.
 func (l *lane) force(part *sdk.Partition) {
+	if l.run().opt.rules.flushWaits {
+		l.forceNothing(part)
+		return
+	}
 	l.pending = slices.DeleteFunc(l.pending, func(p pending) bool {
 		if p.b.Range().Partition != part {
 			return false
@@ -184,6 +188,24 @@ func (l *lane) force(part *sdk.Partition) {
 		l.touched = true
 		return true
 	})
+}
+
+// forceNothing breaks the rule that what a cut flushes passes a full queue.
+func (l *lane) forceNothing(part *sdk.Partition) {
+	for i := 0; i < len(l.pending); {
+		p := l.pending[i]
+		switch {
+		case p.b.Range().Partition != part:
+			i++
+			continue
+		case p.t.st.q.Push(queue.Item{Batch: p.b, Edge: p.t.edge.Index}, l.waker):
+		case l.waitRoom():
+			continue
+		default:
+			return // the run is aborted
+		}
+		l.pending = slices.Delete(l.pending, i, i+1)
+	}
 }
 
 // overdue says whether the batch belongs to a segment whose end is fixed: somebody holds others of it and waits for the mark

@@ -17,7 +17,7 @@ func (m *mark) Partition() *sdk.Partition { return m.seg.ps.part }
 // takeMark handles a mark in a lane behind a queue: when it has come over every edge that its partition reaches, the chain is
 // flushed with force and the mark goes on.
 func (l *lane) takeMark(m *mark, edge int) {
-	need := l.st.expects[m.seg.ps.src]
+	need := l.st.marksOf(m)
 	if need > 1 && !l.run().opt.rules.firstMark {
 		if l.counts == nil {
 			l.counts = map[*segment]int{}
@@ -68,7 +68,7 @@ type markedEdge struct {
 // a later segment and must not meet the chain before the flush. That goes for a mark too: what stands between it and the one that
 // is waited for belongs in front of it.
 func (l *lane) overtakes(it queue.Item) bool {
-	if len(l.markedOn) == 0 {
+	if len(l.markedOn) == 0 || l.run().opt.rules.noAside {
 		return false
 	}
 	var ps *partState
@@ -156,6 +156,14 @@ func (r *Run) wireMarks() {
 		}
 		walk(s.node)
 	}
+}
+
+// marksOf is how many marks of m's cut arrive here.
+func (s *stage) marksOf(m *mark) int {
+	if s.run.opt.rules.everyInput {
+		return len(s.plan.Head().Inputs)
+	}
+	return s.expects[m.seg.ps.src]
 }
 
 func (s *stage) addMark(t markTarget) {

@@ -218,7 +218,8 @@ func (ps *partState) advance() {
 	}
 	for len(ps.segs) > 0 {
 		s := ps.segs[0]
-		if !s.closed || s.outstanding > 0 {
+		stored := ps.src.run.opt.rules.keyedAlone && s.sinks&all == all
+		if !s.closed || s.outstanding > 0 && !stored {
 			if ps.src.run.opt.rules.outOfOrder {
 				ps.skipUnsettled()
 			}

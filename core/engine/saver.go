@@ -130,20 +130,30 @@ func (v *saver) grant(parts []*partState, now time.Time) {
 	if age == 0 {
 		age = time.Second
 	}
+	rules := &v.src.run.opt.rules
 	var oldest *partState
 	for _, ps := range parts {
 		at := ps.openedAt.Load()
-		if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(age) {
+		if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(age) || rules.noAge || rules.ageIfFed && ps.nothingFed() {
 			continue
 		}
-		if oldest == nil || at < oldest.openedAt.Load() {
+		if rules.noCutLimit {
+			ps.askCut()
+			continue
+		}
+		if oldest == nil || (at < oldest.openedAt.Load()) != rules.newest {
 			oldest = ps
 		}
 	}
 	if oldest != nil {
-		oldest.cutAsked.Store(true)
-		oldest.lane.waker.Wake()
+		oldest.askCut()
 	}
+}
+
+// askCut has the partition's lane make a cut.
+func (ps *partState) askCut() {
+	ps.cutAsked.Store(true)
+	ps.lane.waker.Wake()
 }
 
 // save writes the news: at once if something of them is urgent, else when they have waited long enough.
@@ -165,7 +175,7 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 		if v.since.IsZero() {
 			v.since = now
 		}
-		if now.Sub(v.since) < r.opt.Idle || r.opt.rules.noIdle {
+		if (now.Sub(v.since) < r.opt.Idle || r.opt.rules.noIdle) && !r.opt.rules.noJoin {
 			return nil
 		}
 	}
@@ -187,6 +197,18 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 	if len(positions) == 0 {
 		return nil
 	}
+	v.since = time.Time{}
+	write := func() error { return v.write(positions, prepared, told) }
+	if r.opt.rules.manySaves {
+		r.goWork("save", func() { _ = write() })
+		return nil
+	}
+	return write()
+}
+
+// write writes positions, of the partitions told, and says then that their segments are prepared.
+func (v *saver) write(positions []sdk.Position, prepared []*segment, told []*partState) error {
+	r := v.src.run
 	ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
 	err := v.src.committer.Save(ctx, positions)
 	cancel()
@@ -201,7 +223,6 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 		}
 		return err
 	}
-	v.since = time.Time{}
 	for _, s := range prepared {
 		s.ps.mu.Lock()
 		s.prepared = true

@@ -252,6 +252,10 @@ func (k *sinkLane) take(it queue.Item) {
 				k.segs[seg] = blk
 			}
 			blk.add(b)
+			if r.opt.rules.closeFull && blk.Rows >= k.node.Batch.Rows {
+				delete(k.segs, seg)
+				k.close(blk)
+			}
 		}
 		return
 	}
@@ -274,7 +278,7 @@ func (k *sinkLane) take(it queue.Item) {
 func (k *sinkLane) takeMark(m *mark) {
 	seg := m.seg
 	k.marks[seg]++
-	if k.marks[seg] < k.st.expects[seg.ps.src] && !k.run_.opt.rules.firstMark {
+	if k.marks[seg] < k.st.marksOf(m) && !k.run_.opt.rules.firstMark {
 		return
 	}
 	delete(k.marks, seg)
@@ -325,7 +329,7 @@ func (k *sinkLane) note(seg *segment, b *block) {
 
 // nextNote says the next note, if no block waits that has one.
 func (k *sinkLane) nextNote() {
-	for k.noting == nil && len(k.notes) > 0 {
+	for (k.noting == nil || k.run_.opt.rules.noNoteTurn) && len(k.notes) > 0 {
 		due := k.notes[0]
 		k.notes = k.notes[1:]
 		note, err := k.w.(sdk.Noter).Note(&due.b.Block)
