@@ -63,6 +63,8 @@ type lane struct {
 	aside     []queue.Item // behind a fan-in: what overtook a mark that has not come on another edge
 	counts    map[*segment]int
 	markedOn  map[markedEdge]*segment
+	met       map[*sdk.Partition]bool // behind a queue: whose batches or marks have come and that were there at the last tick
+	latest    *sdk.Partition          // of them, the one met last
 }
 
 type pending struct {
@@ -314,9 +316,11 @@ func (l *lane) take(it queue.Item) {
 		return
 	}
 	if m, ok := it.Control.(*mark); ok {
+		l.meet(m.seg.ps.part)
 		l.takeMark(m, it.Edge)
 		return
 	}
+	l.meet(it.Batch.Range().Partition)
 	n := int64(it.Batch.Rows())
 	r.queued[it.Edge].Add(-n)
 	r.edges[it.Edge].In.Add(uint64(n))

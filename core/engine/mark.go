@@ -80,8 +80,32 @@ func (l *lane) overtakes(it queue.Item) bool {
 	return ps != nil && l.markedOn[markedEdge{ps, it.Edge}] != nil
 }
 
-// forgetGone lets go of what was set aside of partitions that are gone: a mark of theirs may have taken another lane.
+// meet notes a partition of which the lane may come to hold something.
+func (l *lane) meet(p *sdk.Partition) {
+	if p == nil || p == l.latest {
+		return
+	}
+	if l.met == nil {
+		l.met = map[*sdk.Partition]bool{}
+	}
+	l.met[p], l.latest = true, p
+}
+
+// forgetGone lets go of partitions that are gone (with all: of what was set aside, of any). What is still on its way of them may take
+// another lane than what came before, marks too: so no lane waits for their marks, and each gives out by itself what it holds.
 func (l *lane) forgetGone(all bool) {
+	for p := range l.met {
+		if l.run().part(p) != nil {
+			continue
+		}
+		delete(l.met, p)
+		if l.latest == p {
+			l.latest = nil // if more of it comes, it is met again
+		}
+		l.chain.Load().flushGone(p)
+		l.push() // what is gone always has room
+		l.st.q.Forget(p)
+	}
 	found := false
 	for k := range l.markedOn {
 		if all || l.run().part(k.ps.part) != k.ps {

@@ -262,10 +262,8 @@ func (v *saver) close(ps *partState) {
 	r.budget.Add(-v.src.partitionBudget())
 	v.parts = slices.DeleteFunc(v.parts, func(x *partState) bool { return x == ps })
 	r.partsMu.Unlock()
-	for _, st := range r.stages {
-		if st.q != nil {
-			st.q.Forget(ps.part)
-		}
+	for _, k := range r.sinks {
+		k.st.q.Forget(ps.part) // a lane that is no sink's does it when it has given out what it holds
 	}
 	close(ps.closed)
 	for _, k := range r.sinks {

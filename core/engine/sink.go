@@ -231,6 +231,7 @@ func (k *sinkLane) take(it queue.Item) {
 	if p := b.Range().Partition; p != nil && k.keyed >= 0 {
 		ps := r.part(p)
 		if ps == nil {
+			k.st.q.Forget(p)
 			k.dropBatch(b, sdk.ReasonReturned)
 			return
 		}
@@ -369,6 +370,7 @@ func (k *sinkLane) dropGone() {
 	for seg := range k.marks {
 		if k.run_.part(seg.ps.part) != seg.ps {
 			delete(k.marks, seg)
+			k.st.q.Forget(seg.ps.part)
 		}
 	}
 }
