@@ -3,6 +3,9 @@ package engine
 // The marks that follow a cut through the queues, and where they go.
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/core/queue"
 	"github.com/weirflow/weir/sdk"
@@ -179,7 +182,18 @@ func (r *Run) wireMarks() {
 			}
 		}
 		walk(s.node)
+		s.age = r.leastAge(s.keyed)
 	}
+}
+
+// leastAge is that of the blocks of these sinks, a second if none says one.
+func (r *Run) leastAge(keyed uint64) (age time.Duration) {
+	for i, n := range r.plan.Keyed {
+		if keyed&(1<<i) != 0 && n.Batch.Age > 0 && (age == 0 || n.Batch.Age < age) {
+			age = n.Batch.Age
+		}
+	}
+	return cmp.Or(age, time.Second)
 }
 
 // marksOf is how many marks of m's cut arrive here.

@@ -30,6 +30,8 @@ var needed = []rule{
 		"not all is committed", fullQueue.live, func(s *seen) bool { return s.prepared > 4 }},
 	{"(1) cuts by age are so many a second", func(r *rules) { r.noCutLimit = true },
 		"too many blocks", manyTrickle(blocksASecond(5, 25)).live, func(s *seen) bool { return s.blocks["a"] > 5*20 }},
+	{"(1) for each sink, whatever sources come to it", func(r *rules) { r.cutsBySource = true },
+		"too many blocks", manyOfTwoSources.live, func(s *seen) bool { return s.blocks["a"] > 5*20 }},
 	{"(1) of the oldest segment first", func(r *rules) { r.newest = true },
 		"not all is committed", manyTrickle(committedUpTo(50)).live, func(s *seen) bool { return s.blocks["a"] > 5*20 }},
 	{"(1) a block is one write", func(r *rules) { r.inParts = true },

@@ -3,13 +3,14 @@ package engine
 // rules are what §7 of the design asks for; tests switch one off to show what it is for. The zero value is all of them.
 type rules struct {
 	// 1. When a cut is wanted.
-	noSize     bool // no cut when a keyed sink's block has its rows or bytes
-	noAge      bool // nor when the open segment is old
-	ageIfFed   bool // a segment of which nothing is kept does not age
-	noFullAsk  bool // a full queue asks for no cut
-	noCutLimit bool // as many cuts by age a second as segments are old enough
-	newest     bool // the segment that became old enough last is cut first
-	inParts    bool // write a block as several
+	noSize       bool // no cut when a keyed sink's block has its rows or bytes
+	noAge        bool // nor when the open segment is old
+	ageIfFed     bool // a segment of which nothing is kept does not age
+	noFullAsk    bool // a full queue asks for no cut
+	noCutLimit   bool // as many cuts by age a second as segments are old enough
+	cutsBySource bool // so many for each source, though several come to one sink
+	newest       bool // the segment that became old enough last is cut first
+	inParts      bool // write a block as several
 
 	// 2. How it is made.
 	heldPastCut bool // cut though something of the segment is held

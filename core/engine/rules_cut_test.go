@@ -145,6 +145,29 @@ func manyTrickle(look func(*seen, *delivery.Memory) []string) one {
 	}
 }
 
+// manyOfTwoSources are as many, and two sources share them and the sink. Half of them change the source once, and are cut for that.
+var manyOfTwoSources = one{
+	world:    delivery.Config{Partitions: 40, Rate: 10, Session: 10 * time.Second},
+	pipeline: joinedSources("rows: 50, beat: 500ms", "batch: {rows: 100000, age: 1s}"),
+	opt:      Options{Cuts: 5, CPUs: 2},
+	stop:     25 * time.Second,
+	look:     blocksASecond(5+1, 25),
+}
+
+// joinedSources are members of one group, and each of their partitions comes to the store by one of its inputs.
+func joinedSources(source, sink string) string {
+	return fmt.Sprintf(`
+sources:
+  in: {type: numbered, with: {%[1]s}}
+  too: {type: numbered, with: {%[1]s}}
+processors:
+  - {id: stamp, type: stamp, from: in}
+  - {id: also, type: stamp, from: too}
+sinks:
+  a: {type: keyed_store, from: [stamp, also], %s}
+`, source, sink)
+}
+
 // blocksASecond finds more blocks than cuts by age are allowed in the time.
 func blocksASecond(limit uint64, seconds uint64) func(*seen, *delivery.Memory) []string {
 	return func(met *seen, _ *delivery.Memory) []string {
@@ -193,21 +216,12 @@ var heldAndFull = one{
 	pipeline: "park: 1h" + plain("rows: 200", parkEvery(50, 3, forEver), "queue: {bytes: 256KiB}, batch: {rows: 100000, bytes: 1GiB, age: 1h}")[len("\ndrain_timeout: 5s\npark: 500ms"):],
 }
 
-// twoSources are members of one group, and each of their partitions comes to the store by one of its inputs.
+// twoSources have a sink that a mark of neither reaches by the other's input.
 var twoSources = one{
-	world: delivery.Config{Partitions: 4, Records: 1000, Bounded: true},
-	pipeline: `
-sources:
-  in: {type: numbered, with: {rows: 40}}
-  too: {type: numbered, with: {rows: 40}}
-processors:
-  - {id: stamp, type: stamp, from: in}
-  - {id: also, type: stamp, from: too}
-sinks:
-  a: {type: keyed_store, from: [stamp, also], batch: {rows: 100, age: 300ms}}
-`,
-	opt:   Options{CPUs: 2},
-	limit: time.Minute,
+	world:    delivery.Config{Partitions: 4, Records: 1000, Bounded: true},
+	pipeline: joinedSources("rows: 40", "batch: {rows: 100, age: 300ms}"),
+	opt:      Options{CPUs: 2},
+	limit:    time.Minute,
 }
 
 // fileIsOpen keeps a file open: neither blocks nor their ends wait for it.

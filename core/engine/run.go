@@ -62,6 +62,9 @@ type Run struct {
 	partsMu sync.RWMutex
 	parts   map[*sdk.Partition]*partState
 
+	grantMu  sync.Mutex
+	nextCuts []time.Time // by keyed sink: when it may have the next cut by age; under grantMu
+
 	timesMu sync.Mutex // of a run that is Timed
 	watches []*watch
 	shifts  []*shift

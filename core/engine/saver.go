@@ -18,6 +18,8 @@ type saver struct {
 	timer *time.Timer
 	parts []*partState // under run.partsMu
 	since time.Time    // since when news wait
+
+	nextCut time.Time // by age, of a source without keyed sinks; under run.grantMu
 }
 
 func newSaver(s *sourceRun) *saver {
@@ -44,7 +46,7 @@ func (v *saver) list() []*partState {
 // run is the saver's life: it ends when the source accepts no more and every partition is closed, or after an abort.
 func (v *saver) run() {
 	r := v.src.run
-	every := time.Second / time.Duration(r.opt.Cuts)
+	every := r.cutEvery()
 	nextGrant := time.Now().Add(every)
 	backoff := time.Duration(0)
 	for {
@@ -64,7 +66,7 @@ func (v *saver) run() {
 			continue
 		}
 		if !now.Before(nextGrant) {
-			v.grant(parts, now)
+			r.grant(now)
 			nextGrant = now.Add(every)
 		}
 		if backoff == 0 {
@@ -118,43 +120,71 @@ func (v *saver) sleep(d time.Duration, done <-chan struct{}) {
 	v.timer.Stop()
 }
 
-// grant asks for the cut of the segment that has been open longest, if it is old enough (1): at most one for each tick of the
-// rate at which cuts by age are made.
-func (v *saver) grant(parts []*partState, now time.Time) {
-	age := time.Duration(0)
-	for i, n := range v.src.run.plan.Keyed {
-		if v.src.keyed&(1<<i) != 0 && n.Batch.Age > 0 && (age == 0 || n.Batch.Age < age) {
-			age = n.Batch.Age
+// grant asks for cuts by age (1), of the segment that has been open longest first, as far as the rate allows at which such cuts are made
+// for each sink. Any source's saver does it for all, so that sources that come to one sink share what it may have.
+func (r *Run) grant(now time.Time) {
+	r.grantMu.Lock()
+	defer r.grantMu.Unlock()
+	for {
+		ps := r.oldest(now)
+		if ps == nil {
+			return
 		}
-	}
-	if age == 0 {
-		age = time.Second
-	}
-	rules := &v.src.run.opt.rules
-	var oldest *partState
-	for _, ps := range parts {
-		at := ps.openedAt.Load()
-		if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(age) || rules.noAge || rules.ageIfFed && ps.nothingFed() {
-			continue
+		if !r.opt.rules.noCutLimit {
+			ps.src.saver.cutMade(now)
 		}
-		if rules.noCutLimit {
-			ps.askCut()
-			continue
-		}
-		if oldest == nil || (at < oldest.openedAt.Load()) != rules.newest {
-			oldest = ps
-		}
-	}
-	if oldest != nil {
-		oldest.askCut()
+		ps.cutAsked.Store(true)
+		ps.lane.waker.Wake()
 	}
 }
 
-// askCut has the partition's lane make a cut.
-func (ps *partState) askCut() {
-	ps.cutAsked.Store(true)
-	ps.lane.waker.Wake()
+// oldest finds the partition to be cut next for its age, nil if there is none or it is not time yet.
+func (r *Run) oldest(now time.Time) (oldest *partState) {
+	rules := &r.opt.rules
+	r.partsMu.RLock()
+	defer r.partsMu.RUnlock()
+	for _, s := range r.sources {
+		if s.saver == nil || !s.saver.mayCut(now) || rules.noAge {
+			continue
+		}
+		for _, ps := range s.saver.parts {
+			at := ps.openedAt.Load()
+			if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(s.age) || rules.ageIfFed && ps.nothingFed() {
+				continue
+			}
+			if oldest == nil || (at < oldest.openedAt.Load()) != rules.newest {
+				oldest = ps
+			}
+		}
+	}
+	return oldest
 }
+
+// mayCut says whether the sinks of the source may have another cut by age.
+func (v *saver) mayCut(now time.Time) bool {
+	if v.src.keyed == 0 || v.src.run.opt.rules.cutsBySource {
+		return !now.Before(v.nextCut)
+	}
+	for k, next := range v.src.run.nextCuts {
+		if v.src.keyed&(1<<k) != 0 && now.Before(next) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *saver) cutMade(now time.Time) {
+	next := now.Add(v.src.run.cutEvery())
+	v.nextCut = next
+	for k := range v.src.run.nextCuts {
+		if v.src.keyed&(1<<k) != 0 {
+			v.src.run.nextCuts[k] = next
+		}
+	}
+}
+
+// cutEvery is the least time between two cuts by age.
+func (r *Run) cutEvery() time.Duration { return time.Second / time.Duration(r.opt.Cuts) }
 
 // save writes the news: at once if something of them is urgent, else when they have waited long enough.
 func (v *saver) save(parts []*partState, now time.Time) error {
