@@ -161,7 +161,7 @@ func (l *lane) push() {
 			p.t.st.q.Leave(l.waker)
 		case p.t.st.q.Push(it, l.waker):
 		case l.waitRoom():
-			if l.cutDue() {
+			if l.cutDue() && !l.run().opt.rules.waitToEnd {
 				l.cutReaders(time.Now(), true)
 			}
 			continue

@@ -203,17 +203,19 @@ func (l *lane) end(rd *reader, err error) {
 	fenced := ps.fenced
 	ps.mu.Unlock()
 	switch {
-	case empty:
+	case empty && (revoked || fenced || !planned):
 		l.push()
 	case fenced, revoked && (held > 0 || planned && !r.opt.rules.endsPlan):
 		l.discard(ps)
 	default:
 		l.chain.Load().flush(ps.part, true)
-		last := ps.pos - 1
-		if planned && !r.opt.rules.endWhereRead {
-			last = max(last, ps.planned[0].Last) // the rest of the planned segment does not exist any more
+		if !planned || r.opt.rules.endWhereRead {
+			l.cut(ps, ps.pos-1)
+			break
 		}
-		l.cut(ps, last)
+		for len(ps.planned) > 0 {
+			l.cut(ps, ps.planned[0].Last) // the rest of what was planned does not exist any more
+		}
 	}
 	ps.mu.Lock()
 	if s := ps.current(); s != nil {

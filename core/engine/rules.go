@@ -18,6 +18,7 @@ type rules struct {
 	noPark      bool // do not force when the time to park is over
 	noTwice     bool // nor when twice the rows have come
 	noBlocked   bool // nor when the lane is blocked
+	waitToEnd   bool // a lane that waits for room makes no cut
 	noMarkFlush bool // later stages do not flush at a mark
 	flushWaits  bool // what a cut flushes waits for room
 	noOverdue   bool // a full queue has no room for what the oldest segment waits for

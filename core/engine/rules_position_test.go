@@ -59,11 +59,11 @@ func endIsGone(t *testing.T, _ int64, r rules) ([]string, *seen) {
 	return append(faults, wantsOf(t, world, stay(gone))...), met
 }
 
-// endIsGoneAtTheEnd has it compacted away where the input ends, after an earlier life stored the block.
+// endIsGoneAtTheEnd has two ends compacted away where the input ends, after an earlier life stored the blocks.
 func endIsGoneAtTheEnd(t *testing.T, _ int64, r rules) ([]string, *seen) {
 	met := &seen{}
 	world := plannedWorld(t, delivery.Config{Records: 300, Bounded: true}, 299, 99, 199, 299)
-	w := &watched{Memory: world, seen: met, gone: [2]uint64{290, 300}}
+	w := &watched{Memory: world, seen: met, gone: [2]uint64{150, 300}}
 	run := numberedRun(t, delivery.NewProcess(w), plain("rows: 40", "", "batch: {rows: 100, age: 300ms}"), Options{CPUs: 1, rules: r})
 	run.Start()
 	faults := until(run, time.Minute, met)
