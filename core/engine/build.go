@@ -149,6 +149,10 @@ func (r *Run) build() error {
 			for _, k := range r.sinks {
 				if _, ok := k.w.(sdk.Noter); ok && k.node == n && k.id == 0 {
 					s.noters++
+					if s.longest == nil {
+						s.longest = map[string][]byte{}
+					}
+					s.longest[n.ID] = make([]byte, sdk.MaxNote)
 				}
 			}
 		}

@@ -68,6 +68,8 @@ var needed = []rule{
 		"twice", livesOf(newScene), func(s *seen) bool { return s.prepared > 0 && s.again > 0 }},
 	{"(3) no cut whose end does not fit", func(r *rules) { r.noRoom = true },
 		"not all is committed", manyPrepared, func(s *seen) bool { return s.most > 500 }},
+	{"(3) nor one whose notes do not fit", func(r *rules) { r.bareEnds = true },
+		"positions could not be saved", manyNotes, func(s *seen) bool { return s.most > 5 }},
 	{"(3) a sink that needs notes has one prepared segment at a time", func(r *rules) { r.noNoteTurn = true },
 		"notes were said", notesInTurn, func(s *seen) bool { return s.received == 400 }},
 	{"(3) a sink closes its block at the mark", func(r *rules) { r.closeFull = true },

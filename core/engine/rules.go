@@ -30,6 +30,7 @@ type rules struct {
 	noPrepare  bool // write before the plan is saved
 	noRoom     bool // cut whether or not the end fits into the saved position
 	noNoteTurn bool // a sink that needs notes has several prepared segments
+	bareEnds   bool // cut whether or not the notes that are still to be said will fit
 	closeFull  bool // a sink closes the block of a segment when it has its rows, not at the mark
 	keyHull    bool // key from the hull of what reached the sink
 	oneSegment bool // cut only when all before it is settled

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -280,4 +282,48 @@ func replayed(t *testing.T, _ int64, r rules) ([]string, *seen) {
 		}
 	}
 	return faults, met
+}
+
+// told keeps the warnings of a run.
+type told struct {
+	slog.Handler
+	mu   sync.Mutex
+	said map[string]int
+}
+
+func (h *told) Enabled(context.Context, slog.Level) bool { return true }
+func (h *told) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *told) Handle(_ context.Context, r slog.Record) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.said[r.Message]++
+	return nil
+}
+
+// manyNotes has a store that needs long notes and one that is down: the ends of what the first has stored stay in the position, with their notes.
+func manyNotes(t *testing.T, _ int64, r rules) ([]string, *seen) {
+	met := &seen{}
+	world := delivery.NewMemory(delivery.Config{Partitions: 2, Records: 620, Bounded: true, DownEvery: 30 * time.Second, DownFor: 25 * time.Second, Rate: 10})
+	n := &noted{answers: true, long: true, notes: map[string][]byte{}, given: map[string][]byte{}, saved: func() []sdk.End { return nil }}
+	log := &told{said: map[string]int{}}
+	p := delivery.NewProcess(&watched{Memory: world, seen: met})
+	run, err := New(planned(t, `
+sources:
+  in: {type: numbered, with: {rows: 1}}
+processors:
+  - {id: stamp, type: stamp}
+sinks:
+  a: {type: keyed_store, batch: {rows: 1, age: 1s}, retry: {initial: 100ms, max: 1s}}
+  n: {type: noted, batch: {rows: 1, age: 1s}}
+`, delivery.Source(p), delivery.Stamp, delivery.Store(p), n.plugin()), Options{Dir: t.TempDir(), CPUs: 1, rules: r, Log: slog.New(log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run.Start()
+	faults := until(run, 10*time.Minute, met)
+	if times := log.said["positions could not be saved, trying again"]; times > 0 {
+		faults = append(faults, fmt.Sprintf("positions could not be saved %d times", times))
+	}
+	met.tallied(must(world.Tally(t.Context())))
+	return append(faults, wantsOf(t, world, inA...)...), met
 }
