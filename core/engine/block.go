@@ -79,7 +79,7 @@ func (b *block) add(x *sdk.Batch) {
 func (b *block) key() string {
 	k := b.k
 	prefix := k.run_.plan.Pipeline.Name + "/" + k.node.ID + "/"
-	if k.node.Epoch != "" {
+	if k.node.Epoch != "" && !k.run_.opt.rules.noEpoch {
 		prefix = k.node.Epoch + "/" + prefix
 	}
 	if b.seg == nil {

@@ -48,7 +48,7 @@ func New(p *plan.Plan, opt Options) (*Run, error) {
 	for i, n := range p.Keyed {
 		r.keyed[n] = i
 	}
-	r.sinksBy = hashIDs(p.Keyed)
+	r.sinksBy, r.nextCuts = hashIDs(p.Keyed), make([]time.Time, len(p.Keyed))
 	r.queued = make([]atomic.Int64, len(p.Edges))
 	for _, n := range p.Nodes {
 		r.ledger.Node(n.ID, n.Kind)
@@ -149,6 +149,10 @@ func (r *Run) build() error {
 			for _, k := range r.sinks {
 				if _, ok := k.w.(sdk.Noter); ok && k.node == n && k.id == 0 {
 					s.noters++
+					if s.longest == nil {
+						s.longest = map[string][]byte{}
+					}
+					s.longest[n.ID] = make([]byte, sdk.MaxNote)
 				}
 			}
 		}

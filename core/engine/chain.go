@@ -257,6 +257,25 @@ func (c *chain) flush(p *sdk.Partition, force bool) (held int) {
 	return held
 }
 
+// flushGone gives out what is held of a partition that is gone, also in nodes that no mark reaches.
+func (c *chain) flushGone(p *sdk.Partition) {
+	for _, in := range c.insts {
+		for in.proc != nil && in.node.Plugin.Spec.KeepsRange {
+			_, more, err := in.proc.Flush(p, true, &in.out)
+			if err != nil {
+				in.failed(err)
+			}
+			in.take()
+			if !more || err != nil {
+				break
+			}
+		}
+		for in.giveGathered(func(of *sdk.Partition) bool { return of == p }) {
+			continue
+		}
+	}
+}
+
 // drain ends the life of the chain.
 func (c *chain) drain(why sdk.Why, last bool) {
 	for _, in := range c.insts {
@@ -380,7 +399,7 @@ func (o *outbox) sendErrors() {
 	o.errors = nil
 	b.Seal()
 	for _, t := range o.inst.errs {
-		o.inst.lane.send(t, b.Share(nil, t.edge.Tracked))
+		o.inst.lane.send(t, b.Share(nil, t.edge.Tracked && !o.inst.lane.run().opt.rules.looseLetters))
 	}
 	b.Done(sdk.DeadLettered)
 	b.Release()

@@ -21,6 +21,9 @@ func (ps *partState) wants() bool {
 		return true
 	}
 	for k, n := range ps.src.run.plan.Keyed {
+		if ps.src.run.opt.rules.noSize {
+			return false
+		}
 		if ps.fed[k].rows.Load() >= int64(n.Batch.Rows) || ps.fed[k].bytes.Load() >= int64(n.BlockBytes) {
 			return true
 		}
@@ -90,7 +93,9 @@ func (l *lane) cutReaders(now time.Time, blocked bool) {
 func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 	ps.mu.Lock()
 	seg := ps.current()
-	hold := seg == nil || ps.pos == seg.first || ps.fenced || (len(ps.planned) > 0 || !ps.roomForEnd()) && !l.run().opt.rules.cutBeforePlan
+	rules := &l.run().opt.rules
+	hold := seg == nil || ps.pos == seg.first || ps.fenced || (len(ps.planned) > 0 || !ps.roomForEnd()) && !rules.cutBeforePlan ||
+		rules.oneSegment && len(ps.segs) > 1
 	ps.mu.Unlock()
 	if hold {
 		if seg != nil && ps.pos == seg.first {
@@ -107,13 +112,15 @@ func (l *lane) tryCut(ps *partState, now time.Time, blocked bool) {
 // mayFlush gives out what is held of the partition: true when nothing is held any more.
 func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool) bool {
 	c := l.chain.Load()
-	if c.flush(ps.part, false) == 0 || l.run().opt.rules.heldPastCut {
+	rules := &l.run().opt.rules
+	if c.flush(ps.part, false) == 0 || rules.heldPastCut {
 		return true
 	}
 	if seg.wanted.IsZero() {
 		seg.wanted = now
 	}
-	if !blocked && !ps.twice() && now.Sub(seg.wanted) < l.run().park() {
+	late := now.Sub(seg.wanted) >= l.run().park() && !rules.noPark
+	if !late && !(blocked && !rules.noBlocked) && !(ps.twice() && !rules.noTwice) && !rules.atOnce {
 		return false
 	}
 	c.flush(ps.part, true)
@@ -216,7 +223,7 @@ func (l *lane) trySwap(now time.Time, blocked bool) {
 			}
 			rd.ps.mu.Lock()
 			seg := rd.ps.current()
-			wait := len(rd.ps.planned) > 0 || (seg != nil && rd.ps.pos > seg.first && !rd.ps.roomForEnd())
+			wait := len(rd.ps.planned) > 0 || l.run().opt.rules.swapWaits && seg != nil && rd.ps.pos > seg.first && !rd.ps.wants() || (seg != nil && rd.ps.pos > seg.first && !rd.ps.roomForEnd())
 			rd.ps.mu.Unlock()
 			if wait {
 				return
@@ -256,7 +263,7 @@ func (s *stage) full() {
 		return
 	}
 	k, ok := r.keyed[n]
-	if !ok {
+	if !ok || r.opt.rules.noFullAsk {
 		return
 	}
 	var most *partState

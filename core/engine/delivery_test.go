@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand"
 	"os"
@@ -216,15 +217,21 @@ func (x *proc) swap(gen int) {
 	}
 }
 
-// seeds is how many lives are lived: a few in the ordinary tests, WEIR_SOAK of them in `make soak`.
-func seeds(few int) int {
-	if n, err := strconv.Atoi(os.Getenv("WEIR_SOAK")); err == nil {
-		return n
+// seeds are those of the lives that are lived: a few in the ordinary tests, WEIR_SOAK of them in `make soak`, from WEIR_SEED on.
+func seeds(few int) iter.Seq[int] {
+	first, _ := strconv.Atoi(os.Getenv("WEIR_SEED"))
+	n, err := strconv.Atoi(os.Getenv("WEIR_SOAK"))
+	switch {
+	case err == nil:
+	case testing.Short():
+		n = few / 4
+	default:
+		n = few
 	}
-	if testing.Short() {
-		return few / 4
+	return func(yield func(int) bool) {
+		for seed := first; seed < first+n && yield(seed); seed++ {
+		}
 	}
-	return few
 }
 
 func TestNothingIsLostAndNothingIsTwice(t *testing.T) {

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -309,13 +310,14 @@ processors:
   - {id: route, type: numbered_route, with: {run: 17}}
   - {id: left, type: slow, from: route.a, queue: {batches: 2}, with: {hold: true}}
   - {id: right, type: slow, from: route.b, lanes: 2, queue: {batches: 8}, with: {delay: 3ms}}
-  - {id: join, type: slow, from: [left, right], queue: {batches: 3}}
+  - {id: join, type: slow, from: [left, right], lanes: LANES, queue: {batches: 3}}
 sinks:
   a: {type: keyed_store, from: join, queue: {batches: 4}, batch: {rows: 150, age: 200ms}, retry: {initial: 20ms, max: 200ms}, with: {latency: 4ms, async: true}}
   b: {type: keyed_store, from: [join, route.a], batch: {rows: 90, age: 300ms}, retry: {initial: 20ms, max: 200ms}, with: {latency: 9ms}}
   files: {type: late_files, from: join, with: {rows: 3000, age: 1500ms}}
   dead: {type: dead_letters, from: errors}
 `
+	s.pipeline = strings.Replace(s.pipeline, "LANES", strconv.FormatInt(1+seed%3, 10), 1)
 	return s
 }
 

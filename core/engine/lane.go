@@ -63,6 +63,8 @@ type lane struct {
 	aside     []queue.Item // behind a fan-in: what overtook a mark that has not come on another edge
 	counts    map[*segment]int
 	markedOn  map[markedEdge]*segment
+	met       map[*sdk.Partition]bool // behind a queue: whose batches or marks have come and that were there at the last tick
+	latest    *sdk.Partition          // of them, the one met last
 }
 
 type pending struct {
@@ -159,7 +161,7 @@ func (l *lane) push() {
 			p.t.st.q.Leave(l.waker)
 		case p.t.st.q.Push(it, l.waker):
 		case l.waitRoom():
-			if l.cutDue() {
+			if l.cutDue() && !l.run().opt.rules.waitToEnd {
 				l.cutReaders(time.Now(), true)
 			}
 			continue
@@ -175,6 +177,10 @@ func (l *lane) push() {
 
 // force moves what was sent of one partition into the queues, without waiting: a cut of it is being made.
 func (l *lane) force(part *sdk.Partition) {
+	if l.run().opt.rules.flushWaits {
+		l.forceNothing(part)
+		return
+	}
 	l.pending = slices.DeleteFunc(l.pending, func(p pending) bool {
 		if p.b.Range().Partition != part {
 			return false
@@ -184,6 +190,24 @@ func (l *lane) force(part *sdk.Partition) {
 		l.touched = true
 		return true
 	})
+}
+
+// forceNothing breaks the rule that what a cut flushes passes a full queue.
+func (l *lane) forceNothing(part *sdk.Partition) {
+	for i := 0; i < len(l.pending); {
+		p := l.pending[i]
+		switch {
+		case p.b.Range().Partition != part:
+			i++
+			continue
+		case p.t.st.q.Push(queue.Item{Batch: p.b, Edge: p.t.edge.Index}, l.waker):
+		case l.waitRoom():
+			continue
+		default:
+			return // the run is aborted
+		}
+		l.pending = slices.Delete(l.pending, i, i+1)
+	}
 }
 
 // overdue says whether the batch belongs to a segment whose end is fixed: somebody holds others of it and waits for the mark
@@ -292,9 +316,11 @@ func (l *lane) take(it queue.Item) {
 		return
 	}
 	if m, ok := it.Control.(*mark); ok {
+		l.meet(m.seg.ps.part)
 		l.takeMark(m, it.Edge)
 		return
 	}
+	l.meet(it.Batch.Range().Partition)
 	n := int64(it.Batch.Rows())
 	r.queued[it.Edge].Add(-n)
 	r.edges[it.Edge].In.Add(uint64(n))

@@ -3,6 +3,9 @@ package engine
 // The marks that follow a cut through the queues, and where they go.
 
 import (
+	"cmp"
+	"time"
+
 	"github.com/weirflow/weir/core/plan"
 	"github.com/weirflow/weir/core/queue"
 	"github.com/weirflow/weir/sdk"
@@ -17,7 +20,7 @@ func (m *mark) Partition() *sdk.Partition { return m.seg.ps.part }
 // takeMark handles a mark in a lane behind a queue: when it has come over every edge that its partition reaches, the chain is
 // flushed with force and the mark goes on.
 func (l *lane) takeMark(m *mark, edge int) {
-	need := l.st.expects[m.seg.ps.src]
+	need := l.st.marksOf(m)
 	if need > 1 && !l.run().opt.rules.firstMark {
 		if l.counts == nil {
 			l.counts = map[*segment]int{}
@@ -68,7 +71,7 @@ type markedEdge struct {
 // a later segment and must not meet the chain before the flush. That goes for a mark too: what stands between it and the one that
 // is waited for belongs in front of it.
 func (l *lane) overtakes(it queue.Item) bool {
-	if len(l.markedOn) == 0 {
+	if len(l.markedOn) == 0 || l.run().opt.rules.noAside {
 		return false
 	}
 	var ps *partState
@@ -80,8 +83,32 @@ func (l *lane) overtakes(it queue.Item) bool {
 	return ps != nil && l.markedOn[markedEdge{ps, it.Edge}] != nil
 }
 
-// forgetGone lets go of what was set aside of partitions that are gone: a mark of theirs may have taken another lane.
+// meet notes a partition of which the lane may come to hold something.
+func (l *lane) meet(p *sdk.Partition) {
+	if p == nil || p == l.latest {
+		return
+	}
+	if l.met == nil {
+		l.met = map[*sdk.Partition]bool{}
+	}
+	l.met[p], l.latest = true, p
+}
+
+// forgetGone lets go of partitions that are gone (with all: of what was set aside, of any). What is still on its way of them may take
+// another lane than what came before, marks too: so no lane waits for their marks, and each gives out by itself what it holds.
 func (l *lane) forgetGone(all bool) {
+	for p := range l.met {
+		if l.run().part(p) != nil {
+			continue
+		}
+		delete(l.met, p)
+		if l.latest == p {
+			l.latest = nil // if more of it comes, it is met again
+		}
+		l.chain.Load().flushGone(p)
+		l.push() // what is gone always has room
+		l.st.q.Forget(p)
+	}
 	found := false
 	for k := range l.markedOn {
 		if all || l.run().part(k.ps.part) != k.ps {
@@ -155,7 +182,26 @@ func (r *Run) wireMarks() {
 			}
 		}
 		walk(s.node)
+		s.age = r.leastAge(s.keyed)
 	}
+}
+
+// leastAge is that of the blocks of these sinks, a second if none says one.
+func (r *Run) leastAge(keyed uint64) (age time.Duration) {
+	for i, n := range r.plan.Keyed {
+		if keyed&(1<<i) != 0 && n.Batch.Age > 0 && (age == 0 || n.Batch.Age < age) {
+			age = n.Batch.Age
+		}
+	}
+	return cmp.Or(age, time.Second)
+}
+
+// marksOf is how many marks of m's cut arrive here.
+func (s *stage) marksOf(m *mark) int {
+	if s.run.opt.rules.everyInput {
+		return len(s.plan.Head().Inputs)
+	}
+	return s.expects[m.seg.ps.src]
 }
 
 func (s *stage) addMark(t markTarget) {

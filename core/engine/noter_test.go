@@ -18,6 +18,7 @@ import (
 // noted is a store that needs a note to know a block again: it keeps what it was asked and what it was given.
 type noted struct {
 	mu      sync.Mutex
+	long    bool              // notes have the most bytes that fit
 	answers bool              // else a block is taken and never answered
 	notes   map[string][]byte // said before a segment was prepared, by key
 	given   map[string][]byte // with the block, by key
@@ -40,6 +41,9 @@ func (n *noted) Note(b *sdk.Block) ([]byte, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	note := fmt.Appendf(nil, "offset %d of %s", len(n.notes), b.Key)
+	if n.long {
+		note = append(note, make([]byte, sdk.MaxNote-len(note))...)
+	}
 	n.notes[b.Key] = note
 	return note, nil
 }

@@ -218,7 +218,8 @@ func (ps *partState) advance() {
 	}
 	for len(ps.segs) > 0 {
 		s := ps.segs[0]
-		if !s.closed || s.outstanding > 0 {
+		stored := ps.src.run.opt.rules.keyedAlone && s.sinks&all == all
+		if !s.closed || s.outstanding > 0 && !stored {
 			if ps.src.run.opt.rules.outOfOrder {
 				ps.skipUnsettled()
 			}
@@ -275,13 +276,26 @@ func (ps *partState) position() (p sdk.Position, prepared []*segment) {
 	return p, prepared
 }
 
-// roomForEnd says whether one more end fits the saved position.
+// roomForEnd says whether one more end fits the saved position, with the notes that are still to be said of it and of segments before it.
 func (ps *partState) roomForEnd() bool {
-	if ps.src.run.opt.rules.noRoom {
+	rules := &ps.src.run.opt.rules
+	if rules.noRoom {
 		return true
 	}
 	p, _ := ps.position()
-	p.Ends = append(p.Ends, sdk.End{Last: ps.pos, Sinks: ps.src.keyed})
+	longest := ps.src.longest
+	if rules.bareEnds {
+		longest = nil
+	}
+	for _, s := range ps.segs {
+		if s.closed && s.wantNotes > 0 && !s.returned && longest != nil {
+			p.Ends = append(p.Ends, sdk.End{Last: s.last, Sinks: ps.src.keyed, Notes: longest})
+		}
+	}
+	if len(p.Ends) == 0 {
+		return true
+	}
+	p.Ends = append(p.Ends, sdk.End{Last: ps.pos, Sinks: ps.src.keyed, Notes: longest})
 	_, err := p.AppendBinary(nil)
 	return err == nil
 }

@@ -137,7 +137,8 @@ func (l *lane) ingest(rd *reader, b *sdk.Batch) {
 	rng := b.Range()
 	// (5) The first cuts are exactly where the earlier life planned them. Read never crosses such an end, so it lies before
 	// this batch or is its last position.
-	if !l.run().opt.rules.straddle {
+	rules := &l.run().opt.rules
+	if !rules.straddle && !rules.waitForEnd {
 		for len(ps.planned) > 0 && rng.First > ps.planned[0].Last {
 			l.plannedCut(ps)
 		}
@@ -153,7 +154,7 @@ func (l *lane) ingest(rd *reader, b *sdk.Batch) {
 	b.Track(seg)
 	in.deliver(0, b)
 	l.push()
-	for len(ps.planned) > 0 && rng.Last >= ps.planned[0].Last {
+	for len(ps.planned) > 0 && rng.Last >= ps.planned[0].Last && (rng.Last == ps.planned[0].Last || !rules.waitForEnd) {
 		l.plannedCut(ps)
 	}
 	if l.blocked || ps.wants() {
@@ -202,17 +203,19 @@ func (l *lane) end(rd *reader, err error) {
 	fenced := ps.fenced
 	ps.mu.Unlock()
 	switch {
-	case empty:
+	case empty && (revoked || fenced || !planned):
 		l.push()
-	case fenced, revoked && (held > 0 || planned):
+	case fenced, revoked && (held > 0 || planned && !r.opt.rules.endsPlan):
 		l.discard(ps)
 	default:
 		l.chain.Load().flush(ps.part, true)
-		last := ps.pos - 1
-		if planned {
-			last = max(last, ps.planned[0].Last) // the rest of the planned segment does not exist any more
+		if !planned || r.opt.rules.endWhereRead {
+			l.cut(ps, ps.pos-1)
+			break
 		}
-		l.cut(ps, last)
+		for len(ps.planned) > 0 {
+			l.cut(ps, ps.planned[0].Last) // the rest of what was planned does not exist any more
+		}
 	}
 	ps.mu.Lock()
 	if s := ps.current(); s != nil {

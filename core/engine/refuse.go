@@ -55,7 +55,7 @@ func (k *sinkLane) sendRefused(b *block, x refused, err error) {
 		}
 		e.Seal()
 		for _, t := range k.errs {
-			k.lane.send(t, e.Share(nil, t.edge.Tracked))
+			k.lane.send(t, e.Share(nil, t.edge.Tracked && !k.run_.opt.rules.looseLetters))
 		}
 		e.Done(sdk.DeadLettered)
 		e.Release()

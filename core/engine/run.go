@@ -35,31 +35,6 @@ type Options struct {
 	rules rules
 }
 
-// rules are what §7 of the design asks for; tests switch one off to show what it is for.
-type rules struct {
-	noFence        bool // go on saving a partition that is gone
-	noPlan         bool // ignore what an earlier life planned
-	straddle       bool // cut at a planned end only when the batch that crosses it has been read whole
-	keyHull        bool // key from the hull of what reached the sink
-	noStored       bool // do not keep the end up to which all keyed sinks have stored
-	inParts        bool // write a block as several
-	swapMidSegment bool // swap a chain without a cut
-	noPrepare      bool // write before the plan is saved
-	outOfOrder     bool // commit what is settled though something before it is not
-	noFirst        bool // do not commit a first start position at once
-	noIdle         bool // save news that can wait only with others that cannot
-	forceAtEnd     bool // give out with force what is held when a partition is revoked or the run drains
-	heldPastCut    bool // cut though something of the segment is held
-	noMarkFlush    bool // later stages do not flush at a mark
-	firstMark      bool // the first mark that arrives ends the segment, whatever other ways there are
-	anySinks       bool // what other keyed sinks have stored counts for these
-	storedAgain    bool // write again what is stored
-	cutBeforePlan  bool // cut a segment that an earlier life planned before its end
-	noDeadWait     bool // a sink is done with a segment before the rows that it refused are dead-lettered
-	noRoom         bool // cut whether or not the end fits into the saved position
-	noOverdue      bool // a full queue has no room for what the oldest segment waits for
-}
-
 const tickEvery = 100 * time.Millisecond
 
 // Run is one pipeline from start to end.
@@ -87,6 +62,9 @@ type Run struct {
 
 	partsMu sync.RWMutex
 	parts   map[*sdk.Partition]*partState
+
+	grantMu  sync.Mutex
+	nextCuts []time.Time // by keyed sink: when it may have the next cut by age; under grantMu
 
 	timesMu sync.Mutex // of a run that is Timed
 	watches []*watch

@@ -18,6 +18,8 @@ type saver struct {
 	timer *time.Timer
 	parts []*partState // under run.partsMu
 	since time.Time    // since when news wait
+
+	nextCut time.Time // by age, of a source without keyed sinks; under run.grantMu
 }
 
 func newSaver(s *sourceRun) *saver {
@@ -44,7 +46,7 @@ func (v *saver) list() []*partState {
 // run is the saver's life: it ends when the source accepts no more and every partition is closed, or after an abort.
 func (v *saver) run() {
 	r := v.src.run
-	every := time.Second / time.Duration(r.opt.Cuts)
+	every := r.cutEvery()
 	nextGrant := time.Now().Add(every)
 	backoff := time.Duration(0)
 	for {
@@ -64,7 +66,7 @@ func (v *saver) run() {
 			continue
 		}
 		if !now.Before(nextGrant) {
-			v.grant(parts, now)
+			r.grant(now)
 			nextGrant = now.Add(every)
 		}
 		if backoff == 0 {
@@ -118,33 +120,71 @@ func (v *saver) sleep(d time.Duration, done <-chan struct{}) {
 	v.timer.Stop()
 }
 
-// grant asks for the cut of the segment that has been open longest, if it is old enough (1): at most one for each tick of the
-// rate at which cuts by age are made.
-func (v *saver) grant(parts []*partState, now time.Time) {
-	age := time.Duration(0)
-	for i, n := range v.src.run.plan.Keyed {
-		if v.src.keyed&(1<<i) != 0 && n.Batch.Age > 0 && (age == 0 || n.Batch.Age < age) {
-			age = n.Batch.Age
+// grant asks for cuts by age (1), of the segment that has been open longest first, as far as the rate allows at which such cuts are made
+// for each sink. Any source's saver does it for all, so that sources that come to one sink share what it may have.
+func (r *Run) grant(now time.Time) {
+	r.grantMu.Lock()
+	defer r.grantMu.Unlock()
+	for {
+		ps := r.oldest(now)
+		if ps == nil {
+			return
 		}
-	}
-	if age == 0 {
-		age = time.Second
-	}
-	var oldest *partState
-	for _, ps := range parts {
-		at := ps.openedAt.Load()
-		if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(age) {
-			continue
+		if !r.opt.rules.noCutLimit {
+			ps.src.saver.cutMade(now)
 		}
-		if oldest == nil || at < oldest.openedAt.Load() {
-			oldest = ps
-		}
-	}
-	if oldest != nil {
-		oldest.cutAsked.Store(true)
-		oldest.lane.waker.Wake()
+		ps.cutAsked.Store(true)
+		ps.lane.waker.Wake()
 	}
 }
+
+// oldest finds the partition to be cut next for its age, nil if there is none or it is not time yet.
+func (r *Run) oldest(now time.Time) (oldest *partState) {
+	rules := &r.opt.rules
+	r.partsMu.RLock()
+	defer r.partsMu.RUnlock()
+	for _, s := range r.sources {
+		if s.saver == nil || !s.saver.mayCut(now) || rules.noAge {
+			continue
+		}
+		for _, ps := range s.saver.parts {
+			at := ps.openedAt.Load()
+			if at == 0 || ps.cutAsked.Load() || now.UnixNano()-at < int64(s.age) || rules.ageIfFed && ps.nothingFed() {
+				continue
+			}
+			if oldest == nil || (at < oldest.openedAt.Load()) != rules.newest {
+				oldest = ps
+			}
+		}
+	}
+	return oldest
+}
+
+// mayCut says whether the sinks of the source may have another cut by age.
+func (v *saver) mayCut(now time.Time) bool {
+	if v.src.keyed == 0 || v.src.run.opt.rules.cutsBySource {
+		return !now.Before(v.nextCut)
+	}
+	for k, next := range v.src.run.nextCuts {
+		if v.src.keyed&(1<<k) != 0 && now.Before(next) {
+			return false
+		}
+	}
+	return true
+}
+
+func (v *saver) cutMade(now time.Time) {
+	next := now.Add(v.src.run.cutEvery())
+	v.nextCut = next
+	for k := range v.src.run.nextCuts {
+		if v.src.keyed&(1<<k) != 0 {
+			v.src.run.nextCuts[k] = next
+		}
+	}
+}
+
+// cutEvery is the least time between two cuts by age.
+func (r *Run) cutEvery() time.Duration { return time.Second / time.Duration(r.opt.Cuts) }
 
 // save writes the news: at once if something of them is urgent, else when they have waited long enough.
 func (v *saver) save(parts []*partState, now time.Time) error {
@@ -165,7 +205,7 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 		if v.since.IsZero() {
 			v.since = now
 		}
-		if now.Sub(v.since) < r.opt.Idle || r.opt.rules.noIdle {
+		if (now.Sub(v.since) < r.opt.Idle || r.opt.rules.noIdle) && !r.opt.rules.noJoin {
 			return nil
 		}
 	}
@@ -187,6 +227,18 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 	if len(positions) == 0 {
 		return nil
 	}
+	v.since = time.Time{}
+	write := func() error { return v.write(positions, prepared, told) }
+	if r.opt.rules.manySaves {
+		r.goWork("save", func() { _ = write() })
+		return nil
+	}
+	return write()
+}
+
+// write writes positions, of the partitions told, and says then that their segments are prepared.
+func (v *saver) write(positions []sdk.Position, prepared []*segment, told []*partState) error {
+	r := v.src.run
 	ctx, cancel := context.WithTimeout(r.ctx, time.Minute)
 	err := v.src.committer.Save(ctx, positions)
 	cancel()
@@ -201,7 +253,6 @@ func (v *saver) save(parts []*partState, now time.Time) error {
 		}
 		return err
 	}
-	v.since = time.Time{}
 	for _, s := range prepared {
 		s.ps.mu.Lock()
 		s.prepared = true
@@ -241,10 +292,8 @@ func (v *saver) close(ps *partState) {
 	r.budget.Add(-v.src.partitionBudget())
 	v.parts = slices.DeleteFunc(v.parts, func(x *partState) bool { return x == ps })
 	r.partsMu.Unlock()
-	for _, st := range r.stages {
-		if st.q != nil {
-			st.q.Forget(ps.part)
-		}
+	for _, k := range r.sinks {
+		k.st.q.Forget(ps.part) // a lane that is no sink's does it when it has given out what it holds
 	}
 	close(ps.closed)
 	for _, k := range r.sinks {

@@ -234,6 +234,7 @@ func (k *sinkLane) take(it queue.Item) {
 	if p := b.Range().Partition; p != nil && k.keyed >= 0 {
 		ps := r.part(p)
 		if ps == nil {
+			k.st.q.Forget(p)
 			k.dropBatch(b, sdk.ReasonReturned)
 			return
 		}
@@ -255,6 +256,10 @@ func (k *sinkLane) take(it queue.Item) {
 				k.segs[seg] = blk
 			}
 			blk.add(b)
+			if r.opt.rules.closeFull && blk.Rows >= k.node.Batch.Rows {
+				delete(k.segs, seg)
+				k.close(blk)
+			}
 		}
 		return
 	}
@@ -277,7 +282,7 @@ func (k *sinkLane) take(it queue.Item) {
 func (k *sinkLane) takeMark(m *mark) {
 	seg := m.seg
 	k.marks[seg]++
-	if k.marks[seg] < k.st.expects[seg.ps.src] && !k.run_.opt.rules.firstMark {
+	if k.marks[seg] < k.st.marksOf(m) && !k.run_.opt.rules.firstMark {
 		return
 	}
 	delete(k.marks, seg)
@@ -328,7 +333,7 @@ func (k *sinkLane) note(seg *segment, b *block) {
 
 // nextNote says the next note, if no block waits that has one.
 func (k *sinkLane) nextNote() {
-	for k.noting == nil && len(k.notes) > 0 {
+	for (k.noting == nil || k.run_.opt.rules.noNoteTurn) && len(k.notes) > 0 {
 		due := k.notes[0]
 		k.notes = k.notes[1:]
 		note, err := k.w.(sdk.Noter).Note(&due.b.Block)
@@ -368,6 +373,7 @@ func (k *sinkLane) dropGone() {
 	for seg := range k.marks {
 		if k.run_.part(seg.ps.part) != seg.ps {
 			delete(k.marks, seg)
+			k.st.q.Forget(seg.ps.part)
 		}
 	}
 }

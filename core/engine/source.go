@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/weirflow/weir/core/ledger"
 	"github.com/weirflow/weir/core/plan"
@@ -22,9 +23,11 @@ type sourceRun struct {
 	// Of a source that commits.
 	committer sdk.Committer
 	saver     *saver
-	keyed     uint64       // keyed sinks its marks reach
-	noters    int          // of them, those that must say a note
-	marks     []markTarget // queues its stage sends marks to
+	keyed     uint64            // keyed sinks its marks reach
+	age       time.Duration     // after which a segment is to be cut: the least of its sinks
+	noters    int               // of them, those that must say a note
+	longest   map[string][]byte // by id of these: a note of the most bytes that it may have
+	marks     []markTarget      // queues its stage sends marks to
 
 	offered  chan *reader // bounded readers, taken by whichever lane is free
 	waiting  atomic.Int32 // readers offered and not taken

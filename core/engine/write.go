@@ -67,7 +67,12 @@ func (k *sinkLane) write(b *block) {
 	k.acct.Blocks.Add(1)
 	b.answered.Store(false)
 	ctx := k.writeContext()
-	k.limit.Reset(k.writeTime())
+	if !k.run_.opt.rules.noDeadline {
+		k.limit.Reset(k.writeTime())
+	}
+	if k.run_.opt.rules.keyEachTry && b.seg == nil {
+		b.Key = b.key()
+	}
 	if k.run_.opt.rules.inParts {
 		k.writeInParts(ctx, b, b.done)
 	} else {

@@ -4,6 +4,7 @@ package queue
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -234,6 +235,13 @@ func (q *Queue) Forget(p *sdk.Partition) {
 	q.mu.Lock()
 	delete(q.lanes, p)
 	q.mu.Unlock()
+}
+
+// Dealt lists the partitions that have a lane.
+func (q *Queue) Dealt() []*sdk.Partition {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Keys(q.lanes))
 }
 
 func (q *Queue) takeOldest() (Item, bool) {

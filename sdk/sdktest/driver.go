@@ -160,6 +160,9 @@ func (d *driver) flush(part int, force bool) {
 	if held < 0 || force && held != 0 {
 		d.t.Errorf("%s: a forced Flush left %d held", d.w.name, held)
 	}
+	if held > 0 && !d.s.p.Spec.Parks {
+		d.t.Errorf("%s: Flush held %d back, and the specification does not say that it parks: behind a queue a mark would lose them", d.w.name, held)
+	}
 	if !d.s.p.Spec.KeepsRange || held > 0 {
 		return
 	}

@@ -30,6 +30,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"gives out while blocked": "at most 0 a call",
 		"held after a forced cut": "forced Flush left",
 		"left open":               "Drain left",
+		"parks in secret":         "does not say that it parks",
 		"more for ever":           "says more after",
 		"random":                  "says deterministic",
 		"partitions mixed":        "no range",

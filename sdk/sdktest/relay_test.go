@@ -32,6 +32,7 @@ func relay(fault string) sdk.Plugin {
 			return r, nil
 		},
 	}
+	p.Spec.Parks = fault != "parks in secret"
 	p.Spec.Needs = func(any, *sdk.Schema, [][]string) []string { return []string{"n", "payload"} }
 	if fault == "needs more than it says" {
 		p.Spec.Needs = func(any, *sdk.Schema, [][]string) []string { return []string{"n"} }

@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"testing"
@@ -194,6 +195,48 @@ func TestRevocation(t *testing.T) {
 		}
 		shut(t, two, r)
 		shut(t, one, rs...)
+	})
+}
+
+// slowly is a world whose broker takes a second to commit.
+type slowly struct {
+	*delivery.Memory
+	committed time.Time
+	released  time.Time
+}
+
+func (s *slowly) Commit(ctx context.Context, member string, at map[uint32]delivery.Committed) error {
+	time.Sleep(time.Second)
+	s.committed = time.Now()
+	return s.Memory.Commit(ctx, member, at)
+}
+
+func (s *slowly) Release(ctx context.Context, member string, partition uint32, life uint64) error {
+	s.released = time.Now()
+	return s.Memory.Release(ctx, member, partition, life)
+}
+
+// A partition is given up only when the commits that are under way are answered: the broker would take one for the next owner's.
+func TestReleaseWaitsForCommitsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &slowly{Memory: delivery.NewMemory(delivery.Config{Partitions: 1, Records: 1000, Session: 10 * time.Second})}
+		s := source(t, b)
+		r := accept(t, s, 1)[0]
+		saved := make(chan error)
+		go func() {
+			saved <- s.(sdk.Committer).Save(t.Context(), []sdk.Position{{Partition: r.Partition(), Next: 40, Stored: -1}})
+		}()
+		time.Sleep(500 * time.Millisecond)
+		if err := r.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if err := <-saved; err != nil {
+			t.Errorf("the save that was under way: %v", err)
+		}
+		if b.released.Before(b.committed) {
+			t.Errorf("released %v before the commit was answered", b.committed.Sub(b.released))
+		}
+		shut(t, s)
 	})
 }
 

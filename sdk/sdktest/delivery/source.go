@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,11 +60,10 @@ type source struct {
 	quit   chan struct{}
 	news   chan struct{} // Accept should look again
 
-	// saving is held shared while a commit is under way: a partition is released only when those are answered, for the broker
-	// would take a late one for the next owner's.
-	saving sync.RWMutex
-
-	mu      sync.Mutex
+	mu sync.Mutex
+	// saving are the commits under way, each closed when it is answered: a partition is released only then, for the broker would take
+	// a late one for the next owner's. They are channels, for under a simulated clock nobody may sleep while others wait for a lock.
+	saving  []chan struct{}
 	started bool
 	stopped bool
 	done    bool
@@ -172,11 +172,12 @@ func (s *source) beat() error {
 
 // release gives a life up when no commit is under way.
 func (s *source) release(ctx context.Context, partition uint32, life uint64) error {
-	s.saving.Lock()
 	s.mu.Lock()
-	member := s.member
+	member, saving := s.member, slices.Clone(s.saving)
 	s.mu.Unlock()
-	s.saving.Unlock()
+	for _, answered := range saving {
+		<-answered
+	}
 	return s.broker.Release(ctx, member, partition, life)
 }
 
@@ -272,8 +273,6 @@ func (s *source) open(ctx context.Context, x Assigned) (*reader, error) {
 // Save is [sdk.Committer]'s: all or nothing.
 func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 	m := map[uint32]Committed{}
-	s.saving.RLock()
-	defer s.saving.RUnlock()
 	s.mu.Lock()
 	member := s.member
 	for _, p := range ps {
@@ -295,8 +294,15 @@ func (s *source) Save(ctx context.Context, ps []sdk.Position) error {
 		}
 		m[part] = Committed{Next: p.Next, Value: value}
 	}
+	answered := make(chan struct{})
+	s.saving = append(s.saving, answered)
 	s.mu.Unlock()
-	return s.broker.Commit(ctx, member, m)
+	err := s.broker.Commit(ctx, member, m)
+	s.mu.Lock()
+	s.saving = slices.DeleteFunc(s.saving, func(x chan struct{}) bool { return x == answered })
+	s.mu.Unlock()
+	close(answered)
+	return err
 }
 
 func (s *source) Stop(context.Context) error {
