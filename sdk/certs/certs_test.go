@@ -121,17 +121,17 @@ func TestAdvice(t *testing.T) {
 	one := func(c tls.Certificate) []tls.Certificate { return []tls.Certificate{c} }
 	for _, c := range []struct {
 		name                string
-		collector, exporter tls.Config
+		collector, exporter *tls.Config
 		toCollector, toExp  string
 	}{
-		{"an authority nobody knows", tls.Config{Certificates: one(strange)}, tls.Config{RootCAs: ours.Pool()}, "does not accept the collector's certificate", "as tls.ca"},
-		{"a collector's certificate that is over", tls.Config{Certificates: one(old)}, tls.Config{RootCAs: ours.Pool()}, "does not accept the collector's certificate", "renew the collector's certificate"},
-		{"another name", tls.Config{Certificates: one(good)}, tls.Config{RootCAs: ours.Pool(), ServerName: "elsewhere"}, "does not accept the collector's certificate", "tls.server_name"},
-		{"no certificate", tls.Config{Certificates: one(good), ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.Pool()}, tls.Config{RootCAs: ours.Pool()},
+		{"an authority nobody knows", &tls.Config{Certificates: one(strange)}, &tls.Config{RootCAs: ours.Pool()}, "does not accept the collector's certificate", "as tls.ca"},
+		{"a collector's certificate that is over", &tls.Config{Certificates: one(old)}, &tls.Config{RootCAs: ours.Pool()}, "does not accept the collector's certificate", "renew the collector's certificate"},
+		{"another name", &tls.Config{Certificates: one(good)}, &tls.Config{RootCAs: ours.Pool(), ServerName: "elsewhere"}, "does not accept the collector's certificate", "tls.server_name"},
+		{"no certificate", &tls.Config{Certificates: one(good), ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.Pool()}, &tls.Config{RootCAs: ours.Pool()},
 			"tls.require_client_cert: false", "tls.cert and tls.key"},
-		{"an exporter's certificate that is over", tls.Config{Certificates: one(good), ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.Pool()}, tls.Config{RootCAs: ours.Pool(), Certificates: one(old)},
+		{"an exporter's certificate that is over", &tls.Config{Certificates: one(good), ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ours.Pool()}, &tls.Config{RootCAs: ours.Pool(), Certificates: one(old)},
 			"renew the exporter's certificate", "the collector does not accept what tls.cert names"},
-		{"a version that is too old", tls.Config{Certificates: one(good), MinVersion: tls.VersionTLS13}, tls.Config{RootCAs: ours.Pool(), MaxVersion: tls.VersionTLS12}, "tls.min_version", "no version or cipher"},
+		{"a version that is too old", &tls.Config{Certificates: one(good), MinVersion: tls.VersionTLS13}, &tls.Config{RootCAs: ours.Pool(), MaxVersion: tls.VersionTLS12}, "tls.min_version", "no version or cipher"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.exporter.ServerName == "" {
@@ -150,14 +150,14 @@ func TestAdvice(t *testing.T) {
 					return
 				}
 				defer raw.Close()
-				accepted <- tls.Server(raw, &c.collector).Handshake()
+				accepted <- tls.Server(raw, c.collector).Handshake()
 			}()
 			raw, err := net.Dial("tcp", ln.Addr().String())
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer raw.Close()
-			conn := tls.Client(raw, &c.exporter)
+			conn := tls.Client(raw, c.exporter)
 			mine := conn.Handshake()
 			if mine == nil { // by TLS 1.3 the collector's word comes later
 				_, mine = conn.Read(make([]byte, 1))
