@@ -226,8 +226,6 @@ func (r *Run) env(n *plan.Node, lane int, books *sdk.Books) *sdk.Env {
 			}
 			return r.opt.Share.get(r.ctx, key, r, n.ID, open)
 		},
-		State: func(p *sdk.Partition) sdk.KV {
-			return dirKV{filepath.Join(r.opt.Dir, r.plan.Pipeline.Name, n.ID, "state", fileName(p))}
-		},
+		State: func(p *sdk.Partition) sdk.KV { return r.state(n.ID, p) },
 	}
 }
