@@ -63,7 +63,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 		x := newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age})
 		if cfg.Templates.Save {
 			var err error
-			if x.keeper, err = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log); err != nil {
+			if x.keeper, err = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log, env.Books); err != nil {
 				return nil, err
 			}
 		}

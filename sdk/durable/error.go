@@ -39,8 +39,10 @@ func faultOf(err error) (code, do string) {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return "disk_full", "free some space"
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR), errors.Is(err, syscall.ESTALE):
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ESTALE):
 		return "no_directory", "make the directory again"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "no_directory", "move away what is in the directory's place"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return "not_writable", "let the user that Weir runs as write there"
 	case errors.Is(err, syscall.EIO):
