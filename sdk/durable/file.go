@@ -97,6 +97,24 @@ func (f *File) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
+// Sync has on disk what was written. Commit does so too; called before, it leaves to Commit only what is quick.
+func (f *File) Sync() error {
+	if f.synced {
+		return nil
+	}
+	err := fault("sync", f.temp)
+	if err == nil {
+		err = f.f.Sync()
+	}
+	if err != nil {
+		e := explain("the disk lost what was written to "+f.temp, err).(*Error)
+		e.Lost = true
+		return e
+	}
+	f.synced = true
+	return nil
+}
+
 // Commit makes the file durable under its name and closes it. After an error the file is there still, under its temporary name, and
 // Commit may be called again, unless the error is Lost. A file that has lost its temporary name, because its directory was removed or
 // moved, is written again from what is open: as long as the process lives nothing is gone.
@@ -122,17 +140,8 @@ func (f *File) name() error {
 			return err
 		}
 	}
-	if !f.synced {
-		err := fault("sync", f.temp)
-		if err == nil {
-			err = f.f.Sync()
-		}
-		if err != nil {
-			e := explain("the disk lost what was written to "+f.temp, err).(*Error)
-			e.Lost = true
-			return e
-		}
-		f.synced = true
+	if err := f.Sync(); err != nil {
+		return err
 	}
 	err := fault("rename", f.temp)
 	if err == nil {
