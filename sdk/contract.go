@@ -167,10 +167,14 @@ type Writer interface {
 	// the file is closed. The block's batches are the caller's and stay valid until done. If Write itself returns an error, the
 	// block was not taken and done is not called.
 	Write(ctx context.Context, b *Block, done func(error)) error
-	// Flush makes durable what was taken: every done has been called when it returns.
+	// Flush makes durable what was taken: every done has been called when it returns without an error. Once ctx is over nothing more
+	// becomes durable by it.
 	Flush(ctx context.Context) error
 	// Held is the memory of its own copies, in bytes.
 	Held() int64
+	// Close ends the writer: every done has been called when it returns, and what had not become durable by then, or before ctx
+	// was over, never does. Core says of it that it was not delivered, and the ledger must be right. A Flush that outlived its context
+	// may still be under way.
 	Close(ctx context.Context) error
 }
 

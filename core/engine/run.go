@@ -27,7 +27,7 @@ type Options struct {
 	Cuts   int       // cuts by age a second; 0: 10
 	// Idle is how long news of a partition wait for a Prepare to be joined with before they are saved alone; 0: 500 ms.
 	Idle time.Duration
-	// KillGrace is how long, after the drain's time is over, writes under way may still answer; 0: 1 s.
+	// KillGrace is how long, after an abort or when the drain's time is over, sinks may still make durable what they have taken; 0: 5 s.
 	KillGrace time.Duration
 	// Timed has the run keep Times: two readings of the monotonic clock a call into a node.
 	Timed bool

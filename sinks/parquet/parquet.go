@@ -320,7 +320,7 @@ func (w *writer) Flush(ctx context.Context) error {
 	w.asked.Store(&ctx)
 	defer func() {
 		if !errors.Is(ctx.Err(), context.Canceled) {
-			w.asked.Store(nil)
+			w.asked.CompareAndSwap(&ctx, nil) // unless Close asks meanwhile
 		}
 	}()
 	w.mu.Lock()
