@@ -199,3 +199,35 @@ sinks:
 		}
 	})
 }
+
+// drain_timeout 0s waits for nothing: what was not given to the sink is dropped at once, and what it has taken it may still store.
+func TestADrainTimeoutOfZeroWaitsForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := &vault{flush: func(context.Context) error { return nil }, close: func(context.Context) error { return nil }}
+		r, err := New(planned(t, `
+drain_timeout: 0s
+sources:
+  in: {type: some}
+sinks:
+  out: {type: vault, batch: {rows: 100, age: 1h}}
+`, somePlugin, v.plugin()), Options{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Start()
+		for r.sinks[0].acct.Blocks.Load() < 5 {
+			time.Sleep(time.Millisecond)
+		}
+		began := time.Now()
+		r.Stop()
+		if err := r.Wait(); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took > 100*time.Millisecond {
+			t.Error("it took", took)
+		}
+		if rep := r.Report(); !rep.Balanced || rep.Delivered != 500 || v.stored != 500 || rep.Dropped["stopped"] != 5 {
+			t.Errorf("%d stored, %+v", v.stored, rep)
+		}
+	})
+}

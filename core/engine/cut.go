@@ -113,7 +113,7 @@ func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool
 	if seg.wanted.IsZero() {
 		seg.wanted = now
 	}
-	if !blocked && !ps.twice() && now.Sub(seg.wanted) < l.run().park() {
+	if !blocked && !ps.twice() && now.Sub(seg.wanted) < l.run().plan.Pipeline.Park {
 		return false
 	}
 	c.flush(ps.part, true)
@@ -270,11 +270,4 @@ func (s *stage) full() {
 	if most != nil && most.fed[k].bytes.Load() > 0 && !most.cutAsked.Swap(true) {
 		most.lane.waker.Wake() // once: it may be the lane that asks
 	}
-}
-
-func (r *Run) park() time.Duration {
-	if d := r.plan.Pipeline.Park; d > 0 {
-		return d
-	}
-	return 2 * time.Second
 }

@@ -144,7 +144,7 @@ func (k *sinkLane) run() {
 				break
 			}
 		}
-		if ended && !k.node.Required && now.Sub(k.endedAt) >= r.drainTime() {
+		if ended && !k.node.Required && now.Sub(k.endedAt) >= r.plan.Pipeline.DrainTimeout {
 			k.abandon() // nobody waits for what an optional sink never takes
 			break
 		}
