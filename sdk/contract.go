@@ -72,6 +72,13 @@ type Processor interface {
 	Close() error
 }
 
+// Returner is implemented by processors that hold records back (Spec.Parks). Core calls it when a partition is given to another owner,
+// after a Flush without force: what is still held of p is read again there, so it is let go, counted as dropped for ReasonReturned, and
+// its promises are kept with Failed. Nothing is given out and nothing refused.
+type Returner interface {
+	Return(p *Partition) error
+}
+
 // Stateless is embedded by processors that hold nothing between calls: at a tick, a flush and the end there is nothing to give out, and
 // nothing to close.
 type Stateless struct{}

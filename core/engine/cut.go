@@ -172,7 +172,9 @@ func (l *lane) discard(ps *partState) {
 	seg := ps.current()
 	seg.returned, seg.closed, seg.last = true, true, ps.pos-1
 	ps.mu.Unlock()
-	l.chain.Load().flush(ps.part, true)
+	c := l.chain.Load()
+	c.giveBack(ps.part)
+	c.flush(ps.part, true)
 	l.force(ps.part)
 	for _, t := range ps.src.marks {
 		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})

@@ -362,6 +362,13 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 	return held, more, nil
 }
 
+// Return lets go of what is parked of a partition: its next owner reads it again, and then its template may be known.
+func (d *decode) Return(p *sdk.Partition) error {
+	d.parked.giveBack(p)
+	d.books.Held.Set(int64(d.parked.n))
+	return nil
+}
+
 // Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.
 func (d *decode) Drain(why sdk.Why, last bool, out sdk.Out) (more bool, err error) {
 	d.begin(out)
