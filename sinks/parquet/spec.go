@@ -84,7 +84,10 @@ var Plugin = sdk.Plugin{
 			"elsewhere they are lost.\n\n" +
 			"Times are timestamps in nanoseconds, UTC. A time or, as text, an address that is not known is NULL. Names and text are\n" +
 			"strings, lists are lists. Columns carry their type, unit and description as `weir.type`, `weir.unit` and `weir.doc`.\n\n" +
-			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. What\n" +
+			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. A file whose\n" +
+			"directory was removed or moved away is written again when the directory is back. Each file that could not be completed at a try is\n" +
+			"noted as files_not_completed. When the run ends, the open file is completed, or after five seconds removed: its records are counted\n" +
+			"accordingly. What\n" +
 			"still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`. A row group takes at most about 64 MiB of memory before it is compressed.",
 		Config: func() any {
 			return &Config{Compression: "zstd", Level: 3, Addresses: "text", Roll: Roll{Size: 128 << 20, Age: 5 * time.Minute}}
