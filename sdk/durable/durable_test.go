@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -247,12 +247,23 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
-func TestCodes(t *testing.T) {
-	for errno, code := range map[error]string{syscall.ENOSPC: "disk_full", syscall.EDQUOT: "disk_full", fs.ErrNotExist: "no_directory", syscall.EACCES: "not_writable",
-		syscall.EROFS: "not_writable", syscall.EIO: "write", errors.New("x"): "write"} {
-		err := explain("doing it", &fs.PathError{Op: "open", Path: "p", Err: errno})
-		if e := err.(*Error); e.Code() != code || e.Lost || !errors.Is(err, errno) || !strings.HasPrefix(err.Error(), "doing it: "+errno.Error()) {
-			t.Errorf("%v is %v: %v", errno, e.Code(), err)
+// An error says once where and, if anything helps, what to do.
+func TestExplain(t *testing.T) {
+	for errno, want := range map[error][2]string{
+		syscall.ENOSPC:  {"disk_full", "no space left on device: free some space"},
+		syscall.EDQUOT:  {"disk_full", "disk quota exceeded: free some space"},
+		syscall.ENOENT:  {"no_directory", "no such file or directory: make the directory again"},
+		syscall.ENOTDIR: {"no_directory", "not a directory: move away what is in the directory's place"},
+		syscall.EACCES:  {"not_writable", "permission denied: let the user that Weir runs as write there"},
+		syscall.EROFS:   {"not_writable", "read-only file system: let the user that Weir runs as write there"},
+		syscall.EIO:     {"write", "input/output error: the disk fails, the kernel's log says how"},
+		io.EOF:          {"write", "EOF"},
+	} {
+		for _, cause := range []error{errno, &os.PathError{Op: "write", Path: "x", Err: errno}, &os.LinkError{Op: "rename", Old: "x", New: "y", Err: errno}} {
+			err := explain("writing to x", cause)
+			if e := err.(*Error); err.Error() != "writing to x: "+want[1] || e.Code() != want[0] || e.Lost || !errors.Is(err, errno) {
+				t.Errorf("%#v is %s: %v, want %v", cause, e.Code(), err, want)
+			}
 		}
 	}
 }

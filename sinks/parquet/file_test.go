@@ -3,14 +3,17 @@ package parquet
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
@@ -151,7 +154,7 @@ func TestNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := env(t)
-	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory"} {
+	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory", filepath.Join(plain, "below"): "cannot be used"} {
 		_, err := Plugin.Sink(e, config(path))
 		if _, ok := err.(*sdk.NotReady); !ok || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
@@ -273,6 +276,92 @@ func records(t *testing.T, dir string) (n int) {
 		}
 	}
 	return n
+}
+
+// When the disk is full within a file no more is taken than the row group that could not be written, and all of it is delivered when there
+// is room.
+func TestDiskFullWithinAFile(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	cfg := config(dir)
+	cfg.Columns = []string{"u32"}
+	w := open(t, e, cfg)
+	b := batch(e.Pool, 1, sdk.MaxRows, sdk.NewDict())
+	settled := 0
+	put := func() error {
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			settled++
+		})
+	}
+	taken, held := 0, int64(0)
+	var disk *disk
+	for k := range 3 * groupRows / sdk.MaxRows {
+		err := put()
+		if err == nil {
+			taken++
+		} else if sdk.CodeOf(err) != "disk_full" || sdk.ClassOf(err) != sdk.Transient || !strings.Contains(err.Error(), ".tmp-test_pipe") {
+			t.Fatal(err)
+		}
+		if held > 0 && (err == nil || w.Held() != held) {
+			t.Fatalf("%v; %d bytes are held, and %d when the disk was found full", err, w.Held(), held)
+		}
+		if err != nil {
+			held = w.Held()
+		}
+		if k == 0 {
+			disk = on(w)
+			disk.write = full("writing to .tmp-test_pipe")
+		}
+	}
+	if taken <= groupRows/sdk.MaxRows || taken > groupRows/sdk.MaxRows+2 || settled > 0 {
+		t.Errorf("%d blocks are taken and %d settled", taken, settled)
+	}
+	disk.write = nil
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r := must(pqfile.OpenParquetFile(filepath.Join(dir, files(t, dir)[0]), false))
+	defer r.Close()
+	if n := r.NumRows(); n != int64(taken+1)*sdk.MaxRows || settled != taken+1 {
+		t.Errorf("%d rows of %d blocks of %d, %d settled", n, taken+1, sdk.MaxRows, settled)
+	}
+}
+
+// A file that is full when the disk is completes by itself when there is room, though nothing more is written.
+func TestCompletesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, log := env(t)
+		cfg := config(t.TempDir())
+		cfg.Roll.Rows = 100
+		w := open(t, e, cfg)
+		var got answers
+		write(t, w, got.done(1), batch(e.Pool, 0, 60, sdk.NewDict()))
+		disk := on(w)
+		disk.write = full("writing to it")
+		write(t, w, got.done(2), batch(e.Pool, 60, 60, sdk.NewDict()))
+		time.Sleep(10 * retryAfter)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "no space left on device"); n != 1 || len(got.list()) != 0 {
+			t.Errorf("said %d times, settled %v: %s", n, got.list(), log)
+		}
+		w.mu.Lock()
+		disk.write = nil
+		w.mu.Unlock()
+		time.Sleep(retryAfter)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" {
+			t.Error("(-want +got):", d)
+		}
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks hear of it.
@@ -416,5 +505,33 @@ func TestAFlushThatTookTooLong(t *testing.T) {
 	w.tick(w.file)
 	if n := records(t, dir); n != 50 || len(got.list()) != 1 {
 		t.Errorf("%d records, settled %v", n, got.list())
+	}
+}
+
+// A block's memory is given back when it is taken, long before its records are delivered; that of a block that is refused is not.
+func TestBlocksAreCopied(t *testing.T) {
+	e, _ := env(t)
+	w := open(t, e, config(t.TempDir()))
+	said := ""
+	put := func() error {
+		b := batch(e.Pool, 0, 50, sdk.NewDict())
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}, OnCopied: func() { said += "copied " }}, func(err error) {
+			said += fmt.Sprint("settled ", err)
+		})
+	}
+	if err := put(); err != nil || said != "copied " {
+		t.Errorf("%v, and the block is %q", err, said)
+	}
+	disk := on(w)
+	disk.commit = full("giving it its name")
+	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "disk_full" {
+		t.Error(err)
+	}
+	if err := put(); err == nil || said != "copied " {
+		t.Errorf("%v, and the blocks are %q", err, said)
+	}
+	disk.commit = nil
+	if err := w.Close(context.Background()); err != nil || said != "copied settled <nil>" {
+		t.Errorf("%v, and the blocks are %q", err, said)
 	}
 }
