@@ -72,6 +72,13 @@ type Processor interface {
 	Close() error
 }
 
+// Returner is implemented by processors that hold records back (Spec.Parks). Core calls it when a partition is given to another owner,
+// after a Flush without force: what is still held of p is read again there, so it is let go, counted as dropped for ReasonReturned, and
+// its promises are kept with Failed. Nothing is given out and nothing refused.
+type Returner interface {
+	Return(p *Partition) error
+}
+
 // Stateless is embedded by processors that hold nothing between calls: at a tick, a flush and the end there is nothing to give out, and
 // nothing to close.
 type Stateless struct{}
@@ -167,10 +174,14 @@ type Writer interface {
 	// the file is closed. The block's batches are the caller's and stay valid until done. If Write itself returns an error, the
 	// block was not taken and done is not called.
 	Write(ctx context.Context, b *Block, done func(error)) error
-	// Flush makes durable what was taken: every done has been called when it returns.
+	// Flush makes durable what was taken: every done has been called when it returns without an error. Once ctx is over nothing more
+	// becomes durable by it.
 	Flush(ctx context.Context) error
 	// Held is the memory of its own copies, in bytes: about as much as Spec.Copies says at most. Core asks after each Write, and counts it.
 	Held() int64
+	// Close ends the writer: every done has been called when it returns, and what had not become durable by then, or before ctx
+	// was over, never does. Core says of it that it was not delivered, and the ledger must be right. A Flush that outlived its context
+	// may still be under way.
 	Close(ctx context.Context) error
 }
 

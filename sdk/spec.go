@@ -58,7 +58,7 @@ type Spec struct {
 
 	KeepsRange    bool // processors: records come out with the range they came in (not aggregate)
 	Deterministic bool // processors: the same records give the same output in every life
-	Parks         bool // processors: may hold records until something outside the record arrives
+	Parks         bool // processors: may hold records until something outside the record arrives; such a one is a Returner
 	Commits       bool // sources: the Source is a Committer
 	Slowable      bool // sources: can be slowed without losing (files, Kafka; not UDP, not capture)
 	Lanes         func(cfg any) (n int, endless bool)

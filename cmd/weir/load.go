@@ -23,7 +23,7 @@ const settingsFile = "weir.yaml"
 // pipelineFlags are --set and --param.
 type pipelineFlags struct {
 	set, params []string
-	drain       time.Duration // of the process's settings
+	drain       *time.Duration // of the process's settings; nil: there are none
 }
 
 func (f *pipelineFlags) add(cmd *cobra.Command) {

@@ -41,7 +41,7 @@ func (a *app) runCommand() *cobra.Command {
 			return usage("--for %v: it is a time from now", duration)
 		}
 		settings, d := config.LoadSettings(config.SettingsOptions{File: settingsFrom, Flags: cmd.Flags()})
-		flags.drain = settings.DrainTimeout
+		flags.drain = &settings.DrainTimeout
 		plans, more, err := a.load(args, &flags)
 		if err != nil {
 			return err

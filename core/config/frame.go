@@ -12,8 +12,8 @@ type (
 	fileKeys struct {
 		Doc          string        `yaml:"doc" doc:"what the pipeline is for"`
 		Params       rawValue      `yaml:"params" doc:"parameters with their defaults, for ${param:NAME}; set by --param NAME=value"`
-		DrainTimeout time.Duration `yaml:"drain_timeout" doc:"bound of the shutdown; what is not settled by then is dropped and counted" example:"30s" min:"0s" max:"24h"`
-		Park         time.Duration `yaml:"park" doc:"how long a cut waits for records that are held for a template" example:"2s" min:"0s" max:"1h"`
+		DrainTimeout time.Duration `yaml:"drain_timeout" doc:"bound of the shutdown; what is not settled by then is dropped and counted. 0s: nothing is waited for but what sinks have taken, for at most 5s" example:"30s" min:"0s" max:"24h"`
+		Park         time.Duration `yaml:"park" doc:"how long a cut waits for records that are held for a template; 0s: not at all" example:"2s" min:"0s" max:"1h"`
 		Sources      rawValue      `yaml:"sources" doc:"where records come from, by id"`
 		Processors   rawValue      `yaml:"processors" doc:"what is done with them; each reads the one before it unless it says from"`
 		Sinks        rawValue      `yaml:"sinks" doc:"where records go, by id; each reads the last processor unless it says from"`

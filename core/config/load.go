@@ -17,13 +17,12 @@ import (
 
 // Options of Load and Parse.
 type Options struct {
-	Plugins  *Registry                         // what `type:` may name
-	Env      func(name string) (string, bool)  // ${env:NAME}; nil: the process's
-	ReadFile func(name string) ([]byte, error) // ${file:PATH}; nil: the file system's
-	Params   map[string]string                 // --param, over the defaults of the file
-	Set      []string                          // --set, "path=value": over what the file says
-	// DrainTimeout is the process's, for pipelines that say nothing; 0: DefaultDrainTimeout.
-	DrainTimeout time.Duration
+	Plugins      *Registry                         // what `type:` may name
+	Env          func(name string) (string, bool)  // ${env:NAME}; nil: the process's
+	ReadFile     func(name string) ([]byte, error) // ${file:PATH}; nil: the file system's
+	Params       map[string]string                 // --param, over the defaults of the file
+	Set          []string                          // --set, "path=value": over what the file says
+	DrainTimeout *time.Duration                    // the process's, for pipelines that say nothing; nil: DefaultDrainTimeout
 }
 
 // Load reads a pipeline's file. The pipeline is nil only if nothing could be made of the text; otherwise it is as complete as the
@@ -74,9 +73,9 @@ func (r *reading) pipeline(name string, text []byte) *Pipeline {
 	}
 	base := filepath.Base(name)
 	p := &Pipeline{Name: strings.TrimSuffix(base, filepath.Ext(base)), File: name, Text: r.d.Texts[name], Park: DefaultPark,
-		DrainTimeout: r.opts.DrainTimeout, secrets: &r.secrets}
-	if p.DrainTimeout == 0 {
-		p.DrainTimeout = DefaultDrainTimeout
+		DrainTimeout: DefaultDrainTimeout, secrets: &r.secrets}
+	if d := r.opts.DrainTimeout; d != nil {
+		p.DrainTimeout = *d
 	}
 	if top.broken {
 		return nil

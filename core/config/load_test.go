@@ -365,3 +365,21 @@ func BenchmarkParse(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/nodes, "us/node")
 }
+
+// 0s is a bound like any other, where it is written: in the pipeline, or else in the process's settings.
+func TestDrainTimeoutOfZero(t *testing.T) {
+	zero, minute := time.Duration(0), time.Minute
+	for _, c := range []struct {
+		text    string
+		process *time.Duration
+		want    time.Duration
+	}{
+		{"", nil, DefaultDrainTimeout}, {"", &zero, 0}, {"", &minute, minute},
+		{"drain_timeout: 0s\n", nil, 0}, {"drain_timeout: 0s\n", &minute, 0}, {"drain_timeout: 1s\n", &zero, time.Second},
+	} {
+		p, _ := Parse("p.yaml", []byte("doc: x\n"+c.text), Options{DrainTimeout: c.process})
+		if p.DrainTimeout != c.want {
+			t.Errorf("%q with the process's %v: %v, want %v", c.text, c.process, p.DrainTimeout, c.want)
+		}
+	}
+}

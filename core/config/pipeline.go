@@ -19,7 +19,7 @@ type Pipeline struct {
 	Text  []byte  // for excerpts
 	Nodes []*Node // sources, then processors, then sinks, each in the file's order
 
-	// DrainTimeout bounds the shutdown: what is not settled by then is counted as dropped{stopped}.
+	// DrainTimeout bounds the shutdown: what is not settled by then is counted as dropped{stopped}. 0: nothing is waited for.
 	DrainTimeout time.Duration
 	// Park is how long a cut waits for records that are held for something outside them (a template).
 	Park time.Duration

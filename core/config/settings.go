@@ -28,7 +28,7 @@ type Settings struct {
 	LogLevel     string        `yaml:"log_level" doc:"least severity that is logged" enum:"debug,info,warn,error"`
 	LogFormat    string        `yaml:"log_format" doc:"how log lines are written" enum:"text,json"`
 	MemoryLimit  sdk.Size      `yaml:"memory_limit" doc:"memory that the garbage collector keeps the process below; 0: GOMEMLIMIT decides" example:"2GiB"`
-	DrainTimeout time.Duration `yaml:"drain_timeout" doc:"bound of a shutdown, for pipelines that set none" example:"30s" min:"0s" max:"24h"`
+	DrainTimeout time.Duration `yaml:"drain_timeout" doc:"bound of a shutdown, for pipelines that set none; 0s: nothing is waited for" example:"30s" min:"0s" max:"24h"`
 }
 
 // DefaultSettings is what stands when nothing is said.

@@ -40,7 +40,7 @@ func New(p *plan.Plan, opt Options) (*Run, error) {
 		opt.Idle = 500 * time.Millisecond
 	}
 	if opt.KillGrace == 0 {
-		opt.KillGrace = time.Second
+		opt.KillGrace = 5 * time.Second
 	}
 	r := &Run{plan: p, opt: opt, log: opt.Log.With("pipeline", p.Pipeline.Name), pool: opt.Pool, ledger: ledger.New(),
 		keyed: map[*plan.Node]int{}, parts: map[*sdk.Partition]*partState{}, done: make(chan struct{}), work: goroutines{idle: make(chan struct{})}}
@@ -230,8 +230,6 @@ func (r *Run) env(n *plan.Node, lane int, books *sdk.Books) *sdk.Env {
 			}
 			return r.opt.Share.get(r.ctx, key, r, n.ID, open)
 		},
-		State: func(p *sdk.Partition) sdk.KV {
-			return dirKV{filepath.Join(r.opt.Dir, r.plan.Pipeline.Name, n.ID, "state", fileName(p))}
-		},
+		State: func(p *sdk.Partition) sdk.KV { return r.state(n.ID, p) },
 	}
 }

@@ -276,6 +276,20 @@ func (c *chain) flushGone(p *sdk.Partition) {
 	}
 }
 
+// giveBack lets go of what is still held of p, for its next owner reads it again. One that is no Returner drops it at the forced flush
+// that follows, for a reason of its own.
+func (c *chain) giveBack(p *sdk.Partition) {
+	for _, in := range c.insts {
+		x, ok := in.proc.(sdk.Returner)
+		if !ok || !in.flushes {
+			continue
+		}
+		if err := x.Return(p); err != nil {
+			in.failed(err)
+		}
+	}
+}
+
 // drain ends the life of the chain.
 func (c *chain) drain(why sdk.Why, last bool) {
 	for _, in := range c.insts {

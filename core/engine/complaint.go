@@ -69,7 +69,7 @@ func (c *complaint) failed(r *Run, what string, after time.Duration, err error) 
 	args := []any{"node", c.node.ID, "after", after, "failures", c.untold, "error", err}
 	if r.stopping.Load() {
 		what += " until drain_timeout is over"
-		args = append(args, "drain_timeout", r.drainTime())
+		args = append(args, "drain_timeout", r.plan.Pipeline.DrainTimeout)
 	}
 	c.untold = 0
 	c.on.Store(true)

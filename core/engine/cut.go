@@ -119,7 +119,7 @@ func (l *lane) mayFlush(ps *partState, seg *segment, now time.Time, blocked bool
 	if seg.wanted.IsZero() {
 		seg.wanted = now
 	}
-	late := now.Sub(seg.wanted) >= l.run().park() && !rules.noPark
+	late := now.Sub(seg.wanted) >= l.run().plan.Pipeline.Park && !rules.noPark
 	if !late && !(blocked && !rules.noBlocked) && !(ps.twice() && !rules.noTwice) && !rules.atOnce {
 		return false
 	}
@@ -179,7 +179,9 @@ func (l *lane) discard(ps *partState) {
 	seg := ps.current()
 	seg.returned, seg.closed, seg.last = true, true, ps.pos-1
 	ps.mu.Unlock()
-	l.chain.Load().flush(ps.part, true)
+	c := l.chain.Load()
+	c.giveBack(ps.part)
+	c.flush(ps.part, true)
 	l.force(ps.part)
 	for _, t := range ps.src.marks {
 		t.st.q.Force(queue.Item{Control: &mark{seg}, Edge: t.edge})
@@ -277,11 +279,4 @@ func (s *stage) full() {
 	if most != nil && most.fed[k].bytes.Load() > 0 && !most.cutAsked.Swap(true) {
 		most.lane.waker.Wake() // once: it may be the lane that asks
 	}
-}
-
-func (r *Run) park() time.Duration {
-	if d := r.plan.Pipeline.Park; d > 0 {
-		return d
-	}
-	return 2 * time.Second
 }

@@ -27,7 +27,7 @@ type Options struct {
 	Cuts   int       // cuts by age a second; 0: 10
 	// Idle is how long news of a partition wait for a Prepare to be joined with before they are saved alone; 0: 500 ms.
 	Idle time.Duration
-	// KillGrace is how long, after the drain's time is over, writes under way may still answer; 0: 1 s.
+	// KillGrace is how long, after an abort or when the drain's time is over, sinks may still make durable what they have taken; 0: 5 s.
 	KillGrace time.Duration
 	// Timed has the run keep Times: two readings of the monotonic clock a call into a node.
 	Timed bool
@@ -169,12 +169,23 @@ func (r *Run) fail(err error) {
 func (r *Run) aborted() bool { return r.ctx.Err() != nil }
 
 // Stop drains: sources stop, queues empty, sinks flush, positions are saved. When the time is over what is left is dropped as
-// `stopped` and the run ends all the same. It returns at once.
+// `stopped` and the run ends all the same; of 0 it is over at once. It returns at once.
 func (r *Run) Stop() {
 	r.stopOnce.Do(func() {
+		timeout := r.plan.Pipeline.DrainTimeout
+		over := func() {
+			if !r.aborted() {
+				r.log.Warn("drain_timeout is over: what is not settled is dropped, and counted as stopped", "drain_timeout", timeout)
+			}
+			r.Abort(fmt.Errorf("drain_timeout of %v is over", timeout))
+		}
+		if timeout == 0 {
+			over()
+			return
+		}
 		r.stopping.Store(true)
 		r.goWork("stop", func() {
-			ctx, cancel := context.WithTimeout(r.ctx, r.drainTime())
+			ctx, cancel := context.WithTimeout(r.ctx, timeout)
 			defer cancel()
 			for _, s := range r.sources {
 				if err := s.src.Stop(ctx); err != nil && !r.aborted() {
@@ -183,17 +194,12 @@ func (r *Run) Stop() {
 			}
 			r.wakeAll()
 		})
-		timeout := r.drainTime()
 		go func() {
 			t := time.NewTimer(timeout)
 			defer t.Stop()
 			select {
 			case <-t.C:
-				if !r.aborted() {
-					r.log.Warn("drain_timeout is over: what is not settled is dropped, and counted as stopped", "drain_timeout", timeout)
-				}
-				r.abort(fmt.Errorf("drain_timeout of %v is over", timeout))
-				r.wakeAll()
+				over()
 			case <-r.done:
 			}
 		}()
@@ -206,14 +212,6 @@ func (r *Run) Abort(cause error) {
 	r.stopping.Store(true)
 	r.abort(cause)
 	r.wakeAll()
-}
-
-// drainTime bounds the shutdown.
-func (r *Run) drainTime() time.Duration {
-	if d := r.plan.Pipeline.DrainTimeout; d > 0 {
-		return d
-	}
-	return 30 * time.Second
 }
 
 // Done is closed when the run has ended.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,6 +21,56 @@ type saver struct {
 	since time.Time    // since when news wait
 
 	nextCut time.Time // by age, of a source without keyed sinks; under run.grantMu
+
+	failing     error // of the last save; nil: positions can be saved
+	failedSince time.Time
+	pause       time.Duration // before the next try
+	notBefore   time.Time
+}
+
+// Pauses between two tries to save positions: the first, and the longest that doubling makes of it. Each try is a line in the log.
+const (
+	savePause = 100 * time.Millisecond
+	saveMost  = 10 * time.Second
+)
+
+// noteNotSaved counts saves of positions that failed, and are tried again.
+const noteNotSaved sdk.Reason = "positions_not_saved"
+
+// failed says that positions could not be saved; they are tried again. Until then records go on, as far as nothing must be saved
+// before they are written.
+func (v *saver) failed(now time.Time, err error) {
+	if v.failing == nil {
+		v.failedSince = now
+	}
+	v.failing = err
+	v.pause = min(max(2*v.pause, savePause), saveMost)
+	v.src.acct.Books.Note(noteNotSaved, 1)
+	v.src.run.log.Warn("positions could not be saved, trying again", "node", v.src.node.ID, "after", v.pause, "error", err)
+	v.notBefore = now.Add(v.pause)
+}
+
+// lost fails a run that ends while positions cannot be saved: nothing is lost, and something will come twice.
+func (v *saver) lost() {
+	if v.failing == nil {
+		return
+	}
+	v.src.run.fail(nodeErr(v.src.node, fmt.Errorf("positions could not be saved before the end, so what was delivered in the last %v is read again at the next start: %w",
+		time.Since(v.failedSince).Round(time.Millisecond), v.failing)))
+	v.failing = nil
+}
+
+// hasNews says whether something must still be saved.
+func hasNews(parts []*partState) bool {
+	for _, ps := range parts {
+		ps.mu.Lock()
+		news := ps.news == urgent && !ps.fenced
+		ps.mu.Unlock()
+		if news {
+			return true
+		}
+	}
+	return false
 }
 
 func newSaver(s *sourceRun) *saver {
@@ -48,11 +99,11 @@ func (v *saver) run() {
 	r := v.src.run
 	every := r.cutEvery()
 	nextGrant := time.Now().Add(every)
-	backoff := time.Duration(0)
 	for {
 		now := time.Now()
 		parts := v.list()
 		if r.aborted() {
+			v.lost()
 			for _, ps := range parts {
 				v.close(ps)
 			}
@@ -69,7 +120,7 @@ func (v *saver) run() {
 			r.grant(now)
 			nextGrant = now.Add(every)
 		}
-		if backoff == 0 {
+		if !now.Before(v.notBefore) {
 			if err := v.save(parts, now); err != nil {
 				if r.aborted() {
 					continue
@@ -78,8 +129,10 @@ func (v *saver) run() {
 					r.fail(nodeErr(v.src.node, err))
 					continue
 				}
-				backoff = 100 * time.Millisecond
-				r.log.Warn("positions could not be saved, trying again", "node", v.src.node.ID, "error", err)
+				v.failed(now, err)
+			} else if v.failing != nil && !hasNews(parts) {
+				r.log.Info("positions are saved again", "node", v.src.node.ID, "after", now.Sub(v.failedSince).Round(time.Millisecond))
+				v.failing, v.pause = nil, 0
 			}
 		}
 		closing := false
@@ -98,11 +151,7 @@ func (v *saver) run() {
 		if end {
 			return
 		}
-		wait := time.Until(nextGrant)
-		if backoff > 0 {
-			wait, backoff = backoff, 0
-		}
-		v.sleep(wait, r.ctx.Done())
+		v.sleep(time.Until(nextGrant), r.ctx.Done())
 	}
 }
 

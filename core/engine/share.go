@@ -2,14 +2,8 @@ package engine
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"hash/fnv"
 	"io"
-	"io/fs"
-	"net/url"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 
@@ -104,41 +98,6 @@ func (s *Shared) release(r *Run) {
 		h.Close()
 	}
 }
-
-// dirKV keeps small state as files of a directory.
-type dirKV struct{ dir string }
-
-func (d dirKV) Get(_ context.Context, key string) ([]byte, error) {
-	b, err := os.ReadFile(filepath.Join(d.dir, url.PathEscape(key)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	return b, err
-}
-
-func (d dirKV) Put(_ context.Context, key string, value []byte) error {
-	if err := os.MkdirAll(d.dir, 0o755); err != nil {
-		return err
-	}
-	name := filepath.Join(d.dir, url.PathEscape(key))
-	tmp, err := os.CreateTemp(d.dir, ".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err = tmp.Write(value); err == nil {
-		err = tmp.Sync()
-	}
-	if err2 := tmp.Close(); err == nil {
-		err = err2
-	}
-	if err != nil {
-		return fmt.Errorf("keep state %s: %w", key, err)
-	}
-	return os.Rename(tmp.Name(), name)
-}
-
-func fileName(p *sdk.Partition) string { return url.PathEscape(p.Name) }
 
 // hashIDs names a set of keyed sinks: what they have stored means nothing to another set.
 func hashIDs(nodes []*plan.Node) uint64 {

@@ -46,6 +46,7 @@ type sinkLane struct {
 
 	flushAsked atomic.Bool
 	flushing   chan error // answer of a Flush under way
+	closed     bool       // the writer is
 
 	// A write's context ends with the run, or when its time is over; it is made anew only after that has happened.
 	ctx    context.Context
@@ -146,7 +147,7 @@ func (k *sinkLane) run() {
 				break
 			}
 		}
-		if ended && !k.node.Required && now.Sub(k.endedAt) >= r.drainTime() {
+		if ended && !k.node.Required && now.Sub(k.endedAt) >= r.plan.Pipeline.DrainTimeout {
 			k.abandon() // nobody waits for what an optional sink never takes
 			break
 		}
@@ -378,64 +379,6 @@ func (k *sinkLane) dropGone() {
 	}
 }
 
-// abandon settles everything that is left after an abort as dropped.
-func (k *sinkLane) abandon() {
-	deadline := time.Now().Add(k.run_.opt.KillGrace)
-	records := 0
-	drop := func(b *block) {
-		records += b.Rows
-		k.dropBlock(b, sdk.ReasonStopped)
-	}
-	k.st.q.Empty(k.id, k.waker, k.run_.opt.KillGrace, func(it queue.Item) {
-		if it.Batch != nil {
-			records += it.Batch.Rows()
-		}
-		k.lane.dropItem(it)
-	})
-	if k.plain != nil {
-		drop(k.plain)
-		k.plain = nil
-	}
-	for seg, b := range k.segs {
-		delete(k.segs, seg)
-		drop(b)
-	}
-	for _, b := range k.ready {
-		drop(b)
-	}
-	k.ready = nil
-	for len(k.writing) > 0 && time.Now().Before(deadline) {
-		k.mu.Lock()
-		done := k.completed
-		k.completed = nil
-		k.mu.Unlock()
-		for _, c := range done {
-			k.written(c.b)
-			if c.err == nil {
-				k.settled(c.b)
-			} else {
-				drop(c.b)
-			}
-		}
-		if len(k.writing) > 0 {
-			t := time.NewTimer(5 * time.Millisecond)
-			select {
-			case <-k.waker:
-			case <-t.C:
-			}
-			t.Stop()
-		}
-	}
-	for b := range k.writing {
-		// The sink may still look into the data: it is not given back.
-		b.leak = true
-		drop(b)
-	}
-	if records > 0 {
-		k.run_.log.Warn("the sink did not take what was left: dropped, and counted as stopped", "node", k.node.ID, "records", records)
-	}
-}
-
 // dropOpenSegments drops the blocks of segments that no mark will end any more.
 func (k *sinkLane) dropOpenSegments() {
 	for seg, b := range k.segs {
@@ -451,9 +394,9 @@ func (k *sinkLane) countCopies() {
 	}
 }
 
-// close ends the writer; closeSink the sink, when all lanes are closed.
+// closeWriter ends the writer, unless an abort has.
 func (k *sinkLane) closeWriter(ctx context.Context) {
-	if k.w == nil {
+	if k.w == nil || k.closed {
 		return
 	}
 	if err := k.w.Close(ctx); err != nil {

@@ -92,7 +92,7 @@ func (k *sinkLane) writeTime() time.Duration {
 	if k.node.Required || k.endedAt.IsZero() {
 		return writeDeadline
 	}
-	return max(min(writeDeadline, k.run_.drainTime()-time.Since(k.endedAt)), time.Millisecond)
+	return max(min(writeDeadline, k.run_.plan.Pipeline.DrainTimeout-time.Since(k.endedAt)), time.Millisecond)
 }
 
 // writeContext is the context of the next write.

@@ -63,7 +63,7 @@ func newDecode(env *sdk.Env, cfg *Config) (*decode, error) {
 		x := newExporters(netflow.Limits{Exporters: cfg.Templates.Exporters, PerExporter: cfg.Templates.PerExporter, Templates: cfg.Templates.Total, Age: cfg.Templates.Age})
 		if cfg.Templates.Save {
 			var err error
-			if x.keeper, err = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log); err != nil {
+			if x.keeper, err = newKeeper(x.Store, env.Dir, env.Now().UnixNano(), env.Log, env.Books); err != nil {
 				return nil, err
 			}
 		}
@@ -360,6 +360,13 @@ func (d *decode) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, mor
 	held = d.parked.of(p)
 	more = d.end(most)
 	return held, more, nil
+}
+
+// Return lets go of what is parked of a partition: its next owner reads it again, and then its template may be known.
+func (d *decode) Return(p *sdk.Partition) error {
+	d.parked.giveBack(p)
+	d.books.Held.Set(int64(d.parked.n))
+	return nil
 }
 
 // Drain gives out all. Behind a committing source that stops, what is parked goes unsettled: the next life reads it again.

@@ -272,6 +272,23 @@ func (k *park) drop(p *sdk.Partition, all bool) {
 	})
 }
 
+// giveBack lets go of what waits of a partition that another owner reads again. Of a datagram of which something was used the rest is
+// nothing that could be counted.
+func (k *park) giveBack(p *sdk.Partition) {
+	k.sweep(func(x *parked) bool {
+		if x.stay.batch.Range().Partition != p {
+			return false
+		}
+		if x.used {
+			k.d.books.Consumed.Add(1)
+		} else {
+			k.d.books.Drop(sdk.ReasonReturned, 1)
+		}
+		x.stay.worst = sdk.Failed
+		return true
+	})
+}
+
 // lost ends a datagram whose template did not come.
 func (k *park) lost(of *sdk.Batch, p *parked) sdk.Outcome {
 	d := k.d

@@ -2,12 +2,15 @@ package decode
 
 import (
 	"bytes"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +18,7 @@ import (
 	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/durable"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
 
@@ -26,12 +30,17 @@ func life(t *testing.T, dir string, log *bytes.Buffer) *catch {
 
 func lifeOf(t *testing.T, dir string, log *bytes.Buffer, cfg *Config) *catch {
 	t.Helper()
+	if log == nil {
+		return lifeLogged(t, dir, io.Discard, cfg)
+	}
+	return lifeLogged(t, dir, log, cfg)
+}
+
+func lifeLogged(t *testing.T, dir string, log io.Writer, cfg *Config) *catch {
+	t.Helper()
 	c := &catch{t: t, clock: sdktest.NewClock(base)}
 	c.env = sdktest.Env(t, sdktest.WithIn(sdk.Datagram), sdktest.WithOut(ports), sdktest.WithClock(c.clock))
-	c.env.Dir = dir
-	if log != nil {
-		c.env.Log = slog.New(slog.NewTextHandler(log, nil))
-	}
+	c.env.Dir, c.env.Log = dir, slog.New(slog.NewTextHandler(log, nil))
 	p, err := Plugin.Processor(c.env, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -154,29 +163,103 @@ func TestTwoWritersAtOnce(t *testing.T) {
 	}
 }
 
-// What a process that died left half written is removed at the next start, what another may be writing is not.
+// What a process that died left half written is removed at the next start, what another writes is not.
 func TestHalfWrittenFilesAreRemoved(t *testing.T) {
 	dir := t.TempDir()
-	old := time.Now().Add(-2 * leftAfter)
-	for name, at := range map[string]time.Time{"exporters.new": old, "exporters.new123": old, "exporters.new4": time.Now(), "exporters2": old} {
-		f := filepath.Join(dir, name)
-		if err := os.WriteFile(f, []byte("half"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(f, at, at); err != nil {
+	writing, err := durable.Create(filepath.Join(dir, stateFile), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writing.Discard()
+	others := []string{"exporters2", ".tmp-exporters2-1", filepath.Base(writing.Temporary())}
+	for _, name := range []string{".tmp-exporters-1", others[0], others[1]} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	life(t, dir, nil).close()
-	var got []string
+	if d := cmp.Diff(others, names(t, dir), sorted); d != "" {
+		t.Errorf("files (-want +got): %s", d)
+	}
+}
+
+var sorted = cmp.Transformer("sorted", func(s []string) []string { return slices.Sorted(slices.Values(s)) })
+
+func names(t *testing.T, dir string) (names []string) {
+	t.Helper()
 	es, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range es {
-		got = append(got, e.Name())
+		names = append(names, e.Name())
 	}
-	if d := cmp.Diff([]string{"exporters.new4", "exporters2"}, got); d != "" {
+	return names
+}
+
+// A directory that vanishes while the node runs, and in whose place there is something else, is told of once, and noted each time; the
+// node decodes on. When it can be made again what exporters have told is kept, and that is said.
+func TestTheDirectoryVanishes(t *testing.T) { synctest.Test(t, vanishes) }
+
+func vanishes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	log := &lines{}
+	c := lifeLogged(t, dir, log, Plugin.Spec.Config().(*Config))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.give(none, v9(template(256)))
+	noted := func() (n uint64) {
+		c.env.Books.Notes(func(r sdk.Reason, k uint64) {
+			if r == noteNotKept {
+				n = k
+			}
+		})
+		return n
+	}
+	eventually(t, "it failed twice", func() bool { return noted() >= 2 })
+	c.give(none, v9(data(256, 1)))
+	c.tick(0)
+	c.want("flows", []uint16{1}, c.ports)
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is kept again", func() bool { return strings.Contains(log.String(), "is kept again") })
+	if n := strings.Count(log.String(), "making the directory "+dir+""); n != 1 || strings.Count(log.String(), "\n") != 2 {
+		t.Errorf("said %d times:\n%s", n, log)
+	}
+	if d := cmp.Diff([]string{stateFile}, names(t, dir)); d != "" {
 		t.Errorf("files (-want +got): %s", d)
+	}
+	c.close()
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not within a minute: ", what)
+		}
 	}
 }

@@ -58,6 +58,7 @@ const (
 	noteEvicted  sdk.Reason = "templates_evicted"      // templates that never carried data and gave room to others
 	noteLengths  sdk.Reason = "fields_of_wrong_length" // fields of templates that are passed over, for their element cannot have their length
 	noteRejected sdk.Reason = "rejected_bytes"         // bytes of sets, samples and records that could not be decoded
+	noteNotKept  sdk.Reason = "state_not_kept"         // writings of what exporters have told that failed, and are tried again
 
 	noteLimitedFlows     sdk.Reason = "sequence_gap_limited"           // flows that are missing and may be of datagrams that a limit dropped
 	noteLimitedDatagrams sdk.Reason = "sequence_gap_limited_datagrams" // datagrams that are missing because a limit dropped them
@@ -188,7 +189,8 @@ fields_of_wrong_length, fields of new templates whose element cannot have their 
 known, and which "weir inspect exporters" names; frames_not_ethernet, frames that their exporter says are of another kind (dataLinkFrameType), which are not dissected.
 
 What exporters have told is kept in the state directory, written within seconds of a change, so that after a restart or a crash data
-decodes at once. A file that is damaged is left out with a line in the log; a directory that cannot be written ends the start.
+decodes at once. A file that is damaged is left out with a line in the log; a directory that cannot be written ends the start. One that cannot be
+written any more does not stop decode: that is logged, tried again, noted as state_not_kept, and logged when it is over.
 
 ` + "`fields`" + ` makes columns of further information elements, IANA's or a vendor's: each is decoded wherever an exporter's template has
 it, and is zero elsewhere. Strings with few different values are kept once (type name); those with many take type text.`,

@@ -178,6 +178,42 @@ func (d *driver) flush(part int, force bool) {
 	d.first[part] = d.next[part]
 }
 
+// giveBack has all partitions given to another owner.
+func (d *driver) giveBack() {
+	d.t.Helper()
+	x, ok := d.proc.(sdk.Returner)
+	if !ok {
+		d.t.Fatalf("%s: %v", d.w.name, errNoReturner)
+	}
+	for _, p := range d.parts {
+		held, refused, returned := 0, len(d.rec.refused), d.returned()
+		d.until("Flush", func() (more bool, err error) { held, more, err = d.proc.Flush(p, false, d.rec); return more, err })
+		all := d.env.Books.Held.Load()
+		d.call("Return", 0, func() error { return x.Return(p) })
+		if left := d.env.Books.Held.Load(); left != all-int64(held) || len(d.rec.refused) != refused || d.returned()-returned > uint64(held) {
+			d.t.Errorf("%s: Return left %d held, want %d; it refused %d, and dropped %d of %d as returned",
+				d.w.name, left, all-int64(held), len(d.rec.refused)-refused, d.returned()-returned, held)
+		}
+	}
+	d.rec.settle(func(*output) bool { return true })
+	d.sync()
+	for _, in := range d.rec.inputs {
+		if in.settled.Load() != 1 {
+			d.t.Errorf("%s: input %v was settled %d times when its partition was returned", d.w.name, in.rng, in.settled.Load())
+		}
+	}
+}
+
+// returned is how many records the books have as returned.
+func (d *driver) returned() (n uint64) {
+	d.env.Books.Dropped(func(reason sdk.Reason, k uint64) {
+		if reason == sdk.ReasonReturned {
+			n = k
+		}
+	})
+	return n
+}
+
 // ranges checks that what came of a partition since its last cut lies inside the segment.
 func (d *driver) ranges(part int) {
 	d.t.Helper()

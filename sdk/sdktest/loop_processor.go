@@ -44,6 +44,8 @@ type drainArgs struct {
 	Last bool
 }
 
+var errNoReturner = errors.New("the specification says that it parks, and it is no sdk.Returner: what it holds of a partition that goes would be counted as lost")
+
 // processorReply answers every call: what was given out, in order, and the books.
 type processorReply struct {
 	More  bool
@@ -153,6 +155,12 @@ func (r *remoteProcessor) Flush(p *sdk.Partition, force bool, out sdk.Out) (int,
 	return reply.Held, reply.More, err
 }
 
+// Return fails if the guest's processor is no sdk.Returner.
+func (r *remoteProcessor) Return(p *sdk.Partition) error {
+	_, err := r.call(nil, "return", r.link.parts.export(p))
+	return err
+}
+
 func (r *remoteProcessor) Drain(why sdk.Why, last bool, out sdk.Out) (bool, error) {
 	reply, err := r.call(out, "drain", drainArgs{why, last})
 	return reply.More, err
@@ -235,6 +243,12 @@ func (g *processorGuest) handle(ctx context.Context, name string, body []byte) (
 	case "flush":
 		m := as[flushArgs](body)
 		r.Held, r.More, err = g.proc.Flush(g.link.parts.find(m.Part), m.Force, g)
+	case "return":
+		x, ok := g.proc.(sdk.Returner)
+		if !ok {
+			return nil, errNoReturner
+		}
+		err = x.Return(g.link.parts.find(as[wirePart](body)))
 	case "drain":
 		m := as[drainArgs](body)
 		r.More, err = g.proc.Drain(m.Why, m.Last, g)

@@ -42,6 +42,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"emitted twice":           "one batch twice",
 		"refused after done":      "call Error before Done",
 		"code not constant":       "metric label",
+		"held after a return":     "Return left",
 		"reason not declared":     "Spec.Reasons does not name",
 		"panic":                   "panicked: seven",
 		"goroutine left":          "found unexpected goroutines",

@@ -295,6 +295,22 @@ func (r *relayLane) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, 
 	return held, false, nil
 }
 
+func (r *relayLane) Return(p *sdk.Partition) error {
+	rest := r.parked[:0]
+	for _, h := range r.parked {
+		if h.Range().Partition != p || r.fault == "held after a return" {
+			rest = append(rest, h)
+			continue
+		}
+		r.env.Books.Held.Add(-int64(h.Rows()))
+		r.env.Books.Drop(sdk.ReasonReturned, uint64(h.Rows()))
+		h.Done(sdk.Failed)
+		h.Release()
+	}
+	r.parked = rest
+	return nil
+}
+
 func (r *relayLane) Drain(why sdk.Why, _ bool, out sdk.Out) (bool, error) {
 	if r.fault == "left open" {
 		return false, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/durable"
 )
 
 // A file ends at its number of rows, its size or its age, whichever comes first, and every record is in one.
@@ -176,6 +176,44 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
+// disk is an output whose steps can be made to fail.
+type disk struct {
+	output
+	write, sync, commit error
+}
+
+func (d *disk) Write(p []byte) (int, error) {
+	if d.write != nil {
+		return 0, d.write
+	}
+	return d.output.Write(p)
+}
+
+func (d *disk) Sync() error {
+	if d.sync != nil {
+		return d.sync
+	}
+	return d.output.Sync()
+}
+
+func (d *disk) Commit() error {
+	if d.commit != nil {
+		return d.commit
+	}
+	return d.output.Commit()
+}
+
+// on puts the open file of w on a disk that may fail.
+func on(w *writer) *disk {
+	d := &disk{output: w.file.out}
+	w.file.out = d
+	return d
+}
+
+func full(what string) error {
+	return &durable.Error{What: what, Err: syscall.ENOSPC, Do: "free some space"}
+}
+
 // A disk that is full for a while: nothing taken is lost, nothing more is taken, and all is delivered when there is room.
 func TestDiskFull(t *testing.T) {
 	dir := t.TempDir()
@@ -183,12 +221,8 @@ func TestDiskFull(t *testing.T) {
 	w := open(t, e, config(dir))
 	var got answers
 	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
-	real := w.file.f
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("there is no /dev/full here:", err)
-	}
-	w.file.f = full
+	d := on(w)
+	d.write = full("writing to " + w.file.path)
 	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "disk_full" || sdk.ClassOf(err) != sdk.Transient {
 		t.Fatal(err)
 	}
@@ -206,37 +240,47 @@ func TestDiskFull(t *testing.T) {
 	w.complained = false
 	w.tick(w.file)
 	w.tick(w.file)
-	if n := strings.Count(log.String(), "space left on device: free some space"); n != 1 || strings.Count(log.String(), w.file.name) != 2 {
+	if n := strings.Count(log.String(), "space left on device: free some space"); n != 1 || strings.Count(log.String(), filepath.Base(w.file.path)) != 2 {
 		t.Errorf("said %d times: %s", n, log)
 	}
 	w.mu.Lock()
-	w.file.f = real
+	d.write = nil
 	w.mu.Unlock()
-	full.Close()
 	write(t, w, got.done(2), next)
+	if n := strings.Count(log.String(), "complete after all"); n != 1 {
+		t.Errorf("that it is over is said %d times: %s", n, log)
+	}
 	if err := w.Close(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" {
 		t.Error("(-want +got):", d)
 	}
-	total := 0
-	for _, n := range files(t, dir) {
-		rows, _, _ := read(t, filepath.Join(dir, n))
-		total += len(rows)
-	}
-	if total != 100 {
+	if total := records(t, dir); total != 100 {
 		t.Errorf("%d records are in %v", total, files(t, dir))
 	}
+	noted := map[sdk.Reason]uint64{}
+	e.Books.Notes(func(r sdk.Reason, n uint64) { noted[r] = n })
+	if d := cmp.Diff(map[sdk.Reason]uint64{noteNotCompleted: 4}, noted); d != "" {
+		t.Error("noted (-want +got):", d)
+	}
+}
+
+// records is how many there are in the complete files of a directory.
+func records(t *testing.T, dir string) (n int) {
+	t.Helper()
+	for _, name := range files(t, dir) {
+		if !strings.HasPrefix(name, durable.Prefix) {
+			rows, _, _ := read(t, filepath.Join(dir, name))
+			n += len(rows)
+		}
+	}
+	return n
 }
 
 // When the disk is full within a file no more is taken than the row group that could not be written, and all of it is delivered when there
 // is room.
 func TestDiskFullWithinAFile(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("there is no /dev/full here:", err)
-	}
 	dir := t.TempDir()
 	e, _ := env(t)
 	cfg := config(dir)
@@ -253,7 +297,7 @@ func TestDiskFullWithinAFile(t *testing.T) {
 		})
 	}
 	taken, held := 0, int64(0)
-	var real *os.File
+	var disk *disk
 	for k := range 3 * groupRows / sdk.MaxRows {
 		err := put()
 		if err == nil {
@@ -268,14 +312,14 @@ func TestDiskFullWithinAFile(t *testing.T) {
 			held = w.Held()
 		}
 		if k == 0 {
-			real, w.file.f = w.file.f, full
+			disk = on(w)
+			disk.write = full("writing to .tmp-test_pipe")
 		}
 	}
 	if taken <= groupRows/sdk.MaxRows || taken > groupRows/sdk.MaxRows+2 || settled > 0 {
 		t.Errorf("%d blocks are taken and %d settled", taken, settled)
 	}
-	w.file.f = real
-	full.Close()
+	disk.write = nil
 	if err := put(); err != nil {
 		t.Fatal(err)
 	}
@@ -291,11 +335,6 @@ func TestDiskFullWithinAFile(t *testing.T) {
 
 // A file that is full when the disk is completes by itself when there is room, though nothing more is written.
 func TestCompletesLater(t *testing.T) {
-	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
-	if err != nil {
-		t.Skip("there is no /dev/full here:", err)
-	}
-	defer full.Close()
 	synctest.Test(t, func(t *testing.T) {
 		e, log := env(t)
 		cfg := config(t.TempDir())
@@ -303,8 +342,8 @@ func TestCompletesLater(t *testing.T) {
 		w := open(t, e, cfg)
 		var got answers
 		write(t, w, got.done(1), batch(e.Pool, 0, 60, sdk.NewDict()))
-		real := w.file.f
-		w.file.f = full
+		disk := on(w)
+		disk.write = full("writing to it")
 		write(t, w, got.done(2), batch(e.Pool, 60, 60, sdk.NewDict()))
 		time.Sleep(10 * retryAfter)
 		synctest.Wait()
@@ -312,7 +351,7 @@ func TestCompletesLater(t *testing.T) {
 			t.Errorf("said %d times, settled %v: %s", n, got.list(), log)
 		}
 		w.mu.Lock()
-		w.file.f = real
+		disk.write = nil
 		w.mu.Unlock()
 		time.Sleep(retryAfter)
 		synctest.Wait()
@@ -325,33 +364,57 @@ func TestCompletesLater(t *testing.T) {
 	})
 }
 
-// What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
+// What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks hear of it.
 func TestFailedSyncIsNotDelivered(t *testing.T) {
 	dir := t.TempDir()
 	e, _ := env(t)
 	w := open(t, e, config(dir))
 	var got answers
 	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
-	reader, cannotSync, err := os.Pipe() // fsync of a pipe is refused
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	real := w.file.f
-	defer real.Close()
-	w.file.f = cannotSync
-	go io.Copy(io.Discard, reader)
+	on(w).sync = &durable.Error{What: "the disk lost what was written", Err: syscall.EIO, Lost: true}
 	if err := w.Flush(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if g := got.list(); len(g) != 1 || !strings.HasPrefix(g[0], "1 sync: the disk lost what was written") {
-		t.Errorf("settled %v", g)
-	}
-	if whole, err := filepath.Glob(filepath.Join(dir, "test*.parquet")); err != nil || len(whole) > 0 {
-		t.Errorf("published %v, %v", whole, err)
+	if d := cmp.Diff([]string{"1 sync: the disk lost what was written: input/output error"}, got.list()); d != "" || len(files(t, dir)) > 0 {
+		t.Errorf("files %v (-want +settled): %s", files(t, dir), d)
 	}
 	if err := w.Close(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A directory that is removed while a file is open is told of until it is there again; then the file is, with all its records.
+func TestDirectoryVanishes(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "archive")
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	e, _ := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	write(t, w, got.done(2), batch(e.Pool, 50, 50, sdk.NewDict()))
+	for range 2 {
+		if err := w.Flush(context.Background()); sdk.CodeOf(err) != "no_directory" || !strings.HasSuffix(err.Error(), "make the directory again") || !strings.Contains(err.Error(), dir) {
+			t.Error(err)
+		}
+	}
+	// There is no file to begin either.
+	other := &writer{sink: w.sink, shape: w.shape, ratio: firstRatio}
+	if err := other.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{batch(e.Pool, 0, 5, sdk.NewDict())}}, got.done(3)); sdk.CodeOf(err) != "no_directory" {
+		t.Error(err)
+	}
+	if err := os.Mkdir(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" || records(t, dir) != 100 || len(files(t, dir)) != 1 {
+		t.Errorf("%d records in %v (-want +settled): %s", records(t, dir), files(t, dir), d)
 	}
 }
 
@@ -362,31 +425,86 @@ func TestGivesUpAtClose(t *testing.T) {
 	w := open(t, e, config(dir))
 	var got answers
 	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
-	w.file.dir = filepath.Join(dir, "gone")
+	on(w).commit = full("giving it its name")
 	err := w.Close(context.Background())
-	if sdk.CodeOf(err) != "no_directory" {
+	if sdk.CodeOf(err) != "disk_full" {
 		t.Error(err)
 	}
-	if g := got.list(); len(g) != 1 || !strings.Contains(g[0], "make the directory again") || len(files(t, dir)) != 0 {
-		t.Errorf("settled %v, files %v", g, files(t, dir))
+	if d := cmp.Diff([]string{"1 disk_full: giving it its name: no space left on device: free some space"}, got.list()); d != "" || len(files(t, dir)) != 0 {
+		t.Errorf("files %v (-want +settled): %s", files(t, dir), d)
 	}
 }
 
-// An error says once where and, if anything helps, what to do.
-func TestExplain(t *testing.T) {
-	for errno, want := range map[error]string{
-		syscall.ENOSPC: "disk_full: writing to x: no space left on device: free some space",
-		syscall.EDQUOT: "disk_full: writing to x: disk quota exceeded: free some space",
-		syscall.ENOENT: "no_directory: writing to x: no such file or directory: make the directory again",
-		syscall.EACCES: "not_writable: writing to x: permission denied: let the user that Weir runs as write there",
-		syscall.EROFS:  "not_writable: writing to x: read-only file system: let the user that Weir runs as write there",
-		syscall.EIO:    "write: writing to x: input/output error",
+// slow is an output whose Sync takes until it is let go.
+type slow struct {
+	output
+	began, goOn chan struct{}
+}
+
+func (s *slow) Sync() error {
+	close(s.began)
+	<-s.goOn
+	return s.output.Sync()
+}
+
+// When the end of the run is not waited for any longer, no file appears that was counted as not delivered: neither by the Flush or Close
+// that was cut short, nor by a timer that was at it meanwhile.
+func TestNoFileAppearsWhenNobodyWaits(t *testing.T) {
+	for name, publish := range map[string]func(w *writer, ctx context.Context) error{
+		"Flush": func(w *writer, ctx context.Context) error { return w.Flush(ctx) },
+		"Close": func(w *writer, ctx context.Context) error { return w.Close(ctx) },
+		"the file's age": func(w *writer, ctx context.Context) error {
+			w.asked.Store(&ctx) // as Close does that waits for the lock
+			w.tick(w.file)
+			return ctx.Err()
+		},
 	} {
-		for _, cause := range []error{errno, &os.PathError{Op: "write", Path: "x", Err: errno}, &os.LinkError{Op: "rename", Old: "x", New: "y", Err: errno}} {
-			if err := explain("writing to x", cause); err.Error() != want || sdk.ClassOf(err) != sdk.Transient || !errors.Is(err, errno) {
-				t.Errorf("%#v is %v, want %s", cause, err, want)
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			e, _ := env(t)
+			w := open(t, e, config(dir))
+			var got answers
+			write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+			s := &slow{w.file.out, make(chan struct{}), make(chan struct{})}
+			w.file.out = s
+			ctx, cancel := context.WithCancel(context.Background())
+			answer := make(chan error)
+			go func() { answer <- publish(w, ctx) }()
+			<-s.began
+			cancel()
+			close(s.goOn)
+			if err := <-answer; !errors.Is(err, context.Canceled) {
+				t.Error(err)
 			}
-		}
+			if n := records(t, dir); n != 0 {
+				t.Errorf("%d records appeared", n)
+			}
+			s.began = make(chan struct{})
+			if err := w.Close(ctx); name != "Close" && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if g := got.list(); len(g) != 1 || !strings.Contains(g[0], "the run ended before") || len(files(t, dir)) > 0 {
+				t.Errorf("settled %v, files %v", g, files(t, dir))
+			}
+		})
+	}
+}
+
+// A Flush that took too long in a run that goes on is no reason not to complete the file later.
+func TestAFlushThatTookTooLong(t *testing.T) {
+	dir := t.TempDir()
+	e, _ := env(t)
+	w := open(t, e, config(dir))
+	var got answers
+	write(t, w, got.done(1), batch(e.Pool, 0, 50, sdk.NewDict()))
+	ctx, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	if err := w.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || len(got.list()) > 0 {
+		t.Error(err, got.list())
+	}
+	w.tick(w.file)
+	if n := records(t, dir); n != 50 || len(got.list()) != 1 {
+		t.Errorf("%d records, settled %v", n, got.list())
 	}
 }
 
@@ -404,15 +522,15 @@ func TestBlocksAreCopied(t *testing.T) {
 	if err := put(); err != nil || said != "copied " {
 		t.Errorf("%v, and the block is %q", err, said)
 	}
-	dir := w.file.dir
-	w.file.dir = filepath.Join(dir, "gone")
-	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "no_directory" {
+	disk := on(w)
+	disk.commit = full("giving it its name")
+	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "disk_full" {
 		t.Error(err)
 	}
 	if err := put(); err == nil || said != "copied " {
 		t.Errorf("%v, and the blocks are %q", err, said)
 	}
-	w.file.dir = dir
+	disk.commit = nil
 	if err := w.Close(context.Background()); err != nil || said != "copied settled <nil>" {
 		t.Errorf("%v, and the blocks are %q", err, said)
 	}

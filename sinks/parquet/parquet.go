@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/durable"
 )
 
 // A row group is ended at whichever comes first: DuckDB's own size, or so much memory that several sinks fit beside each other.
@@ -66,11 +68,11 @@ func (s *sink) Check(context.Context) error {
 	case !info.IsDir():
 		return &sdk.NotReady{What: dir + " is not a directory", Do: "name a directory"}
 	}
-	probe, err := os.CreateTemp(dir, ".tmp-"+s.prefix+"-probe-")
+	probe, err := durable.Create(filepath.Join(dir, s.prefix+"-probe"), 0o600)
 	if err != nil {
-		return &sdk.NotReady{What: "no file can be made in " + dir, Do: "let the user that Weir runs as write there, or name another directory", Err: err}
+		return &sdk.NotReady{What: "no file can be made in " + dir, Do: "let the user that Weir runs as write there, or name another directory", Err: errors.Unwrap(err)}
 	}
-	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+	return probe.Discard()
 }
 
 // Open makes the writer of one schema. Its first file is begun with its first record.
@@ -101,11 +103,17 @@ type writer struct {
 	pending    []func(error) // blocks in the open file
 	ended      bool          // the file has its footer and only waits to be moved to its place
 	timer      *time.Timer
-	complained bool
+	complained bool // somebody has said that the file could not be completed
+	told       bool // and that was the writer
+
+	// asked is the context of the Flush or Close under way, or of the last one that the end of the run cut short: when it is over nobody
+	// hears of a file any more, so none gets its name, whoever is at it. What the ledger says was not delivered must not be found.
+	asked atomic.Pointer[context.Context]
 }
 
 // Write encodes the block into the open file. done is called when that file is complete.
 func (w *writer) Write(_ context.Context, b *sdk.Block, done func(error)) error {
+	w.asked.Store(nil)
 	w.mu.Lock()
 	settle, err := w.write(b, done)
 	w.mu.Unlock()
@@ -145,7 +153,7 @@ func (w *writer) write(b *sdk.Block, done func(error)) (settle func(), err error
 		}
 		if err := w.encode(batch); err != nil {
 			// The encoder is in an unknown state: the file is given up, this block and those before it with it.
-			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.name, err)}), nil
+			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.path, err)}), nil
 		}
 	}
 	b.Copied()
@@ -195,7 +203,7 @@ func (w *writer) begin() (err error) {
 		return err
 	}
 	if w.pq, err = w.shape.newWriter(w.file); err != nil {
-		w.file.remove()
+		err = errors.Join(err, w.file.out.Discard())
 		w.file = nil
 		return &sdk.Error{Class: sdk.Fatal, Code: "encode", Err: err}
 	}
@@ -224,12 +232,16 @@ func (w *writer) tick(f *file) {
 	settle()
 }
 
-const retryAfter = time.Second
+const (
+	retryAfter = time.Second
+	// noteNotCompleted counts the times that a file could not be completed; it is tried again.
+	noteNotCompleted sdk.Reason = "files_not_completed"
+)
 
 func (w *writer) retryLater(err error) {
 	if !w.complained {
-		w.complained = true
-		w.sink.env.Log.Warn("a file could not be completed, trying again", "file", w.file.name, "error", err)
+		w.complained, w.told = true, true
+		w.sink.env.Log.Warn("a file could not be completed, trying again", "file", w.file.path, "error", err)
 	}
 	w.timer.Stop()
 	w.after(retryAfter)
@@ -245,32 +257,49 @@ func (w *writer) finish() (settle func(), err error) {
 	if !w.ended {
 		w.ended = true
 		if err := errors.Join(w.endGroup(), w.pq.Close()); err != nil {
-			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.name, err)}), nil
+			return w.abandon(&sdk.Error{Class: sdk.Fatal, Code: "encode", Err: fmt.Errorf("writing Parquet to %s: %w", w.file.path, err)}), nil
 		}
 		w.ratio = float64(w.file.size) / float64(w.raw)
 		w.group = nil
 		w.account()
 	}
-	if err := w.file.publish(); err != nil {
-		if lost := (*lostError)(nil); errors.As(err, &lost) {
-			return w.abandon(&sdk.Error{Class: sdk.Transient, Code: "sync", Err: err}), nil
+	if err := w.file.publish(w.over); err != nil {
+		if lost(err) {
+			return w.abandon(err), nil
 		}
 		w.account()
+		if w.over() == nil {
+			w.sink.env.Books.Note(noteNotCompleted, 1)
+		}
 		return func() {}, err
+	}
+	if w.told {
+		w.sink.env.Log.Info("the file is complete after all", "file", w.file.path)
 	}
 	return w.leave(nil), nil
 }
 
+// over says why a file must not get its name any more: whoever asked for it has gone. The context of a Flush that only took too long is
+// forgotten when it returns.
+func (w *writer) over() error {
+	if ctx := w.asked.Load(); ctx != nil && (*ctx).Err() != nil {
+		return fmt.Errorf("the run ended before %s was complete: %w", w.file.path, (*ctx).Err())
+	}
+	return nil
+}
+
 // abandon gives up the open file and settles its blocks with err.
 func (w *writer) abandon(err error) (settle func()) {
-	w.file.remove()
+	if err := w.file.out.Discard(); err != nil {
+		w.sink.env.Log.Warn("an unfinished file cannot be removed", "error", err)
+	}
 	return w.leave(err)
 }
 
 func (w *writer) leave(err error) (settle func()) {
 	w.timer.Stop()
 	pending := w.pending
-	w.file, w.pq, w.group, w.pending, w.ended, w.complained = nil, nil, nil, nil, false, false
+	w.file, w.pq, w.group, w.pending, w.ended, w.complained, w.told = nil, nil, nil, nil, false, false, false
 	w.account()
 	return func() {
 		for _, done := range pending {
@@ -290,8 +319,14 @@ func (w *writer) account() {
 	w.held.Store(held)
 }
 
-// Flush completes the open file.
-func (w *writer) Flush(context.Context) error {
+// Flush completes the open file, unless ctx is over before it has its name.
+func (w *writer) Flush(ctx context.Context) error {
+	w.asked.Store(&ctx)
+	defer func() {
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			w.asked.CompareAndSwap(&ctx, nil) // unless Close asks meanwhile
+		}
+	}()
 	w.mu.Lock()
 	settle, err := w.finish()
 	if err != nil {
@@ -306,8 +341,9 @@ func (w *writer) Flush(context.Context) error {
 // Held is the memory of the open row group and of what the disk has not taken yet.
 func (w *writer) Held() int64 { return w.held.Load() }
 
-// Close completes the open file; if that is not possible its records are settled with the reason.
-func (w *writer) Close(context.Context) error {
+// Close completes the open file; if that is not possible before ctx is over, it is removed and its records are settled with the reason.
+func (w *writer) Close(ctx context.Context) error {
+	w.asked.Store(&ctx)
 	w.mu.Lock()
 	settle, err := w.finish()
 	if err != nil {

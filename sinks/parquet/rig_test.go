@@ -92,7 +92,7 @@ func must[T any](v T, err error) T {
 
 func env(t testing.TB) (*sdk.Env, *bytes.Buffer) {
 	var log bytes.Buffer
-	return &sdk.Env{Pipeline: "test/pipe", Node: "archive", Lane: 2, Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now, Pool: sdk.NewPool(nil)}, &log
+	return &sdk.Env{Pipeline: "test/pipe", Node: "archive", Lane: 2, Log: slog.New(slog.NewTextHandler(&log, nil)), Now: time.Now, Pool: sdk.NewPool(nil), Books: &sdk.Books{}}, &log
 }
 
 func config(dir string) *Config {

@@ -84,8 +84,10 @@ var Plugin = sdk.Plugin{
 			"elsewhere they are lost.\n\n" +
 			"Times are timestamps in nanoseconds, UTC. A time or, as text, an address that is not known is NULL. Names and text are\n" +
 			"strings, lists are lists. Columns carry their type, unit and description as `weir.type`, `weir.unit` and `weir.doc`.\n\n" +
-			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. What\n" +
-			"still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`.\n\n" +
+			"When the disk is full, what is in memory stays there, further blocks wait, and writing goes on when there is space again. A file\n" +
+			"whose directory was removed or moved away is written again when the directory is back. Each file that could not be completed at\n" +
+			"a try is noted as `files_not_completed`. When the run ends, the open file is completed, or after five seconds removed: its records\n" +
+			"are counted accordingly. What still waits when the pipeline stops and `drain_timeout` is over is dropped, and counted as `stopped`.\n\n" +
 			"Of its own it takes a row group in memory for each lane, 122,880 records or about 64 MiB before compression, and what a full disk has\n" +
 			"not taken of one.",
 		Config: func() any {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
@@ -144,6 +145,22 @@ func (k *park) drop(w parked) error {
 	w.b.Done(sdk.Dropped)
 	w.b.Release()
 	return err
+}
+
+// Return lets go of what is parked of a partition: nobody is told that it was dropped, for its next owner reads it again.
+func (k *park) Return(p *sdk.Partition) error {
+	k.parked = slices.DeleteFunc(k.parked, func(w parked) bool {
+		if w.p != p {
+			return false
+		}
+		n := w.b.Rows()
+		k.env.Books.Held.Add(-int64(n))
+		k.env.Books.Drop(sdk.ReasonReturned, uint64(n))
+		w.b.Done(sdk.Failed)
+		w.b.Release()
+		return true
+	})
+	return nil
 }
 
 // Drain drops what is parked: nothing will come here that could free it. When the process stops it stays unsettled instead, and
