@@ -28,6 +28,7 @@ import (
 type process struct {
 	err      io.Writer // what people read
 	terminal bool      // err is one
+	account  io.Writer // where the summary as JSON goes
 	log      *slog.Logger
 	settings *config.Settings
 	runs     []*pipelineRun
@@ -338,7 +339,7 @@ func (p *process) finish(s *admin.Server, summary string) error {
 	case "table":
 		err = writeSummary(p.err, p.runs)
 	case "json":
-		err = summaryJSON(p.err, p.runs)
+		err = summaryJSON(p.account, p.runs)
 	}
 	if err != nil {
 		return err
