@@ -284,7 +284,9 @@ func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 		}
 		v.plans = v.plans[:len(s.entries)]
 	}
-	touch(&v.exp.seen, d.Now)
+	if touch(&v.exp.seen, d.Now) {
+		v.exp.ahead.Store(d.h.Exported - g.Received)
+	}
 	return v
 }
 
@@ -322,6 +324,7 @@ func (d *Decoder) find(g *Datagram, make bool) *exporterView {
 	if len(d.lanes)+len(d.sessions) >= maxViews {
 		d.forgetViews()
 	}
+	e.ahead.Store(d.h.Exported - g.Received)
 	if v = (&exporterView{exp: e}); o.session == 0 {
 		d.lanes[o.addr] = v
 	} else {

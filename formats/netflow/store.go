@@ -77,9 +77,11 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
-	used atomic.Bool  // it has sent data that could be decoded by its templates
-	gone atomic.Bool  // forgotten by the store
-	kind int          // of the queue it is in; under Store.mu
+	// ahead is by how much its clock was ahead of the arrival, ns, when seen was set; less than 0: behind.
+	ahead atomic.Int64
+	used  atomic.Bool // it has sent data that could be decoded by its templates
+	gone  atomic.Bool // forgotten by the store
+	kind  int         // of the queue it is in; under Store.mu
 
 	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
 	ended bool                      // no more lines; under Store.lineMu
@@ -186,10 +188,13 @@ func withoutName(ss []Sampler) (rate uint64) {
 // second is the resolution in which ages are kept: most datagrams need not write then.
 const second = int64(time.Second)
 
-func touch(seen *atomic.Int64, now int64) {
-	if now-seen.Load() >= second {
-		seen.Store(now)
+// touch says whether it wrote.
+func touch(seen *atomic.Int64, now int64) bool {
+	if now-seen.Load() < second {
+		return false
 	}
+	seen.Store(now)
+	return true
 }
 
 // lookup finds an exporter; nil if it is not known.
@@ -437,6 +442,7 @@ type Known struct {
 	Addr      [16]byte
 	Session   Session
 	Seen      int64 // ns since the epoch
+	Ahead     int64 // ns by which its clock is ahead of the arrival of its datagrams; 0 too if it has sent none in this life
 	Templates []KnownTemplate
 	Samplers  []Sampler
 	Lost      Lost // what was missing in its sequences, since it is known
@@ -457,7 +463,7 @@ func (s *Store) Exporters() []Known {
 	out := make([]Known, 0, len(s.exporters))
 	for _, e := range s.exporters {
 		snap := e.snap.Load()
-		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all, Lost: s.lost(e)}
+		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Ahead: e.ahead.Load(), Samplers: snap.all, Lost: s.lost(e)}
 		for _, x := range snap.entries {
 			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
 		}

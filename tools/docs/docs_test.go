@@ -281,6 +281,9 @@ func (p *page) console(at string, b *block) {
 		}
 		var out bytes.Buffer
 		cmd := p.shell(ctx, c.line)
+		if strings.HasPrefix(c.line, "weir inspect ") { // it asks the process in the background
+			cmd.Env = append(cmd.Env, p.there("WEIR_ADMIN=127.0.0.1:8686"))
+		}
 		cmd.Stdout, cmd.Stderr = &out, &out
 		err := cmd.Run()
 		want := 0
