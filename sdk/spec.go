@@ -67,6 +67,7 @@ type Spec struct {
 	Selections    bool     // processors, and sinks that fuse: reads batches with a selection; in front of others core gathers the rows
 	Fuses         bool     // sinks: never waits for anything outside; runs in the lane before it, without a queue
 	Reasons       []Reason // every reason the plugin drops for
+	Losses        []Reason // every reason under which it counts what was lost before Weir (Books.Lost)
 	Linux         bool     // runs on Linux only; elsewhere it says so when started
 }
 

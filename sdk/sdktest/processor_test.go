@@ -42,6 +42,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"refused after done":      "call Error before Done",
 		"code not constant":       "metric label",
 		"reason not declared":     "Spec.Reasons does not name",
+		"loss not declared":       "Spec.Losses does not name",
 		"panic":                   "panicked: seven",
 		"goroutine left":          "found unexpected goroutines",
 		"share left open":         "still held",

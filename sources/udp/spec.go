@@ -189,7 +189,8 @@ another process that listens on the port takes over, and what they already hold 
 			c := cfg.(*Config)
 			return len(c.Listen) * c.workers(), true
 		},
-		Reasons: []sdk.Reason{ReasonKernelDrops, ReasonNotAllowed, ReasonRateLimited},
+		Reasons: []sdk.Reason{ReasonNotAllowed, ReasonRateLimited},
+		Losses:  []sdk.Reason{ReasonKernelDrops},
 	},
 	Source: func(env *sdk.Env, cfg any) (sdk.Source, error) { return newSource(env, cfg.(*Config)) },
 }
