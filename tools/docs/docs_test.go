@@ -274,14 +274,14 @@ func (p *page) console(at string, b *block) {
 					p.t.Errorf("%s: %s: %v", at, c.line, err)
 				}
 			}()
-			if strings.HasPrefix(c.line, "weir run ") {
+			if strings.Contains(c.line, "weir run ") {
 				p.awaitAdmin(ctx)
 			}
 			continue
 		}
 		var out bytes.Buffer
 		cmd := p.shell(ctx, c.line)
-		if strings.HasPrefix(c.line, "weir inspect ") { // it asks the process in the background
+		if strings.Contains(c.line, "weir inspect ") { // it asks the process in the background
 			cmd.Env = append(cmd.Env, p.there("WEIR_ADMIN=127.0.0.1:8686"))
 		}
 		cmd.Stdout, cmd.Stderr = &out, &out
