@@ -441,13 +441,13 @@ func TestReadmeNamesWhatIsThere(t *testing.T) {
 	}
 }
 
-// The guide to plugins shows lines of the example that is compiled and tested.
+// The guide to plugins shows lines of the examples that are compiled and tested.
 func TestTheGuideShowsTheExample(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(root, "docs", "guides", "plugin.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob(filepath.Join(root, "examples", "processor", "*.go"))
+	files, err := filepath.Glob(filepath.Join(root, "examples", "*", "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
