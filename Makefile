@@ -30,7 +30,7 @@ run: bin/weir
 	@mkdir -p archive
 	@printf '%s\n' 'Emulated routers send NetFlow v9 and IPFIX to 127.0.0.1:2055; Weir decodes it, leaves DNS out,' \
 		'shows the flows here and writes them to ./archive. Ctrl-C drains both pipelines and proves the ledger.' \
-		'Meanwhile: bin/weir inspect pipeline --live 127.0.0.1:8686' ''
+		'Meanwhile: bin/weir inspect pipeline' ''
 	@bin/weir run pipelines/quickstart --log-level warn
 
 test:

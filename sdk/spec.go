@@ -70,6 +70,7 @@ type Spec struct {
 	// makes none. The plan shows it, and readers wait when writers hold more.
 	Copies  func(cfg any) Size
 	Reasons []Reason // every reason the plugin drops for
+	Losses  []Reason // every reason under which it counts what was lost before Weir (Books.Lost)
 	Linux   bool     // runs on Linux only; elsewhere it says so when started
 }
 

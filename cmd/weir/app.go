@@ -132,6 +132,8 @@ func (a *app) root() *cobra.Command {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.SetVersionTemplate("weir {{.Version}}\n")
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.help(cmd) })
+	root.SetUsageFunc(func(cmd *cobra.Command) error { a.usage(cmd); return nil })
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return wrongFlag(err) })
 	root.AddCommand(a.runCommand(), a.validateCommand(), a.planCommand(), a.inspectCommand(), a.explainCommand(), a.benchCommand(),
 		a.generateCommand(), a.versionCommand())

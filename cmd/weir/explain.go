@@ -36,7 +36,7 @@ func (a *app) explainCommand() *cobra.Command {
 			return writeJSON(a.out, codeJSON(c))
 		}
 		text, _ := config.Explain(args[0])
-		_, err := fmt.Fprint(a.out, text)
+		_, err := fmt.Fprint(a.out, wrap(text, width(a.out), asTheyAre))
 		return err
 	})
 	return cmd

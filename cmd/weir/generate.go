@@ -29,7 +29,8 @@ func (a *app) generateCommand() *cobra.Command {
 		Short: "Send flows of emulated exporters to a collector",
 		Long: "Plays a network of exporters that send NetFlow v5, NetFlow v9, IPFIX or sFlow to a collector: templates, sampler tables, sequence\n" +
 			"numbers and flows as in real traffic. It is the source `generate` before the sinks `udp` and `tcp`, with the same account at\n" +
-			"the end. To tcp://HOST:PORT each exporter makes a connection, encrypted to tls://HOST:PORT, and sends IPFIX alone.\n\n" +
+			"the end, with -o json on standard output. To tcp://HOST:PORT each exporter makes a connection, encrypted to tls://HOST:PORT, and\n" +
+			"sends IPFIX alone.\n\n" +
 			"What goes wrong on the way can be asked for: --burst, --loss, --reorder, --template-flood. The account says as emulated_loss how\n" +
 			"many flows and datagrams were not sent: a collector that counts right misses exactly those.\n\n" +
 			"To find what a collector can take, run this on another machine, or on other cores, and double --rate until the collector misses\n" +
@@ -41,10 +42,12 @@ func (a *app) generateCommand() *cobra.Command {
 			"  weir generate --to 127.0.0.1:2055 --protocol v9,ipfix=2 --exporters 50 --rate 100000 --for 30s\n" +
 			"  weir generate --to 127.0.0.1:2055 --rate 100000 --burst 64 --loss 0.01 --reorder 0.05\n" +
 			"  weir generate --to 127.0.0.1:2055 --template-flood 100000 --flood-exporters 0.02\n" +
-			"  weir generate --to tls://collector.example.net:4740 --ca ca.crt --cert exporter.crt --key exporter.key --exporters 50",
+			"  weir generate --to tls://collector.example.net:4740 --ca ca.crt \\\n" +
+			"    --cert exporter.crt --key exporter.key --exporters 50",
 		Args: cobra.NoArgs,
 	}
 	summary := choiceFlag(cmd, "summary", "", "how to account for every record at the end, on standard error", "table", "json", "none")
+	form := outputFlag(cmd, "text", "json")
 	level := choiceFlag(cmd, "log-level", "", "least severity that is logged", "warn", "debug", "info", "error")
 	f := cmd.Flags()
 	f.StringSliceVar(&to, "to", nil, "collector, host:port, tcp://host:port or tls://host:port; of several each gets every datagram")
@@ -100,7 +103,17 @@ func (a *app) generateCommand() *cobra.Command {
 		}
 		settings := config.DefaultSettings()
 		settings.Admin, settings.LogLevel = config.AdminOff, level.value
-		return a.process(&settings, duration).runAll([]*plan.Plan{p}, true, summary.value)
+		if form.value == "json" {
+			settings.LogFormat = "json"
+			if !cmd.Flags().Changed("summary") {
+				summary.value = "json"
+			}
+		}
+		run := a.process(&settings, duration)
+		if form.value == "json" {
+			run.account = a.out
+		}
+		return run.runAll([]*plan.Plan{p}, true, summary.value)
 	})
 	return cmd
 }

@@ -7,7 +7,7 @@ import (
 func (a *app) inspectCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect",
-		Short: "Look at plugins, graphs, schemas, pipelines, exporters, sockets and information elements",
+		Short: "Look at plugins, pipelines, columns, exporters, sockets and information elements",
 		Args:  cobra.ArbitraryArgs,
 		RunE: do(func(cmd *cobra.Command, args []string) error {
 			if len(args) == 0 {

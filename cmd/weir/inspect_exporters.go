@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/netip"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/weirflow/weir/core/admin"
+	"github.com/weirflow/weir/core/config"
 	"github.com/weirflow/weir/formats/netflow"
 	"github.com/weirflow/weir/processors/decode"
 	"github.com/weirflow/weir/sdk"
@@ -28,19 +30,17 @@ func (a *app) inspectExporters() *cobra.Command {
 		Use:   "exporters [PIPELINE]",
 		Short: "Show who sends to a running process, and what is missing of it",
 		Long: "Shows for each exporter of a running process how much it sends, in datagrams or over TCP in messages, and when it was heard last, what\n" +
-			"of it was dropped and why, what its sequence numbers say was lost before Weir, which templates and sampling rates it has told, and\n" +
-			"whether data waits for one it has not, or a field has a length that its element cannot have and is passed over.\n" +
+			"of it was dropped, what its sequence numbers say was lost before Weir, how many templates and which sampling rates it has told, and\n" +
+			"by how much its clock is wrong. Below stands what somebody should look at: why something was dropped, which template has not come, \n" +
+			"which field has a length that its element cannot have.\n\n" +
 			"What several sources and decoders know of one address is put together. What rate_limit dropped is missing in the sequence numbers too;\n" +
-			"it is dropped and not lost. It is shown beside what is lost, as limited.",
-		Example: "  weir inspect exporters --live 127.0.0.1:8686\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
+			"it is dropped and not lost, and told apart.",
+		Example: "  weir inspect exporters\n  weir inspect exporters collect --live unix:/run/weir.sock -o json",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	form := outputFlag(cmd, "text", "json")
-	live := cmd.Flags().String("live", "", "address of a running process's admin interface")
+	live := liveFlag(cmd)
 	cmd.RunE = do(func(cmd *cobra.Command, args []string) error {
-		if *live == "" {
-			return usage("exporters are what a running process knows: say its admin interface's address with --live")
-		}
 		told, err := inspection(cmd.Context(), *live, sdk.TopicExporters, args)
 		if err != nil {
 			return err
@@ -55,6 +55,15 @@ func (a *app) inspectExporters() *cobra.Command {
 		return a.writeExporters(told.Time, list)
 	})
 	return cmd
+}
+
+// liveFlag is for what only a running process knows: the one at the usual address, unless another is named.
+func liveFlag(cmd *cobra.Command) *string {
+	usual := cmp.Or(os.Getenv(config.EnvPrefix+"ADMIN"), config.DefaultSettings().Admin)
+	if usual == config.AdminOff {
+		usual = config.DefaultSettings().Admin
+	}
+	return cmd.Flags().String("live", usual, "`address` of a running process's admin interface")
 }
 
 // inspection asks a running process about a topic.
@@ -86,6 +95,7 @@ type exporter struct {
 	Last             *time.Time            `json:"last_seen,omitempty"`
 	Dropped          map[sdk.Reason]uint64 `json:"dropped,omitempty"`
 	Thinning         float64               `json:"thinning,omitempty"`
+	Clock            float64               `json:"clock_ahead_seconds,omitempty"` // of the arrival of its datagrams
 	Templates        int                   `json:"templates"`
 	SamplingRates    []uint64              `json:"sampling_rates,omitempty"`
 	LostFlows        uint64                `json:"lost_flows"`
@@ -190,6 +200,9 @@ func (e *exporter) streams(s *tcp.Exporter) {
 // tells adds what a decoder knows.
 func (e *exporter) tells(d *decode.Exporter) {
 	e.heard(d.Last)
+	if d.Last != nil && d.Last == e.Last || e.Clock == 0 {
+		e.Clock = d.ClockAhead
+	}
 	e.Templates += d.Templates
 	for _, r := range d.SamplingRates {
 		if !slices.Contains(e.SamplingRates, r) {
@@ -228,55 +241,38 @@ func (a *app) writeExporters(now time.Time, list []*exporter) error {
 		_, err := fmt.Fprintln(a.out, "nobody has sent anything yet")
 		return err
 	}
-	t := newTable("exporter", ">datagrams", ">messages", ">per s", ">MiB", "dropped", "lost before", ">templates", "missing", ">sampling", ">heard")
+	t := newTable("exporter", "from", ">datagrams", ">messages", ">per s", ">MiB", ">dropped", ">datagrams lost", ">flows lost", ">templates", ">sampling", ">clock", ">heard")
+	var said strings.Builder
 	for _, e := range list {
 		t.add(e.cells(now)...)
+		for _, line := range e.remarks() {
+			said.WriteString("  " + e.name() + ": " + line + "\n")
+		}
 	}
-	return t.write(a.out, "")
+	if err := t.write(a.out, ""); err != nil || said.Len() == 0 {
+		return err
+	}
+	_, err := fmt.Fprint(a.out, "\n", wrap(said.String(), width(a.out), broken))
+	return err
 }
 
+func (e *exporter) name() string {
+	if e.Addr == "" {
+		return "(others)"
+	}
+	return e.Addr
+}
+
+// shownRates is how many sampling rates have room in a line.
+const shownRates = 3
+
 func (e *exporter) cells(now time.Time) []string {
-	name := e.Addr
-	if name == "" {
-		name = "(others)"
-	}
-	if e.From != "" {
-		name += " (from " + e.From + ")"
-	}
-	var dropped, rates []string
-	for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
-		dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
-	}
-	if e.Thinning > 0 {
-		dropped = append(dropped, fmt.Sprintf("1 in %.3g passes", e.Thinning))
-	}
-	lost := gaps(e.LostDatagrams, e.LostFlows)
-	if limited := gaps(e.LimitedDatagrams, e.LimitedFlows); limited != nil {
-		lost = append(lost, strings.Join(limited, " and ")+" limited")
-	}
-	for _, r := range e.SamplingRates {
+	var rates []string
+	for _, r := range e.SamplingRates[:min(len(e.SamplingRates), shownRates)] {
 		rates = append(rates, "1:"+number(r))
 	}
-	missing := ""
-	if m := e.Missing; m != nil {
-		missing = fmt.Sprintf("template %d of domain %d", m.ID, m.Domain)
-	}
-	if e.NoTemplate > 0 {
-		missing = strings.TrimPrefix(missing+", "+counted(e.NoTemplate, "datagram")+" given up", ", ")
-	}
-	if e.Unrated > 0 {
-		missing = strings.TrimPrefix(missing+", rate of "+counted(e.Unrated, "sample"), ", ")
-	}
-	if w := e.WrongLength; w != nil {
-		length := counted(uint64(w.Length), "byte")
-		if w.Length == netflow.Variable {
-			length = "variable length"
-		}
-		text := fmt.Sprintf("%s of %s in template %d of domain %d", w.Element, length, w.ID, w.Domain)
-		if e.WrongLengths > 1 {
-			text += fmt.Sprintf(" and %s more", number(uint64(e.WrongLengths-1)))
-		}
-		missing = strings.TrimPrefix(missing+", "+text, ", ")
+	if len(e.SamplingRates) > shownRates {
+		rates = append(rates, "…")
 	}
 	heard, rate, size := "", "", ""
 	if e.Last != nil {
@@ -288,7 +284,70 @@ func (e *exporter) cells(now time.Time) []string {
 	if e.Bytes > 0 {
 		size = fmt.Sprintf("%.1f", float64(e.Bytes)/(1<<20))
 	}
-	return []string{name, blank(e.Datagrams), blank(e.Messages), rate, size, strings.Join(dropped, ", "), strings.Join(lost, ", "), blank(e.Templates), missing, strings.Join(rates, " "), heard}
+	dropped := uint64(0)
+	for _, n := range e.Dropped {
+		dropped += n
+	}
+	return []string{e.name(), e.From, blank(e.Datagrams), blank(e.Messages), rate, size, blank(dropped), blank(e.LostDatagrams), blank(e.LostFlows), blank(e.Templates),
+		strings.Join(rates, " "), e.clock(), heard}
+}
+
+// clockTolerance is what a clock may be off without a word: exporters tell whole seconds, and some send what they have a little later.
+const clockTolerance = 5 * time.Second
+
+// clock says by how much an exporter's clock is ahead (+) or behind (-), nothing if it is right.
+func (e *exporter) clock() string {
+	off := time.Duration(e.Clock * float64(time.Second))
+	switch {
+	case off > clockTolerance:
+		return "+" + roughly(off)
+	case off < -clockTolerance:
+		return "-" + roughly(-off)
+	}
+	return ""
+}
+
+// remarks is what is to be said of an exporter that has no column, or that somebody should do something about.
+func (e *exporter) remarks() (said []string) {
+	add := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	if len(e.Dropped) > 0 {
+		var dropped []string
+		for _, r := range slices.Sorted(maps.Keys(e.Dropped)) {
+			dropped = append(dropped, fmt.Sprintf("%s %s", number(e.Dropped[r]), r))
+		}
+		if e.Thinning > 0 {
+			dropped = append(dropped, fmt.Sprintf("1 in %.3g passes", e.Thinning))
+		}
+		add("dropped %s", strings.Join(dropped, ", "))
+	}
+	if limited := gaps(e.LimitedDatagrams, e.LimitedFlows); limited != nil {
+		add("not lost but dropped by rate_limit are %s that are missing in its numbers", strings.Join(limited, " and "))
+	}
+	if m := e.Missing; m != nil {
+		add("template %d of domain %d has not come; its data waits for it", m.ID, m.Domain)
+	}
+	if e.NoTemplate > 0 {
+		add("%s given up, for want of a template", counted(e.NoTemplate, "datagram"))
+	}
+	if e.Unrated > 0 {
+		add("%s without a sampling rate", counted(e.Unrated, "sample"))
+	}
+	if w := e.WrongLength; w != nil {
+		length := counted(uint64(w.Length), "byte")
+		if w.Length == netflow.Variable {
+			length = "variable length"
+		}
+		text := fmt.Sprintf("%s of %s in template %d of domain %d", w.Element, length, w.ID, w.Domain)
+		if e.WrongLengths > 1 {
+			text += fmt.Sprintf(", and %s more", number(uint64(e.WrongLengths-1)))
+		}
+		add("passed over, for it cannot have this length: %s", text)
+	}
+	if off := e.clock(); off != "" {
+		how := map[byte]string{'+': "ahead", '-': "behind"}[off[0]]
+		add("its clock is %s %s: set it by NTP, or flows have wrong times", off[1:], how)
+	}
+	return said
 }
 
 // gaps says how much is missing, as far as anything is.
@@ -304,13 +363,22 @@ func gaps(datagrams, flows uint64) (said []string) {
 
 // ago says how long ago something was, roughly.
 func ago(d time.Duration) string {
-	switch {
-	case d < time.Second:
+	if d < time.Second {
 		return "now"
-	case d < 2*time.Minute:
-		return fmt.Sprintf("%ds ago", d/time.Second)
-	case d < 2*time.Hour:
-		return fmt.Sprintf("%dm ago", d/time.Minute)
 	}
-	return fmt.Sprintf("%dh ago", d/time.Hour)
+	return roughly(d) + " ago"
+}
+
+// roughly is a time in its largest unit of which there are two.
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	}
+	return fmt.Sprintf("%dd", d/day)
 }

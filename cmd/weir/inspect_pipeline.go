@@ -24,25 +24,23 @@ import (
 )
 
 func (a *app) inspectPipeline() *cobra.Command {
-	var live string
 	var flags pipelineFlags
 	cmd := &cobra.Command{
 		Use:   "pipeline [FILE]",
 		Short: "Show a pipeline's effective configuration, or how a running one does",
 		Long: "Shows a pipeline as it would run: with all defaults filled in, values put in, and overrides applied; what came from files and the\n" +
-			"environment is not shown. With --live it asks a running process: the argument is then a pipeline's name, or nothing for all.",
-		Example: "  weir inspect pipeline pipelines/collect.yaml\n  weir inspect pipeline collect --live 127.0.0.1:8686",
+			"environment is not shown.\n\n" +
+			"Without an argument, or with --live, it shows the ledger and the queues of a running process as they are; the argument is then a\n" +
+			"pipeline's name, or nothing for all.",
+		Example: "  weir inspect pipeline pipelines/collect.yaml\n  weir inspect pipeline\n  weir inspect pipeline collect --live 127.0.0.1:8686",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	form := outputFlag(cmd, "text", "json")
 	flags.add(cmd)
-	cmd.Flags().StringVar(&live, "live", "", "address of a running process's admin interface")
+	live := liveFlag(cmd)
 	cmd.RunE = do(func(cmd *cobra.Command, args []string) error {
-		if live != "" {
-			return a.livePipelines(cmd.Context(), live, args, form.value)
-		}
-		if len(args) == 0 {
-			return usage("name a pipeline's file, or a running process with --live")
+		if len(args) == 0 || cmd.Flags().Changed("live") {
+			return a.livePipelines(cmd.Context(), *live, args, form.value)
 		}
 		p, err := a.one(args[0], &flags)
 		if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -57,15 +58,17 @@ func (a *app) inspectPlugins() *cobra.Command {
 			}
 			return t.write(a.out, "")
 		}
-		for i, d := range list {
+		var b strings.Builder
+		for i := range list {
 			if i > 0 {
-				fmt.Fprintln(a.out)
+				b.WriteString("\n")
 			}
-			if err := d.Text(a.out); err != nil {
+			if err := list[i].Text(&b); err != nil {
 				return err
 			}
 		}
-		return nil
+		_, err := fmt.Fprint(a.out, wrap(b.String(), width(a.out), broken))
+		return err
 	})
 	return cmd
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,15 +24,12 @@ func (a *app) inspectSockets() *cobra.Command {
 			"before a count of drops while trains among them count as one datagram: until the worker has read all that waits, or for good, with the\n" +
 			"reason. Of TCP: who is connected, what came of each, and how often and how long the exporter was held back because the pipeline had no\n" +
 			"room.",
-		Example: "  weir inspect sockets --live 127.0.0.1:8686",
+		Example: "  weir inspect sockets\n  weir inspect sockets collect --live 10.0.0.5:8686",
 		Args:    cobra.MaximumNArgs(1),
 	}
 	form := outputFlag(cmd, "text", "json")
-	live := cmd.Flags().String("live", "", "address of a running process's admin interface")
+	live := liveFlag(cmd)
 	cmd.RunE = do(func(cmd *cobra.Command, args []string) error {
-		if *live == "" {
-			return usage("sockets are what a running process has: say its admin interface's address with --live")
-		}
 		told, err := inspection(cmd.Context(), *live, sdk.TopicSockets, args)
 		if err != nil {
 			return err
@@ -147,16 +146,18 @@ func (a *app) writeListener(now time.Time, l *nodeListener) error {
 }
 
 func (a *app) writeUDP(list []nodeSocket) error {
-	t := newTable("source", "listen", ">worker", ">buffer", ">asked", ">used", ">kernel drops", "trains", "balance", "asked", "because")
+	t := newTable("source", "listen", ">worker", ">buffer", ">used", ">kernel drops", "trains", "balance")
+	var said []string // what is not as asked, and why: once for all sockets of which it is so
+	remark := func(format string, args ...any) {
+		if line := fmt.Sprintf("  "+format, args...); !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
 	for _, s := range list {
-		listen, asked := s.Listen, ""
+		listen, balance, trains, used := s.Listen, s.Balance, "", ""
 		if s.Inherited != "" {
 			listen += " (" + s.Inherited + ")"
 		}
-		if string(s.BalanceAsked) != s.Balance {
-			asked = string(s.BalanceAsked)
-		}
-		used := ""
 		if s.Buffer > 0 {
 			// The kernel counts its book-keeping in, and gives twice the buffer for that.
 			used = fmt.Sprintf("%d%%", int64(s.Waiting)*100/(2*s.Buffer))
@@ -165,14 +166,24 @@ func (a *app) writeUDP(list []nodeSocket) error {
 		if s.Drops > 0 && s.DropsAtLeast {
 			drops = "at least " + drops
 		}
-		trains := ""
 		if s.GRO {
 			trains = "yes"
 		}
-		if s.DropsWhy != "" {
-			trains += "; a dropped one counts 1: " + s.DropsWhy
+		if s.Buffer < s.BufferAsked {
+			remark("%s: a receive buffer of %s instead of %s: raise net.core.rmem_max, or give the process CAP_NET_ADMIN", s.Node, sdk.Size(s.Buffer), sdk.Size(s.BufferAsked))
 		}
-		t.add(s.Node, listen, fmt.Sprint(s.Worker), sdk.Size(s.Buffer).String(), sdk.Size(s.BufferAsked).String(), used, drops, trains, s.Balance, asked, s.Why)
+		if string(s.BalanceAsked) != s.Balance && s.BalanceAsked != "" {
+			balance = "not as asked"
+			remark("%s: balance by %s instead of %s: %s", s.Node, s.Balance, s.BalanceAsked, s.Why)
+		}
+		if s.DropsWhy != "" {
+			remark("%s: of a train of datagrams that the kernel drops one is counted: %s", s.Node, s.DropsWhy)
+		}
+		t.add(s.Node, listen, fmt.Sprint(s.Worker), sdk.Size(s.Buffer).String(), used, drops, trains, balance)
 	}
-	return t.write(a.out, "")
+	if err := t.write(a.out, ""); err != nil || said == nil {
+		return err
+	}
+	_, err := fmt.Fprint(a.out, "\n", wrap(strings.Join(said, "\n"), width(a.out), broken))
+	return err
 }

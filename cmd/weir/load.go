@@ -27,8 +27,8 @@ type pipelineFlags struct {
 }
 
 func (f *pipelineFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.set, "set", nil, "put a value in place of the file's: sinks.out.batch.rows=5000")
-	cmd.Flags().StringArrayVar(&f.params, "param", nil, "give a parameter that the pipeline declares: name=value")
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "put a value in place of the file's, `path=value`: sinks.out.batch.rows=5000")
+	cmd.Flags().StringArrayVar(&f.params, "param", nil, "give a parameter that the pipeline declares, `name=value`")
 }
 
 func (f *pipelineFlags) options(a *app) (config.Options, error) {

@@ -30,6 +30,7 @@ type process struct {
 	terminal bool      // err is one
 	// The process has a terminal, whatever its streams are: SIGHUP says that it is gone. Of a service it says that somebody wants files read.
 	onTerminal bool
+	account    io.Writer // where the summary as JSON goes
 	log        *slog.Logger
 	settings   *config.Settings
 	runs       []*pipelineRun
@@ -366,7 +367,7 @@ func (p *process) finish(s *admin.Server, summary string) error {
 	case "table":
 		err = writeSummary(p.err, p.runs)
 	case "json":
-		err = summaryJSON(p.err, p.runs)
+		err = summaryJSON(p.account, p.runs)
 	}
 	if err != nil {
 		return err

@@ -81,10 +81,13 @@ func (s *status) watch(runs []*pipelineRun, stop <-chan struct{}) {
 			var parts []string
 			for i, r := range runs {
 				rep := r.Report()
-				in, out, dropped := progressOf(&rep)
+				in, out, dropped, lost := progressOf(&rep)
 				part := fmt.Sprintf("%s %s/s in, %s/s out", rep.Name, short(float64(in-last[i].in)/seconds), short(float64(out-last[i].out)/seconds))
 				if dropped > 0 {
 					part += ", " + short(float64(dropped)) + " dropped"
+				}
+				if lost > 0 {
+					part += ", " + short(float64(lost)) + " lost before"
 				}
 				last[i] = before{in, out}
 				parts = append(parts, part)

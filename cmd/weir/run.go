@@ -28,7 +28,7 @@ func (a *app) runCommand() *cobra.Command {
 			"is accounted for otherwise. The exit code is 1 if that fails, if a pipeline fails, if drain_timeout was over before required sinks\n" +
 			"had all that was here, and if a required sink refused all it got while nobody reads errors; what optional sinks (`ack: optional`) lose is counted and no failure.",
 		Example: "  weir run pipelines/collect.yaml\n  weir run pipelines/quickstart --for 5m --summary json\n" +
-			"  weir run pipelines/collect.yaml --set sources.routers.with.listen=0.0.0.0:9995 --param archive=/var/flows",
+			"  weir run pipelines/collect.yaml --param listen=0.0.0.0:9995 --param archive=/var/flows",
 		Args: wants("the pipelines' files, or directories of them", 0),
 	}
 	summary := choiceFlag(cmd, "summary", "", "how to account for every record at the end, on standard error", "table", "json", "none")
@@ -65,7 +65,7 @@ func (a *app) process(settings *config.Settings, duration time.Duration) *proces
 	if p.terminal {
 		p.err = &status{w: a.err, fd: int(a.err.(*os.File).Fd())}
 	}
-	p.log = logger(p.err, settings)
+	p.account, p.log = p.err, logger(p.err, settings)
 	return p
 }
 

@@ -168,12 +168,14 @@ func rounded(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
-// delivered by sinks and taken by sources so far: what a rate is made of.
-func progressOf(r *ledger.Report) (in, out, dropped uint64) {
+// progressOf is what sources have taken and sinks delivered so far, of which a rate is made, what was dropped, and what was lost before Weir.
+func progressOf(r *ledger.Report) (in, out, dropped, lost uint64) {
 	for i := range r.Nodes {
-		if n := &r.Nodes[i]; n.Kind == sdk.KindSource {
+		n := &r.Nodes[i]
+		if n.Kind == sdk.KindSource {
 			in += n.In
 		}
+		lost += total(n.Lost)
 	}
-	return in, r.Delivered, total(r.Dropped)
+	return in, r.Delivered, total(r.Dropped), lost
 }

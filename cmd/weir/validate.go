@@ -52,16 +52,18 @@ func (a *app) validateCommand() *cobra.Command {
 		if err := render(a.out, d, config.Format(form.value)); err != nil {
 			return err
 		}
-		if form.value == "text" && !d.Failed() {
-			for _, p := range plans {
-				fmt.Fprintf(a.out, "%s: fine, %d nodes\n", p.Pipeline.File, len(p.Nodes))
-			}
-		}
 		if d.Failed() {
 			return &exit{code: exitConfig}
 		}
 		if connect {
-			return a.connect(cmd.Context(), plans)
+			if err := a.connect(cmd.Context(), plans); err != nil {
+				return err // nothing is called fine beside it
+			}
+		}
+		if form.value == "text" {
+			for _, p := range plans {
+				fmt.Fprintf(a.out, "%s: fine, %d nodes\n", p.Pipeline.File, len(p.Nodes))
+			}
 		}
 		return nil
 	})

@@ -42,7 +42,7 @@ var count = sdk.Plugin{
 	Spec: sdk.Spec{
 		Kind: sdk.KindSource, Type: "count", Doc: "counts", Config: func() any { return &countConfig{} },
 		Output: func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{countSchema}, nil },
-		Lanes:  func(any) (int, bool) { return 1, true }, Slowable: true, Reasons: []sdk.Reason{"odd"},
+		Lanes:  func(any) (int, bool) { return 1, true }, Slowable: true, Reasons: []sdk.Reason{"odd", "even"}, Losses: []sdk.Reason{"before", "behind"},
 	},
 	Source: func(env *sdk.Env, cfg any) (sdk.Source, error) {
 		return &counting{env: env, left: cfg.(*countConfig).Rows}, nil
@@ -178,7 +178,9 @@ func TestMetrics(t *testing.T) {
 		`weir_pipeline_running{pipeline="a"} 1`,
 		`weir_node_received_records_total{node="in",pipeline="a"} 1000`,
 		`weir_node_dropped_records_total{node="in",pipeline="a",reason="odd"} 100`,
+		`weir_node_dropped_records_total{node="in",pipeline="a",reason="even"} 0`, // from the start: its first record is an increase
 		`weir_node_lost_records_total{node="in",pipeline="a",reason="before"} 3`,
+		`weir_node_lost_records_total{node="in",pipeline="a",reason="behind"} 0`,
 		`weir_node_sent_records_total{node="out",pipeline="b"} 900`,
 		`weir_queue_dropped_records_total{node="copy",pipeline="b",reason="overflow"} 0`,
 		`weir_queue_bytes{node="out",pipeline="a"} 0`,

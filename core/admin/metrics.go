@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type metric struct {
 
 	node     func(*ledger.NodeReport) float64
 	reasons  func(*ledger.NodeReport) map[string]uint64 // labelled by reason
+	known    func(*sdk.Spec) []sdk.Reason               // beside reasons: those that are there from the start
 	queue    func(Queue) float64
 	pipeline func(*Status) float64
 
@@ -63,9 +65,9 @@ func metrics() []*metric {
 		{name: "node_filtered_records_total", help: "Records that a condition did not keep.", typ: counter, kinds: inside,
 			node: func(n *ledger.NodeReport) float64 { return float64(n.Filtered) }},
 		{name: "node_dropped_records_total", help: "Records dropped in the node, by reason.", typ: counter,
-			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Dropped }},
+			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Dropped }, known: func(s *sdk.Spec) []sdk.Reason { return s.Reasons }},
 		{name: "node_lost_records_total", help: "Records lost before Weir saw them, by reason: beside the ledger, not in it.", typ: counter, kinds: inside,
-			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Lost }},
+			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Lost }, known: func(s *sdk.Spec) []sdk.Reason { return s.Losses }},
 		{name: "node_noted_total", help: "What the node tells of its records beside the ledger, by reason, in the unit the reason names.", typ: counter,
 			reasons: func(n *ledger.NodeReport) map[string]uint64 { return n.Noted }},
 		{name: "node_dead_lettered_records_total", help: "Refused records that went to the stream `errors`.", typ: counter,
@@ -179,6 +181,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
+// withZeros adds to what was counted the reasons that a node's plugin names. A counter that appears with its first record has made no step
+// yet: `increase` does not see it, and an alert on the first loss would be silent.
+func withZeros(counted map[string]uint64, known func(*sdk.Spec) []sdk.Reason, pl *plan.Plan, id string) map[string]uint64 {
+	i := slices.IndexFunc(pl.Nodes, func(n *plan.Node) bool { return n.ID == id })
+	if known == nil || i < 0 {
+		return counted
+	}
+	out := map[string]uint64{}
+	for _, reason := range known(&pl.Nodes[i].Plugin.Spec) {
+		out[string(reason)] = 0
+	}
+	maps.Copy(out, counted)
+	return out
+}
+
 func (c *collector) pipeline(ch chan<- prometheus.Metric, pl *plan.Plan, s *Status) {
 	send := func(m *metric, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.typ, v, append([]string{s.Name}, labels...)...)
@@ -201,7 +218,7 @@ func (c *collector) pipeline(ch chan<- prometheus.Metric, pl *plan.Plan, s *Stat
 					send(m, m.node(n), n.ID)
 					continue
 				}
-				for reason, k := range m.reasons(n) {
+				for reason, k := range withZeros(m.reasons(n), m.known, pl, n.ID) {
 					send(m, float64(k), n.ID, reason)
 				}
 			}

@@ -22,6 +22,7 @@ type Description struct {
 	Options []Option     `json:"options"`
 	Outputs []string     `json:"outputs,omitempty"` // with default options
 	Reasons []sdk.Reason `json:"reasons,omitempty"` // why it drops records
+	Losses  []sdk.Reason `json:"losses,omitempty"`  // how it counts what was lost before it
 	Traits  []string     `json:"traits,omitempty"`  // "commits", "keeps ranges", ...
 }
 
@@ -39,7 +40,7 @@ type Option struct {
 
 // Describe is a pure function of the specification: the same for built-in plugins and for strangers'.
 func Describe(spec *sdk.Spec) Description {
-	d := Description{Kind: spec.Kind, Type: spec.Type, Doc: spec.Doc, Long: spec.Long, Reasons: spec.Reasons, Options: []Option{}}
+	d := Description{Kind: spec.Kind, Type: spec.Type, Doc: spec.Doc, Long: spec.Long, Reasons: spec.Reasons, Losses: spec.Losses, Options: []Option{}}
 	var cfg any
 	if spec.Config != nil {
 		cfg = spec.Config()
@@ -210,9 +211,14 @@ func (d *Description) Text(w io.Writer) error {
 		b.WriteString("\noptions, under `with:`\n")
 		optionText(&b, d.Options, "  ")
 	}
-	if len(d.Reasons) > 0 {
-		b.WriteString("\ndrops records for\n")
-		for _, r := range d.Reasons {
+	for _, of := range []struct {
+		title   string
+		reasons []sdk.Reason
+	}{{"drops records for", d.Reasons}, {"counts as lost before Weir", d.Losses}} {
+		if len(of.reasons) > 0 {
+			b.WriteString("\n" + of.title + "\n")
+		}
+		for _, r := range of.reasons {
 			b.WriteString("  " + string(r) + "\n")
 		}
 	}

@@ -230,12 +230,12 @@ type nested struct {
 func TestDescribe(t *testing.T) {
 	p := testPlugins().Lookup(sdk.KindSource, "udp")
 	s := p.Spec
-	s.Commits, s.Linux, s.Reasons, s.Long = true, true, []sdk.Reason{"truncated"}, "Paragraphs."
+	s.Commits, s.Linux, s.Reasons, s.Losses, s.Long = true, true, []sdk.Reason{"truncated"}, []sdk.Reason{"kernel_drops"}, "Paragraphs."
 	s.Ports = func(cfg any) []string { return []string{"a", cfg.(*udpConfig).Balance} }
 	got := Describe(&s)
 	want := Description{
 		Kind: sdk.KindSource, Type: "udp", Doc: "the udp of the tests", Long: "Paragraphs.", Outputs: []string{"a", "packet"},
-		Reasons: []sdk.Reason{"truncated"}, Traits: []string{"commits its positions", "Linux only"},
+		Reasons: []sdk.Reason{"truncated"}, Losses: []sdk.Reason{"kernel_drops"}, Traits: []string{"commits its positions", "Linux only"},
 		Options: []Option{
 			{Name: "listen", Type: "text", Doc: "address and port to listen on", Default: "0.0.0.0:2055", Example: "0.0.0.0:2055"},
 			{Name: "workers", Type: "integer", Doc: "sockets, each with a lane of its own", Default: 1},

@@ -19,6 +19,7 @@ type Known struct {
 	Addr      [16]byte
 	Session   Session
 	Seen      int64 // ns since the epoch
+	Ahead     int64 // ns by which its clock is ahead of the arrival of its datagrams; 0 too if it has sent none in this life
 	Templates []KnownTemplate
 	Samplers  []Sampler
 	Lost      Lost // what was missing in its sequences, since it is known
@@ -39,7 +40,7 @@ func (s *Store) Exporters() []Known {
 	out := make([]Known, 0, len(s.exporters))
 	for _, e := range s.exporters {
 		snap := e.snap.Load()
-		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all, Lost: s.lost(e)}
+		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Ahead: e.ahead.Load(), Samplers: snap.all, Lost: s.lost(e)}
 		for _, x := range snap.entries {
 			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
 		}

@@ -77,9 +77,11 @@ type Exporter struct {
 
 	snap atomic.Pointer[snapshot]
 	seen atomic.Int64 // ns since the epoch, to a second
-	used atomic.Bool  // it has sent data that could be decoded by its templates
-	gone atomic.Bool  // forgotten by the store
-	kind int          // of the queue it is in; under Store.mu
+	// ahead is by how much its clock was ahead of the arrival, ns, when seen was set; less than 0: behind.
+	ahead atomic.Int64
+	used  atomic.Bool // it has sent data that could be decoded by its templates
+	gone  atomic.Bool // forgotten by the store
+	kind  int         // of the queue it is in; under Store.mu
 
 	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
 	ended bool                      // no more lines; under Store.lineMu

@@ -60,6 +60,7 @@ func (d *Decoder) view(g *Datagram, make bool) *exporterView {
 	if d.Now-v.seen >= second {
 		v.seen = d.Now
 		touch(&v.exp.seen, d.Now)
+		v.exp.ahead.Store(d.h.Exported - g.Received)
 	}
 	return v
 }

@@ -94,6 +94,7 @@ type Exporters struct {
 type Exporter struct {
 	Addr          string     `json:"exporter_addr"`
 	Last          *time.Time `json:"last_seen,omitempty"` // to a second; not there if it has told nothing yet
+	ClockAhead    float64    `json:"clock_ahead_seconds"` // of the arrival of its datagrams, to a second or so; sFlow tells no time
 	Templates     int        `json:"templates"`
 	Domains       int        `json:"observation_domains"` // that have templates
 	SamplingRates []uint64   `json:"sampling_rates,omitempty"`
@@ -150,7 +151,7 @@ func (x *exporters) Inspect(topic string) (any, error) {
 	out := &Exporters{Exporters: []Exporter{}}
 	for _, k := range x.Store.Exporters() {
 		seen := time.Unix(0, k.Seen).UTC()
-		e := Exporter{Last: &seen, Templates: len(k.Templates), LostFlows: k.Lost.Flows, LostDatagrams: k.Lost.Messages,
+		e := Exporter{Last: &seen, ClockAhead: (time.Duration(k.Ahead) / time.Millisecond * time.Millisecond).Seconds(), Templates: len(k.Templates), LostFlows: k.Lost.Flows, LostDatagrams: k.Lost.Messages,
 			LimitedFlows: k.Lost.LimitedFlows, LimitedDatagrams: k.Lost.LimitedMessages}
 		for i, t := range k.Templates { // in the order of domains
 			if i == 0 || t.Domain != k.Templates[i-1].Domain {

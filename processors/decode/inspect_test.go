@@ -51,6 +51,22 @@ func TestInspect(t *testing.T) {
 	}
 }
 
+// Guarantees: by how much an exporter's clock is ahead or behind is told from its first datagram on, and as it is now when it is set.
+func TestInspectClock(t *testing.T) {
+	c := lane(t, nil, ports)
+	exported := binary.BigEndian.Uint32(v9()[8:])
+	for _, ahead := range []int32{-3600, 2 * 86400, 0} {
+		p := v9(template(256))
+		binary.BigEndian.PutUint32(p[8:], uint32(int64(exported)+int64(ahead)))
+		c.give(none, p)
+		if list := c.exporters(); len(list) != 1 || list[0].ClockAhead != float64(ahead) {
+			t.Errorf("a clock that is %d s ahead: %+v", ahead, list)
+		}
+		c.tick(time.Second)
+		exported++
+	}
+}
+
 // A field that is passed over for its length is named where its exporter is, and noted once, however often the template comes.
 func TestInspectWrongLength(t *testing.T) {
 	c := lane(t, nil, ports)

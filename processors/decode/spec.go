@@ -241,6 +241,7 @@ it, and is zero elsewhere. Strings with few different values are kept once (type
 		KeepsRange: true,
 		Parks:      true,
 		Reasons:    []sdk.Reason{reasonNoTemplate, reasonNotSelected},
+		Losses:     []sdk.Reason{lostFlows, lostDatagrams},
 	},
 	Processor: func(env *sdk.Env, cfg any) (sdk.Processor, error) { return newDecode(env, cfg.(*Config)) },
 }

@@ -49,6 +49,7 @@ func (d *driver) call(name string, most int, f func() error) {
 	d.rec.take(name)
 	d.sync()
 	d.rec.balance(d.w.name+": "+name, d.env.Books, d.s.p.Spec.Reasons)
+	lossesNamed(d.rec.t, d.env.Books, &d.s.p.Spec)
 }
 
 // until calls f as long as it says there is more.

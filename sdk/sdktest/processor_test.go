@@ -44,6 +44,7 @@ func TestBrokenProcessorsFail(t *testing.T) {
 		"code not constant":       "metric label",
 		"held after a return":     "Return left",
 		"reason not declared":     "Spec.Reasons does not name",
+		"loss not declared":       "Spec.Losses does not name",
 		"panic":                   "panicked: seven",
 		"goroutine left":          "found unexpected goroutines",
 		"share left open":         "still held",

@@ -272,6 +272,16 @@ func (r *recorder) streams() map[stream]Rows {
 	return m
 }
 
+// lossesNamed checks that what is lost is counted under reasons that the specification names: each is a metric from the start.
+func lossesNamed(t testing.TB, books *sdk.Books, s *sdk.Spec) {
+	t.Helper()
+	books.Losses(func(reason sdk.Reason, _ uint64) {
+		if !slices.Contains(s.Losses, reason) {
+			t.Errorf("lost for reason %q, which Spec.Losses does not name", reason)
+		}
+	})
+}
+
 // balance checks the two equations of a node, as they must be after every call.
 func (r *recorder) balance(call string, books *sdk.Books, reasons []sdk.Reason) {
 	r.t.Helper()

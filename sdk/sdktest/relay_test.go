@@ -279,6 +279,9 @@ func (r *relayLane) Flush(p *sdk.Partition, force bool, out sdk.Out) (held int, 
 			if r.fault == "reason not declared" {
 				reason = "because"
 			}
+			if r.fault == "loss not declared" {
+				r.env.Books.Lost("somewhere", 1)
+			}
 			r.env.Books.Drop(reason, uint64(h.Rows()))
 			h.Done(sdk.Dropped)
 			h.Release()

@@ -3,6 +3,7 @@ package sdktest
 import (
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"testing"
 	"time"
 
@@ -69,7 +70,7 @@ func checkSpec(t testing.TB, s *sdk.Spec, kind sdk.Kind) {
 	if s.Selections && (kind == sdk.KindSource || kind == sdk.KindSink && !s.Fuses) {
 		t.Error("Spec.Selections of a source, or of a sink behind a queue: no selection ever comes there")
 	}
-	for _, r := range s.Reasons {
+	for _, r := range slices.Concat(s.Reasons, s.Losses) {
 		if !constant.MatchString(string(r)) {
 			t.Errorf("reason %q is not a constant in snake_case: it is a metric label", r)
 		}

@@ -323,6 +323,7 @@ func (l *life) counted() (n uint64) {
 			l.t.Errorf("dropped for reason %q, which Spec.Reasons does not name", reason)
 		}
 	})
+	lossesNamed(l.t, b, &l.s.p.Spec)
 	return n + uint64(l.rows) + b.Filtered.Load()
 }
 

@@ -108,10 +108,10 @@ edge-1,2026-02-28T23:59:59.120Z,192.0.2.107,0a:0b:0c:0d:0e:0f,6,0.25,64500 42000
 `},
 		{config("csv", "mac"), "mac\n0a:0b:0c:0d:0e:0f\n\"\"\n00:00:00:00:00:01\n"},
 		{Config{Format: "csv", Columns: []string{"u8", "u16"}, Output: "stdout"}, "6,53\n0,0\n255,65535\n"},
-		{config("table", "start", "addr", "bytes", "name", "text"), `start         addr         bytes  name      text
-23:59:59.120  192.0.2.107   1.5k  edge-1    Zürich
+		{config("table", "start", "addr", "bytes", "name", "text"), `start         addr             bytes  name      text
+23:59:59.120  192.0.2.107       1.5k  edge-1    Zürich
 
-23:59:59.120  2001:db8::1  18.4E  a "b", c  a·[31m·b··
+23:59:59.120  2001:db8::1      18.4E  a "b", c  a·[31m·b··
 `},
 	} {
 		var got strings.Builder
@@ -154,8 +154,74 @@ func TestTableOnTerminal(t *testing.T) {
 	if err := write(t, config("table"), out, b); err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff("u8\n 7\n", got.String()); d != "" {
+	if d := cmp.Diff(" u8\n  7\n", got.String()); d != "" {
 		t.Error("columns without a value are shown (-want +got):", d)
+	}
+}
+
+// flow is a row of the columns that the quickstart shows, and one of them with an address and a number of other widths.
+func flow(t *testing.T, dst string, bytes uint64) *sdk.Batch {
+	t.Helper()
+	s := sdk.NewSchema(sdk.Field{Name: "src_addr", Type: sdk.Addr}, sdk.Field{Name: "src_port", Type: sdk.Uint16}, sdk.Field{Name: "dst_addr", Type: sdk.Addr},
+		sdk.Field{Name: "dst_port", Type: sdk.Uint16}, sdk.Field{Name: "protocol", Type: sdk.Uint8}, sdk.Field{Name: "bytes", Type: sdk.Uint64})
+	b := sdk.NewPool(nil).Get(s, 1)
+	b.SetRows(1)
+	sdk.Claim[[16]byte](b, 0, 0, 1)[0] = netip.MustParseAddr("10.0.0.1").As16()
+	sdk.Claim[uint16](b, 1, 0, 1)[0] = 443
+	sdk.Claim[[16]byte](b, 2, 0, 1)[0] = netip.MustParseAddr(dst).As16()
+	sdk.Claim[uint16](b, 3, 0, 1)[0] = 50000
+	sdk.Claim[uint8](b, 4, 0, 1)[0] = 6
+	sdk.Claim[uint64](b, 5, 0, 1)[0] = bytes
+	b.Seal()
+	return b
+}
+
+// Guarantees: where whole titles do not fit they are broken and columns stand closer, before anything is left out; cells that are wider
+// than those under the header get a header of wider columns where there is room, and columns do not become narrower again; where there
+// is no room lines are cut at the right. Without a terminal nothing is cut.
+func TestTableFitsTerminal(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		columns, lines int
+		want           string
+	}{
+		{"wide", 80, 24, `src_addr         src_port  dst_addr         dst_port  protocol  bytes
+10.0.0.1              443  10.0.0.2            50000         6      7
+src_addr         src_port  dst_addr            dst_port  protocol      bytes
+10.0.0.1              443  2001:db8:1:2::face     50000         6  123456789
+10.0.0.1              443  10.0.0.2               50000         6          7
+`},
+		{"narrow", 65, 24, `                 src_                  dst_
+src_addr         port dst_addr         port protocol bytes
+10.0.0.1          443 10.0.0.2        50000        6     7
+                 src_                     dst_
+src_addr         port dst_addr            port protocol     bytes
+10.0.0.1          443 2001:db8:1:2::face 50000        6 123456789
+10.0.0.1          443 10.0.0.2           50000        6         7
+`},
+		{"no room", 58, 24, `                 src_                  dst_
+src_addr         port dst_addr         port protocol bytes
+10.0.0.1          443 10.0.0.2        50000        6     7
+10.0.0.1          443 2001:db8:1:2::… 50000        6 1234…
+10.0.0.1          443 10.0.0.2        50000        6     7
+`},
+		{"no terminal", 0, 0, `src_addr         src_port  dst_addr         dst_port  protocol  bytes
+10.0.0.1              443  10.0.0.2            50000         6      7
+10.0.0.1              443  2001:db8:1:2::face     50000         6  123456789
+10.0.0.1              443  10.0.0.2            50000         6      7
+`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got strings.Builder
+			out := plainStream(&got)
+			out.screen = func() (int, int) { return c.columns, c.lines }
+			if err := write(t, config("table"), out, flow(t, "10.0.0.2", 7), flow(t, "2001:db8:1:2::face", 123456789), flow(t, "10.0.0.2", 7)); err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(c.want, got.String()); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
 	}
 }
 

@@ -2,6 +2,7 @@ package stdout
 
 import (
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"unicode"
 	"unicode/utf8"
@@ -12,12 +13,28 @@ import (
 const (
 	widest = 46 // a cell; longer ones are clipped: an address has at most 39, a name should not push all else off the screen
 	gap    = 2  // between columns
+	small  = 10 // lines of a terminal in which a title of two would take the place of records
 )
+
+// roomy is how wide columns of a type are at least: the next rows have longer ports and IPv4 addresses than the first.
+var roomy = map[sdk.Type]int{sdk.Uint16: len("65535"), sdk.Addr: len("255.255.255.255")}
 
 // layout is what a header fixes for the rows below it.
 type layout struct {
 	width   []int // of each column, 0 for those left out
+	gap     int   // between columns
+	tall    bool  // titles that are wider than what is below them are broken in two
 	columns int   // of the terminal, 0: lines are not clipped
+}
+
+// total is how wide a line is.
+func (l *layout) total() (n int) {
+	for _, w := range l.width {
+		if w > 0 {
+			n += w + l.gap
+		}
+	}
+	return max(0, n-l.gap)
 }
 
 // cells are the texts of some rows, row by row, in one piece of memory.
@@ -26,7 +43,8 @@ type cells struct {
 	ends []int
 }
 
-// table writes aligned columns. The widths come from the rows under a header: of the screenful it begins.
+// table writes aligned columns. The widths come from the rows under a header: of the screenful it begins. Where later rows need more
+// and the terminal has it, a header of wider columns comes before them.
 func (w *writer) table(b *sdk.Batch) error {
 	w.out.mu.Lock()
 	defer w.out.mu.Unlock()
@@ -40,15 +58,23 @@ func (w *writer) table(b *sdk.Batch) error {
 			} else {
 				w.out.left = int(^uint(0) >> 1) // no terminal: once
 			}
+			if w.out.header != title {
+				w.out.layout = layout{}
+			}
 			w.out.header, n = title, min(n, w.out.left)
 			w.fill(row, n)
-			w.out.layout = w.fit(n, columns)
+			w.out.layout = w.fit(n, columns, lines)
 			if w.header {
-				w.titleLine()
+				w.titles()
+				n = min(n, w.out.left)
 			}
 		} else {
 			n = min(n, w.out.left)
 			w.fill(row, n)
+			if w.outgrown(n, lines) {
+				w.out.left = 0
+				continue
+			}
 		}
 		w.lines(n)
 		w.out.left -= n
@@ -98,24 +124,106 @@ func (w *writer) cell(k int) []byte {
 	return w.cells.text[from:w.cells.ends[k]]
 }
 
-// fit chooses the columns and their widths.
-func (w *writer) fit(n, columns int) layout {
-	l := layout{width: make([]int, len(w.cols)), columns: columns}
+// fit chooses the columns and their widths for n rows. A column stays as wide as it was where there is room, so that headers keep their
+// places. On a terminal that is too narrow for whole titles they are broken, and columns stand closer.
+func (w *writer) fit(n, columns, lines int) layout {
+	need := make([]int, len(w.cols))
 	for i := range w.cols {
 		for r := range n {
-			l.width[i] = max(l.width[i], utf8.RuneCount(w.cell(r*len(w.cols)+i)))
+			need[i] = max(need[i], utf8.RuneCount(w.cell(r*len(w.cols)+i)))
 		}
-		if l.width[i] > 0 || w.listed || columns == 0 {
-			l.width[i] = min(widest, max(l.width[i], len(w.cols[i].Name)))
+		if need[i] > 0 {
+			need[i] = max(need[i], roomy[w.cols[i].Type])
+		}
+	}
+	var l layout
+	for _, try := range []struct{ as, tall bool }{{true, false}, {true, true}, {false, false}, {false, true}} {
+		if try.tall && lines < small {
+			continue
+		}
+		l = layout{width: slices.Clone(need), gap: gap, tall: try.tall, columns: columns}
+		if try.tall {
+			l.gap = 1
+		}
+		if try.as {
+			for i, width := range w.out.layout.width {
+				if need[i] > 0 {
+					l.width[i] = max(need[i], width)
+				}
+			}
+		}
+		w.entitle(&l)
+		if columns == 0 || l.total() <= columns {
+			break
 		}
 	}
 	return l
 }
 
-func (w *writer) titleLine() {
-	left := w.out.layout.columns
+// entitle makes columns as wide as their titles, those with nothing in them too if they were asked for.
+func (w *writer) entitle(l *layout) {
 	for i := range w.cols {
-		left = w.put(i, []byte(w.cols[i].Name), left)
+		if l.width[i] == 0 && !w.listed && l.columns > 0 {
+			continue
+		}
+		above, below := title(w.cols[i].Name, l.width[i], l.tall)
+		l.width[i] = min(widest, max(l.width[i], len(above), len(below)))
+	}
+}
+
+// title is a column's name in two lines, the upper one empty if it need not be broken: behind the underscore that leaves the least width.
+func title(name string, width int, broken bool) (above, below string) {
+	least := len(name)
+	if !broken || least <= width {
+		return "", name
+	}
+	below = name
+	for at := range len(name) {
+		if name[at] == '_' && max(at+1, len(name)-at-1) < least {
+			above, below = name[:at+1], name[at+1:]
+			least = max(len(above), len(below))
+		}
+	}
+	return above, below
+}
+
+// outgrown says whether n rows have cells that are wider than their columns while the terminal has room for them.
+func (w *writer) outgrown(n, lines int) bool {
+	l := &w.out.layout
+	if l.columns == 0 {
+		return false // nothing is clipped
+	}
+	for r := range n {
+		for i := range w.cols {
+			if utf8.RuneCount(w.cell(r*len(w.cols)+i)) > l.width[i] && l.width[i] < widest {
+				wider := w.fit(n, l.columns, lines)
+				for k, width := range l.width {
+					if wider.width[k] < width {
+						return false // it would come and go
+					}
+				}
+				return wider.total() <= l.columns
+			}
+		}
+	}
+	return false
+}
+
+func (w *writer) titles() {
+	l := &w.out.layout
+	if l.tall {
+		left := l.columns
+		for i := range w.cols {
+			above, _ := title(w.cols[i].Name, l.width[i], true)
+			left = w.put(i, []byte(above), left)
+		}
+		w.endLine()
+		w.out.left = max(1, w.out.left-1)
+	}
+	left := l.columns
+	for i := range w.cols {
+		_, below := title(w.cols[i].Name, l.width[i], l.tall)
+		left = w.put(i, []byte(below), left)
 	}
 	w.endLine()
 }
@@ -137,11 +245,11 @@ func (w *writer) put(i int, text []byte, left int) int {
 	if width == 0 || left < 0 {
 		return left
 	}
-	room := width
+	n := utf8.RuneCount(text)
+	room := max(width, min(n, widest)) // without a terminal what is wider than the first rows pushes the rest aside
 	if w.out.layout.columns > 0 {
 		room = min(width, left)
 	}
-	n := utf8.RuneCount(text)
 	pad := max(0, width-n)
 	numeric := w.cols[i].numeric()
 	if numeric {
@@ -160,11 +268,11 @@ func (w *writer) put(i int, text []byte, left int) int {
 		}
 	}
 	if w.out.layout.columns > 0 {
-		if left -= width + gap; left <= 0 {
+		if left -= width + w.out.layout.gap; left <= 0 {
 			return -1
 		}
 	}
-	for range gap {
+	for range w.out.layout.gap {
 		w.buf = append(w.buf, ' ')
 	}
 	return left

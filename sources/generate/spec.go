@@ -197,6 +197,7 @@ var Plugin = sdk.Plugin{
 		},
 		Output:   func(any, *sdk.Schema) ([]*sdk.Schema, error) { return []*sdk.Schema{sdk.Datagram}, nil },
 		Reasons:  []sdk.Reason{notSent},
+		Losses:   []sdk.Reason{lostFlows, lostDatagrams},
 		Slowable: true,
 		Lanes:    func(cfg any) (int, bool) { return cfg.(*Config).Readers, true },
 	},

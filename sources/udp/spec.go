@@ -153,7 +153,7 @@ sockets of the name netflow (FileDescriptorName=). Several of one address, with 
 the source's own; else the workers share a socket, and the one that is free takes what comes next, which keeps no order among
 datagrams of one exporter. A passed socket is read until it is empty when the pipeline stops, and left as it came.
 
-The source keeps account of every sender: "weir inspect exporters --live" shows who sends how much, what of it was dropped, and
+The source keeps account of every sender: "weir inspect exporters" shows who sends how much, what of it was dropped, and
 whom "allow" keeps out. 65,536 exporters and 4,096 strangers are told apart at most, those silent for a day forgotten; what comes
 from more is counted together, and shares one "rate_limit".
 
@@ -189,7 +189,8 @@ another process that listens on the port takes over, and what they already hold 
 			c := cfg.(*Config)
 			return len(c.Listen) * c.workers(), true
 		},
-		Reasons: []sdk.Reason{ReasonKernelDrops, ReasonNotAllowed, ReasonRateLimited},
+		Reasons: []sdk.Reason{ReasonNotAllowed, ReasonRateLimited},
+		Losses:  []sdk.Reason{ReasonKernelDrops},
 	},
 	Source: func(env *sdk.Env, cfg any) (sdk.Source, error) { return newSource(env, cfg.(*Config)) },
 }

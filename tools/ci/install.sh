@@ -18,6 +18,14 @@ if ((${#missing[@]})); then
   apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
+# promtool, which tries the alert rules, out of its package: the server need not run.
+if ! command -v promtool >/dev/null; then
+  dir=$(mktemp -d)
+  chmod 755 "$dir"
+  (cd "$dir" && apt-get update -qq && apt-get download -qq prometheus && dpkg-deb -x prometheus_*.deb . && install usr/bin/promtool /usr/local/bin/)
+  rm -rf "$dir"
+fi
+
 # Readers of our Parquet files.
 python3 -c 'import pyarrow, duckdb' 2>/dev/null || python3 -m pip install -q pyarrow duckdb ||
   python3 -m pip install -q --break-system-packages pyarrow duckdb

@@ -102,12 +102,16 @@ func plugin(b *strings.Builder, d *config.Description) {
 		b.WriteString("\n| option | type | default | meaning |\n|---|---|---|---|\n")
 		options(b, "", d.Options)
 	}
-	if len(d.Reasons) > 0 {
-		b.WriteString("\nReasons under which it counts records that are dropped or lost:")
-		for i, r := range d.Reasons {
-			b.WriteString([]string{" ", ", "}[min(i, 1)] + code(string(r)))
+	for _, of := range []struct {
+		title   string
+		reasons []sdk.Reason
+	}{{"Reasons for which it drops records", d.Reasons}, {"Reasons under which it counts what was lost before Weir", d.Losses}} {
+		for i, r := range of.reasons {
+			b.WriteString([]string{"\n" + of.title + ": ", ", "}[min(i, 1)] + code(string(r)))
 		}
-		b.WriteString(".\n")
+		if of.reasons != nil {
+			b.WriteString(".\n")
+		}
 	}
 }
 
