@@ -313,6 +313,7 @@ func BenchmarkArrow(b *testing.B) {
 		batch.Arrow().Release()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/MaxRows, "ns/record")
+	b.ReportMetric(testing.AllocsPerRun(10, func() { batch.Arrow().Release() })/float64(len(batch.Schema().Fields())), "allocs/column")
 }
 
 func BenchmarkFromArrow(b *testing.B) {

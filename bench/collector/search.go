@@ -27,11 +27,14 @@ type bench struct {
 	deadline       time.Time
 	verbose        bool
 	countDatagrams bool // the collector counts datagrams, not records
+	fixed          bool // one rate only
+	one            bool // one socket sends it all
 }
 
 // step is one rate, tried.
 type step struct {
 	sent    sent
+	told    []byte // what the collector wrote to its standard output
 	counted uint64
 	slack   uint64
 	drops   uint64
@@ -46,6 +49,9 @@ type step struct {
 
 // disturbed: others had so much of the collector's core that its buffer may have been full for that.
 func (s *step) disturbed() bool { return s.others > s.took/50 }
+
+// flows a second.
+func (s *step) flows() float64 { return float64(s.sent.Records) / s.sent.Seconds }
 
 // want is what the collector must have counted.
 func (b *bench) want(s *step) uint64 {
@@ -84,7 +90,7 @@ func (b *bench) try(s *subject, traffic string, rate float64) (*step, error) {
 	if err2 != nil {
 		return nil, err2
 	}
-	st.counted, st.slack = n, s.slack
+	st.counted, st.slack, st.told = n, s.slack, r.stdout.Bytes()
 	if b.verbose && !b.lossless(st) {
 		fmt.Fprintf(os.Stderr, "# %s\n", bytes.TrimSpace(r.stderr.Bytes()))
 	}
@@ -109,7 +115,7 @@ func (b *bench) load(r *running, traffic string, rate float64) (*step, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload, "-flood", strconv.Itoa(b.flood))
+	cmd := exec.Command(b.self, "send", "-to", "127.0.0.1:"+strconv.Itoa(b.port), "-traffic", traffic, "-rate", fmt.Sprint(rate), "-for", b.step.String(), "-offload", b.offload, "-flood", strconv.Itoa(b.flood), "-one="+strconv.FormatBool(b.one))
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := begin(cmd, []int{b.sendCore}, b.nice); err != nil {
@@ -181,6 +187,8 @@ func (b *bench) search(try func(rate float64) (*step, error), first float64, eac
 			f.next = nil // more than that has gone through since
 		}
 		switch {
+		case b.fixed:
+			return f, nil
 		case f.best == nil:
 			rate = f.next.sent.Rate / 2
 		case f.next == nil && st.sent.Rate < 0.95*rate:

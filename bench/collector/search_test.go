@@ -53,6 +53,25 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// A rate that is fixed is tried once, and again only where others had the collector's core.
+func TestFixedRateIsTriedOnce(t *testing.T) {
+	for disturbed, want := range []int{1, 2, 3, 3} {
+		b := &bench{steps: 7, fixed: true, deadline: time.Now().Add(time.Hour)}
+		n := 0
+		f, err := b.search(func(rate float64) (*step, error) {
+			n++
+			st := &step{sent: sent{Rate: rate, Records: 100, Seconds: 1, CPU: 1}, took: time.Second, counted: 100}
+			if n <= disturbed {
+				st.counted, st.others = 50, time.Second
+			}
+			return st, nil
+		}, 1000, time.Second)
+		if err != nil || n != want || (f.best == nil) != (disturbed > 2) {
+			t.Errorf("%d disturbed: %d tried, want %d; %+v, %v", disturbed, n, want, f, err)
+		}
+	}
+}
+
 // When the time is over no step is begun.
 func TestSearchKeepsTheDeadline(t *testing.T) {
 	b := &bench{steps: 10, deadline: time.Now().Add(time.Second)}

@@ -82,6 +82,7 @@ func send(args []string) error {
 	d := f.Duration("for", time.Second, "how long")
 	offload := f.String("offload", "auto", "gso, mmsg, or auto: gso where the kernel has it")
 	templates := f.Int("flood", 0, "different templates to send beside it, evenly, from addresses of their own")
+	one := f.Bool("one", false, "all exporters send from one socket: one 5-tuple")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func send(args []string) error {
 	}
 	for _, c := range lab.Cases {
 		if c.Name == *traffic {
-			s, err := newSender(c, addr, *offload, *rate)
+			s, err := newSender(c, addr, *offload, *rate, *one)
 			if err != nil {
 				return err
 			}
@@ -112,8 +113,8 @@ func send(args []string) error {
 	return fmt.Errorf("no traffic %q", *traffic)
 }
 
-// newSender builds the ring as it would come now, and gives each exporter its part and a socket.
-func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*sender, error) {
+// newSender builds the ring as it would come now, and gives each exporter its part and a socket, or all of them one.
+func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64, one bool) (*sender, error) {
 	ring, err := c.Ring(time.Now())
 	if err != nil {
 		return nil, err
@@ -151,7 +152,12 @@ func newSender(c lab.Case, to netip.AddrPort, offload string, rate float64) (*se
 	s.burst = max(1, min(32, 65507/most, int(rate/1000))) // a burst a millisecond, at low rates
 	s.gso = offload == "gso" || offload == "auto"
 	for i := range s.exporters {
-		if err := s.open(&s.exporters[i], i, to, offload == "auto"); err != nil {
+		e := &s.exporters[i]
+		if one && i > 0 {
+			if e.fd, err = unix.FcntlInt(uintptr(s.exporters[0].fd), unix.F_DUPFD_CLOEXEC, 0); err != nil {
+				return nil, fmt.Errorf("socket: %w", err)
+			}
+		} else if err := s.open(e, i, to, offload == "auto"); err != nil {
 			return nil, err
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"debug/buildinfo"
 	"embed"
 	"encoding/json"
@@ -86,6 +87,27 @@ func weir(bin, does, columns, pipeline string, workers int) *subject {
 	}
 }
 
+// receivers is Weir's source alone, in this program: four workers, of which some do not read until the end.
+func receivers(self, does string, stalled int) *subject {
+	return &subject{
+		name: "weir's source", does: does, columns: "-", buffer: ownBuffer, program: self, stop: syscall.SIGTERM,
+		command: func(port int, _ string) (*exec.Cmd, error) {
+			return exec.Command(self, "receive", "-listen", fmt.Sprintf("127.0.0.1:%d", port), "-workers", "4", "-stall", strconv.Itoa(stalled), "-balance", cmp.Or(os.Getenv("BENCH_BALANCE"), "packet"),
+				"-gro="+cmp.Or(os.Getenv("BENCH_GRO"), "true")), nil
+		},
+		count: func(_ string, stdout, stderr []byte) (n uint64, err error) {
+			var out received
+			if err := json.Unmarshal(stdout, &out); err != nil {
+				return 0, fmt.Errorf("%w: %s", err, stderr)
+			}
+			for _, k := range out.Workers {
+				n += k
+			}
+			return n, nil
+		},
+	}
+}
+
 // nfcapd writes its own files, into memory, not compressed; sfcapd is the same for sFlow.
 func nfcapd(program, from string) *subject {
 	flows := regexp.MustCompile(`Flows: (\d+)`)
@@ -111,10 +133,13 @@ func nfcapd(program, from string) *subject {
 	}
 }
 
+// produces is what goflow2 does.
+func produces(form string) string { return "decode, produce, " + form + " to /dev/null" }
+
 // goflow2 is built from bench/peers.
 func goflow2(bin, form string) *subject {
 	return &subject{
-		name: "goflow2", does: "decode, produce, " + form + " to /dev/null", columns: "its message's", buffer: "default", program: bin,
+		name: "goflow2", does: produces(form), columns: "its message's", buffer: "default", program: bin,
 		from: "make bench-collector builds it", stop: syscall.SIGTERM,
 		command: func(port int, _ string) (*exec.Cmd, error) {
 			return exec.Command(bin, "-listen", fmt.Sprintf("127.0.0.1:%d", port), "-format", form, "-transport.file", os.DevNull), nil

@@ -41,7 +41,7 @@ func gobench(o options) (results, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	r, readErr := read(io.TeeReader(pipe, io.MultiWriter(os.Stdout, f)))
+	r, readErr := read(io.TeeReader(pipe, f), o.form.Text)
 	if err := cmd.Wait(); err != nil {
 		return nil, fmt.Errorf("go test: %w", err)
 	}
@@ -51,8 +51,8 @@ func gobench(o options) (results, error) {
 	return r, f.Close()
 }
 
-// read reads the output of go test -bench.
-func read(in io.Reader) (results, error) {
+// read reads the output of go test -bench. What says something of a benchmark goes on to out, what they log does not.
+func read(in io.Reader, out io.Writer) (results, error) {
 	r := results{}
 	pkg := ""
 	lines := bufio.NewScanner(in)
@@ -60,8 +60,10 @@ func read(in io.Reader) (results, error) {
 		fields := strings.Fields(lines.Text())
 		switch {
 		case len(fields) == 2 && fields[0] == "pkg:":
+			fmt.Fprintln(out, lines.Text())
 			_, pkg, _ = strings.Cut(fields[1], "/weir/")
 		case len(fields) >= 4 && strings.HasPrefix(fields[0], "Benchmark"):
+			fmt.Fprintln(out, lines.Text())
 			name := strings.TrimPrefix(fields[0], "Benchmark")
 			if i := strings.LastIndexByte(name, '-'); i > 0 { // the number of CPUs
 				if _, err := strconv.Atoi(name[i+1:]); err == nil {
@@ -87,13 +89,17 @@ func read(in io.Reader) (results, error) {
 // bookkeeping are the goals of the engine's own work: a batch through a chain, the best of the runs, and what a queue adds to that, the
 // median: of a difference the best would be the luckiest.
 func bookkeeping(r results) []lab.Goal {
-	us := func(what string, bound float64, name, unit string, of func([]float64) float64) lab.Goal {
-		g := lab.Goal{What: what, Bound: bound, Unit: "us/batch"}
-		if v := r["core/engine "+name][unit]; len(v) > 0 {
-			g.Figure = of(v) / 1000
+	goal := func(g lab.Goal, name, unit string, of func([]float64) float64) lab.Goal {
+		if v := r[name][unit]; len(v) > 0 {
+			g.Figure = of(v)
 		} else {
 			g.Why = "no benchmark says it"
 		}
+		return g
+	}
+	us := func(what string, bound float64, name, unit string, of func([]float64) float64) lab.Goal {
+		g := goal(lab.Goal{What: what, Bound: bound, Unit: "us/batch"}, "core/engine "+name, unit, of)
+		g.Figure /= 1000
 		return g
 	}
 	median := func(v []float64) float64 {
@@ -112,5 +118,7 @@ func bookkeeping(r results) []lab.Goal {
 		us("bookkeeping of a batch, fused", 0.5, "Bookkeeping/fused", "cpu-ns/batch", slices.Min),
 		woken, engines,
 		us("hand-over, under load", 5, "HandOver/under_load", "cpu-ns/hand-over", median),
+		goal(lab.Goal{What: "allocations of a batch inside the engine", Bound: 0.1, Unit: "a batch"}, "core/engine Bookkeeping/fused", "allocs/batch", slices.Max),
+		goal(lab.Goal{What: "allocations of a batch wrapped in Arrow's objects", Bound: 5, Unit: "a column"}, "sdk Arrow", "allocs/column", slices.Max),
 	}
 }

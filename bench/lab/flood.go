@@ -3,6 +3,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 	"time"
@@ -13,11 +14,14 @@ import (
 	"github.com/weirflow/weir/sdk"
 )
 
-// Flood is what a flood of templates costs those who export flows.
+// Flood is what a flood of templates costs those who export flows: CPU ns of the decoding thread.
 type Flood struct {
-	Alone, Beside float64 // CPU ns of the decoding thread for a flow: without a flood, and between its batches
-	Template      float64 // the same for a template
-	Templates     int     // different ones
+	Alone   float64 `json:"alone"`   // for a flow, without a flood
+	Beside  float64 `json:"beside"`  // for a flow, between batches of the flood
+	Touched float64 `json:"touched"` // for a flow, where 8 MiB of memory are touched between batches and nothing else is done: what any neighbour costs
+	// Template is for a template; there were so many different ones in all.
+	Template  float64 `json:"template"`
+	Templates int     `json:"templates"`
 }
 
 const (
@@ -25,73 +29,106 @@ const (
 	floodDatagrams = 14
 	flooders       = 128
 	floodRounds    = 15
+	floodTouched   = 8 << 20
 )
 
-// MeasureFlood decodes a ring without a flood of templates and with one, by turns in one process, for n templates or more and
-// floodRounds rounds; figures are of the cheapest. That every flow is decoded is checked.
-func MeasureFlood(c Case, n int) (f Flood, err error) {
+// MeasureFlood decodes a ring without a flood of templates, with one, and with memory touched, by turns in one process, for n templates or more.
+// Of each batch the cheapest round counts: a ring takes milliseconds, and on a busy machine hardly one goes through undisturbed. Of the
+// sets, each with decoders and datagrams of its own, the cheapest counts: where in memory they come to lie has cost one of two decoders up
+// to a tenth more than the other, for as long as they lived. That every flow is decoded is checked.
+func MeasureFlood(c Case, n, sets int) (f Flood, err error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ring, err := c.Ring(Base)
 	if err != nil {
 		return f, err
 	}
-	var cs [2]*Contender
-	for i := range cs {
-		if cs[i], err = NewWeir(ring, "", Columns20); err != nil {
+	for range sets {
+		if err := f.set(ring, (n+sets-1)/sets); err != nil {
 			return f, err
 		}
+	}
+	return f, nil
+}
+
+// set measures one set.
+func (f *Flood) set(ring *emulate.Ring, n int) (err error) {
+	var cs []*Contender
+	defer func() {
+		for _, c := range cs {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	for range 3 {
+		c, err := NewWeir(ring, "", Columns20)
+		if err != nil {
+			return err
+		}
+		cs = append(cs, c)
 	}
 	s, err := newStream(cs[1].weir)
 	if err != nil {
-		return f, err
+		return err
 	}
+	memory := make([]uint64, floodTouched/8)
+	between := []func() error{
+		func() error { return nil },
+		s.next,
+		func() error {
+			for i := 0; i < len(memory); i += 8 {
+				memory[i]++
+			}
+			return nil
+		},
+	}
+	const batches = Datagrams / weirDatagrams
+	var flows [3][batches]time.Duration // the least of each
 	for round := 0; round <= floodRounds || s.templates < n; round++ {
 		for i, c := range cs {
-			var flows, flood time.Duration
-			made, before := 0, s.templates
-			for range Datagrams / weirDatagrams {
-				t0 := threadTime()
+			made := 0
+			for j := range batches {
+				before, t0 := s.templates, threadTime()
 				k, err := c.Next()
 				if err != nil {
-					return f, err
+					return err
 				}
 				made += k
 				t1 := threadTime()
-				flows += t1 - t0
+				if err := between[i](); err != nil {
+					return err
+				}
+				t2 := threadTime()
+				if round == 0 { // warm
+					continue
+				}
+				if v := &flows[i][j]; *v == 0 || t1-t0 < *v {
+					*v = t1 - t0
+				}
 				if i == 1 {
-					if err := s.next(); err != nil {
-						return f, err
-					}
-					flood += threadTime() - t1
+					least(&f.Template, t2-t1, s.templates-before)
 				}
 			}
 			if made != ring.Records {
-				return f, fmt.Errorf("%d of %d flows were decoded", made, ring.Records)
-			}
-			if round == 0 { // warm
-				continue
-			}
-			least := func(v *float64, d time.Duration, n int) {
-				if x := float64(d) / float64(n); *v == 0 || x < *v {
-					*v = x
-				}
-			}
-			if i == 0 {
-				least(&f.Alone, flows, made)
-			} else {
-				least(&f.Beside, flows, made)
-				least(&f.Template, flood, s.templates-before)
+				return fmt.Errorf("%d of %d flows were decoded", made, ring.Records)
 			}
 		}
 	}
-	for _, c := range cs {
-		if err := c.Close(); err != nil {
-			return f, err
+	for i, v := range []*float64{&f.Alone, &f.Beside, &f.Touched} {
+		var all time.Duration
+		for _, d := range flows[i] {
+			all += d
 		}
+		least(v, all, ring.Records)
 	}
-	f.Templates = s.templates
-	return f, nil
+	f.Templates += s.templates
+	return nil
+}
+
+// least keeps what one of n costs if that is the least so far.
+func least(v *float64, d time.Duration, n int) {
+	if x := float64(d) / float64(n); *v == 0 || x < *v {
+		*v = x
+	}
 }
 
 // threadTime is the processor time that this thread has had.

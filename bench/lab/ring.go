@@ -20,6 +20,7 @@ var Cases = []Case{
 	{"v9 x 24", emulate.NetFlowV9, 24},
 	{"v9 x 2", emulate.NetFlowV9, 2},
 	{"IPFIX", emulate.IPFIX, 24},
+	{"IPFIX x 2", emulate.IPFIX, 2},
 	{"v5 x 30", emulate.NetFlowV5, 30},
 	{"sFlow", emulate.SFlow, 24},
 }

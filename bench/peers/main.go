@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,20 +16,43 @@ import (
 	"github.com/weirflow/weir/formats/emulate"
 )
 
+// figures are all that it measured; with -o json it prints them.
+type figures struct {
+	Host    lab.Host   `json:"host"`
+	GoFlow2 string     `json:"goflow2"` // its version
+	Figures []figure   `json:"figures"`
+	Goals   []lab.Goal `json:"goals"`
+}
+
+type figure struct {
+	Traffic   string  `json:"traffic"`
+	Contender string  `json:"contender"`
+	Makes     string  `json:"makes"`
+	CPU       float64 `json:"cpu_ns_per_record"`
+	Median    float64 `json:"cpu_ns_per_record_median"`
+	Allocs    float64 `json:"allocs_per_record"`
+	Failed    string  `json:"failed,omitempty"` // why there are no figures
+}
+
+// bounds are how many times as much the peer's decoder alone is to cost.
+var bounds = map[string]float64{"v9 x 24": 30, "IPFIX": 30, "v5 x 30": 15, "sFlow": 9}
+
 func main() {
-	rounds := flag.Int("rounds", 5, "rounds; a figure is the best of them, with the median beside it")
+	form := lab.NewOutput(flag.CommandLine)
+	rounds := flag.Int("rounds", 9, "rounds; a figure is the best of them, with the median beside it")
 	each := flag.Duration("each", 200*time.Millisecond, "time of a contender in a round")
 	flag.Parse()
-	if err := run(*rounds, *each); err != nil {
+	if err := run(form, *rounds, *each); err != nil {
 		fmt.Fprintln(os.Stderr, "peers:", err)
 		os.Exit(1)
 	}
 }
 
-func run(rounds int, each time.Duration) error {
+func run(form *lab.Output, rounds int, each time.Duration) error {
 	runtime.GOMAXPROCS(1) // garbage is collected on the same core, not beside it
-	fmt.Printf("%s\ngoflow2 %s; %d exporters, a ring of %d datagrams; CPU ns a record of the whole process, best of %d rounds of %v (median)\n\n",
-		lab.Machine(), version("github.com/netsampler/goflow2/v2"), lab.Exporters, lab.Datagrams, rounds, each)
+	all := figures{Host: lab.Here(), GoFlow2: version("github.com/netsampler/goflow2/v2")}
+	fmt.Fprintf(form.Text, "%s\ngoflow2 %s; %d exporters, a ring of %d datagrams; CPU ns a record of the whole process, best of %d rounds of %v (median)\n\n",
+		all.Host, all.GoFlow2, lab.Exporters, lab.Datagrams, rounds, each)
 	lines := [][]string{{"traffic", "contender", "makes", "ns/record", "(median)", "allocs/record", "x weir 20", "x floor"}}
 	for _, c := range lab.Cases {
 		ring, err := c.Ring(lab.Base)
@@ -44,8 +68,41 @@ func run(rounds int, each time.Duration) error {
 			return err
 		}
 		lines = append(lines, rows(c, fs)...)
+		for _, f := range fs {
+			x := figure{Traffic: c.Name, Contender: f.Name, Makes: f.What, CPU: f.Best, Median: f.Median, Allocs: f.Allocs}
+			if f.Err != nil {
+				x.Failed = f.Err.Error()
+			}
+			all.Figures = append(all.Figures, x)
+		}
+		if bound := bounds[c.Name]; bound > 0 {
+			all.Goals = append(all.Goals, goal(c, bound, fs))
+		}
 	}
-	return lab.Table(os.Stdout, lines)
+	if err := lab.Table(form.Text, lines); err != nil {
+		return err
+	}
+	fmt.Fprintln(form.Text)
+	if err := lab.Goals(form.Text, all.Goals); err != nil {
+		return err
+	}
+	return form.End(os.Stdout, all)
+}
+
+// goal is that the peer's decoder alone costs bound times as much as Weir's with 20 columns.
+func goal(c lab.Case, bound float64, fs []lab.Figure) lab.Goal {
+	g := lab.Goal{What: c.Name + ": goflow2's decode beside weir's, 20 columns", Bound: bound, Least: true, Unit: "times"}
+	peer := fs[slices.IndexFunc(fs, func(f lab.Figure) bool { return f.Name == peerDecodes })]
+	switch {
+	case fs[0].Err != nil:
+		g.Why = "not decoded: " + fs[0].Err.Error()
+	case peer.Err != nil:
+		g.Why = "goflow2 does not decode it: " + peer.Err.Error()
+	default:
+		g.Figure = peer.Best / fs[0].Best
+		g.What += fmt.Sprintf(" (%.1f and %.1f ns)", peer.Best, fs[0].Best)
+	}
+	return g
 }
 
 // contenders of a case: Weir with 20 columns first.

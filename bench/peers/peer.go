@@ -35,6 +35,8 @@ func (w *walk) next() (*emulate.Datagram, []byte) {
 	return d, p
 }
 
+const peerDecodes = "goflow2 decode"
+
 // newDecoder is the peer's decoder alone: structures in memory, then forgotten. Its template system is one for each exporter, found
 // beforehand, so that the peer does not pay for the look-up.
 func newDecoder(ring *emulate.Ring) *lab.Contender {
@@ -49,7 +51,7 @@ func newDecoder(ring *emulate.Ring) *lab.Contender {
 		each[i] = systems[a]
 	}
 	w := &walk{ring: ring}
-	return &lab.Contender{Name: "goflow2 decode", What: "structures", Datagrams: chunk, Next: func() (records int, err error) {
+	return &lab.Contender{Name: peerDecodes, What: "structures", Datagrams: chunk, Next: func() (records int, err error) {
 		for range chunk {
 			system := each[w.at]
 			d, p := w.next()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -150,6 +151,8 @@ func reads(n *plan.Node) []string {
 // maxAnswer bounds what is read of a process's answer.
 const maxAnswer = 64 << 20
 
+var answerTimeout = 10 * time.Second // with a process that does not answer; another in tests
+
 // livePipelines asks a running process.
 func (a *app) livePipelines(ctx context.Context, addr string, args []string, form string) error {
 	path := "/api/v1/pipelines"
@@ -225,10 +228,12 @@ func fetch(ctx context.Context, addr, path string) ([]byte, error) {
 	if err != nil {
 		return nil, usage("--live %s: write host:port or unix:/path", addr)
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: 10 * time.Second}).Do(req)
+	resp, err := (&http.Client{Transport: transport, Timeout: answerTimeout}).Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
 		return nil, &sdk.NotReady{What: "nobody answers at " + addr, Do: "is `weir run` running there, with --admin " + addr + "?"}
+	case os.IsTimeout(err):
+		return nil, &sdk.NotReady{What: fmt.Sprintf("%s has not answered for %v", addr, answerTimeout), Do: "is the process stopped or starved (`ps` shows its state), or is that another service's address?"}
 	case err != nil:
 		return nil, err
 	}

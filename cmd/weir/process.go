@@ -28,10 +28,12 @@ import (
 type process struct {
 	err      io.Writer // what people read
 	terminal bool      // err is one
-	log      *slog.Logger
-	settings *config.Settings
-	runs     []*pipelineRun
-	duration time.Duration // --for; 0: until the sources end or a signal
+	// The process has a terminal, whatever its streams are: SIGHUP says that it is gone. Of a service it says that somebody wants files read.
+	onTerminal bool
+	log        *slog.Logger
+	settings   *config.Settings
+	runs       []*pipelineRun
+	duration   time.Duration // --for; 0: until the sources end or a signal
 }
 
 // pipelineRun is one pipeline in the process.
@@ -134,12 +136,27 @@ func (p *process) listen(asked bool) (*admin.Server, error) {
 	return s, err
 }
 
+// hasTerminal says whether a terminal controls this process.
+func hasTerminal() bool {
+	f, err := os.OpenFile("/dev/tty", os.O_RDONLY, 0)
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
+}
+
 // run starts what build made and returns when all has ended: by itself, by a signal, or when the time is over. A second signal
 // ends what still drains.
 func (p *process) run(progress bool) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	hangups := make(chan os.Signal, 1)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		signal.Notify(hangups, syscall.SIGHUP)
+		defer signal.Stop(hangups)
+	}
 	var line *status
 	if progress {
 		line = p.err.(*status)
@@ -176,6 +193,17 @@ func (p *process) run(progress bool) {
 			if stops == 0 {
 				stops++
 				draining.Go(p.drain)
+			}
+		case s := <-hangups:
+			// A shell and the kernel both send it: it is no second signal.
+			switch {
+			case stops > 0:
+			case p.onTerminal:
+				stops++
+				p.log.Info("draining: the terminal is gone", "signal", s)
+				draining.Go(p.drain)
+			default:
+				p.log.Warn("files are not read anew while running: start Weir again for that, or stop it with SIGTERM; certificates are read anew by themselves", "signal", s)
 			}
 		case s := <-signals:
 			switch stops++; stops {

@@ -250,3 +250,19 @@ func TestAdminAddressInUse(t *testing.T) {
 		t.Errorf("asked for: %v", err)
 	}
 }
+
+// A process that is stopped takes connections and says nothing: that is a sentence with what to look at, and no fault of the command.
+func TestNoAnswerOfStoppedProcess(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel connects, nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	before := answerTimeout
+	answerTimeout = 50 * time.Millisecond
+	defer func() { answerTimeout = before }()
+	_, err = fetch(t.Context(), l.Addr().String(), "/")
+	if n, ok := errors.AsType[*sdk.NotReady](err); !ok || !strings.Contains(n.What, "has not answered for 50ms") || n.Do == "" {
+		t.Error(err)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +23,8 @@ func (a *app) runCommand() *cobra.Command {
 		Use:   "run FILE|DIR...",
 		Short: "Run pipelines until their sources end, or a signal",
 		Long: "Runs pipelines side by side until their sources end. SIGINT and SIGTERM drain them: sources stop, queues empty, sinks flush. A\n" +
-			"second signal stops at once. At the end the ledger is proved: every record that entered was delivered, dropped for a reason, or\n" +
+			"second signal stops at once. SIGHUP drains where a terminal controls the process, for it is gone then; else it is logged, and nothing more.\n" +
+			"At the end the ledger is proved: every record that entered was delivered, dropped for a reason, or\n" +
 			"is accounted for otherwise. The exit code is 1 if that fails, if a pipeline fails, if drain_timeout was over before required sinks\n" +
 			"had all that was here, and if a required sink refused all it got while nobody reads errors; what optional sinks (`ack: optional`) lose is counted and no failure.",
 		Example: "  weir run pipelines/collect.yaml\n  weir run pipelines/quickstart --for 5m --summary json\n" +
@@ -58,7 +61,7 @@ func (a *app) runCommand() *cobra.Command {
 
 // process makes one that writes to the app's streams.
 func (a *app) process(settings *config.Settings, duration time.Duration) *process {
-	p := &process{err: a.err, terminal: isTerminal(a.err), settings: settings, duration: duration}
+	p := &process{err: a.err, terminal: isTerminal(a.err), onTerminal: hasTerminal(), settings: settings, duration: duration}
 	if p.terminal {
 		p.err = &status{w: a.err, fd: int(a.err.(*os.File).Fd())}
 	}
@@ -77,6 +80,8 @@ func logger(w io.Writer, s *config.Settings) *slog.Logger {
 
 // runAll is the whole of a run. asked says whether somebody chose the admin interface's address.
 func (p *process) runAll(plans []*plan.Plan, asked bool, summary string) error {
+	// Who reads the log may go; that must not end who writes it. The writes fail, and nothing else.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := p.build(plans); err != nil {
 		return err
 	}

@@ -23,6 +23,9 @@ type Diagnostic struct {
 type Diagnostics struct {
 	List  []Diagnostic
 	Texts map[string][]byte
+
+	// Arguments are those of the texts that are no files: values of flags and environment variables, by their names. They have no lines.
+	Arguments map[string]bool
 }
 
 // Failed says whether there is an error among them.

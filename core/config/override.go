@@ -14,7 +14,7 @@ func (r *reading) override(top *value, i int, set string) *value {
 	if len(r.opts.Set) > 1 {
 		name = fmt.Sprintf("--set[%d]", i+1)
 	}
-	r.d.text(name, []byte(set))
+	r.d.argument(name, []byte(set))
 	at := Pos{File: name, Line: 1, Col: 1}
 	path = strings.TrimSpace(path)
 	bad := func(help, format string, args ...any) {

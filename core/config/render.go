@@ -55,7 +55,7 @@ func renderText(w io.Writer, d *Diagnostics, color bool) error {
 		if one.Severity == SeverityWarning {
 			tone = "1;33"
 		}
-		if where := place(one.At); where != "" {
+		if where := d.place(one.At); where != "" {
 			b.WriteString(p.in("1", where+":") + " ")
 		}
 		b.WriteString(p.in(tone, fmt.Sprintf("%s[%s]:", one.Severity, one.Code)) + " ")
@@ -70,7 +70,7 @@ func renderText(w io.Writer, d *Diagnostics, color bool) error {
 			}
 			lines[one.At.File] = all
 		}
-		excerpt(&b, p, tone, one, all)
+		excerpt(&b, p, tone, one, all, d.Arguments[one.At.File])
 		if one.Help != "" {
 			b.WriteString("   = " + p.in("36", clean(one.Help)) + "\n")
 		}
@@ -95,10 +95,10 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// place is file:line:col, as far as it is known.
-func place(at Pos) string {
+// place is file:line:col, as far as it is known; of what is no file its name.
+func (d *Diagnostics) place(at Pos) string {
 	switch {
-	case at.Line > 0:
+	case at.Line > 0 && !d.Arguments[at.File]:
 		return fmt.Sprintf("%s:%d:%d", clean(at.File), at.Line, at.Col)
 	default:
 		return clean(at.File)
@@ -108,7 +108,7 @@ func place(at Pos) string {
 // maxExcerpt is the most characters of a line that are shown; of a longer one, the part around the caret.
 const maxExcerpt = 160
 
-func excerpt(b *strings.Builder, p paint, tone string, one *Diagnostic, lines []string) {
+func excerpt(b *strings.Builder, p paint, tone string, one *Diagnostic, lines []string, unnumbered bool) {
 	n := one.At.Line
 	if n < 1 || n > len(lines) {
 		return
@@ -126,7 +126,11 @@ func excerpt(b *strings.Builder, p paint, tone string, one *Diagnostic, lines []
 		to = max(len(line), from+1)
 	}
 	shown, cut, dots := window(line, from)
-	fmt.Fprintf(b, "%s%s\n", p.in("2", fmt.Sprintf("%5d | ", n)), string(shown))
+	number := fmt.Sprintf("%5d | ", n)
+	if unnumbered {
+		number = "      | "
+	}
+	fmt.Fprintf(b, "%s%s\n", p.in("2", number), string(shown))
 	from, to = from-cut+dots, min(to-cut+dots, max(len(shown), from-cut+dots+1))
 	pad := make([]rune, from)
 	for i := range pad {
@@ -211,10 +215,11 @@ func renderGitHub(w io.Writer, d *Diagnostics) error {
 	prop := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	for _, o := range d.List {
 		var props []string
-		if o.At.File != "" {
+		inFile := o.At.File != "" && !d.Arguments[o.At.File]
+		if inFile {
 			props = append(props, "file="+prop.Replace(o.At.File))
 		}
-		if o.At.Line > 0 {
+		if o.At.Line > 0 && inFile {
 			props = append(props, fmt.Sprintf("line=%d,col=%d", o.At.Line, o.At.Col))
 			if o.End.Line == o.At.Line && o.End.Col > o.At.Col {
 				props = append(props, fmt.Sprintf("endColumn=%d", o.End.Col))
@@ -228,6 +233,9 @@ func renderGitHub(w io.Writer, d *Diagnostics) error {
 		msg := o.Message
 		if o.Path != "" {
 			msg = o.Path + ": " + msg
+		}
+		if !inFile && o.At.File != "" {
+			msg = o.At.File + ": " + msg
 		}
 		if o.Help != "" {
 			msg += "\n" + o.Help

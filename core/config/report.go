@@ -63,6 +63,10 @@ func (d *Diagnostics) Merge(o *Diagnostics) {
 		d.Add(one)
 	}
 	for name, text := range o.Texts {
+		if o.Arguments[name] {
+			d.argument(name, text)
+			continue
+		}
 		d.text(name, text)
 	}
 }
@@ -147,4 +151,13 @@ func (d *Diagnostics) Count() (errors, warnings int) {
 		}
 	}
 	return errors, warnings
+}
+
+// argument keeps the value of a flag or an environment variable for excerpts.
+func (d *Diagnostics) argument(name string, text []byte) {
+	d.text(name, text)
+	if d.Arguments == nil {
+		d.Arguments = map[string]bool{}
+	}
+	d.Arguments[name] = true
 }

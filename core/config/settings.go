@@ -229,7 +229,7 @@ func (l *settingsLoad) flag(f *pflag.Flag) (string, any) {
 }
 
 func (l *settingsLoad) from(name, setting, text string) {
-	l.d.text(name, []byte(text))
+	l.d.argument(name, []byte(text))
 	at := Pos{File: name, Line: 1, Col: 1}
 	l.origin[setting] = &key{name: setting, at: at, v: &value{kind: scalar, text: text, raw: text, at: at, src: newSource(name, text), weight: 1}}
 }
@@ -243,7 +243,11 @@ func (l *settingsLoad) validate(s *Settings) {
 		}
 		l.into.say(CodeBadSetting, setting, k.v.at, k.v.end(), help, format, args...)
 	}
-	if _, _, err := net.SplitHostPort(s.Admin); err != nil && s.Admin != AdminOff && !strings.HasPrefix(s.Admin, "unix:/") {
+	_, port, err := net.SplitHostPort(s.Admin)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil && s.Admin != AdminOff && !strings.HasPrefix(s.Admin, "unix:/") {
 		bad("admin", "write host:port, unix:/path, or off, for example 127.0.0.1:8686", "%s is no address that the admin interface can listen on", quote(l.origin["admin"].v))
 	}
 	if s.DataDir == "" {

@@ -55,20 +55,30 @@ func TestSettingsInLayers(t *testing.T) {
 	check("file by name", SettingsOptions{File: name, Env: []string{}})
 }
 
+// A port that no address can have is a fault of what was written, not of the machine.
+func TestAdminPort(t *testing.T) {
+	for admin, fine := range map[string]bool{"127.0.0.1:99999": false, "127.0.0.1:-1": false, "127.0.0.1:x": false, "[::1]:8686": true, ":0": true, "unix:/run/weir": true, "off": true} {
+		_, d := LoadSettings(SettingsOptions{Env: []string{}, Flags: flags(t, "--admin="+admin)})
+		if d.Failed() == fine {
+			t.Errorf("%s: %v", admin, d.List)
+		}
+	}
+}
+
 func TestFaultsOfSettings(t *testing.T) {
 	s, d := LoadSettings(SettingsOptions{File: "weir.yaml",
 		Text:  []byte("admn: x\nlog_level: loud\ndrain_timeout: 10\nmemory_limit: 1MiB\nsources: {}\ndata_dir: [a]\nlog_format:\n"),
 		Env:   []string{"WEIR_ADMN=y", "WEIR_LOG_FORMAT=xml", "WEIR_SOMETHING=else"},
 		Flags: flags(t, "--admin=nowhere"),
 	})
-	want := `--admin:1:1: error[E502]: admin: ` + "`nowhere`" + ` is no address that the admin interface can listen on
-    1 | nowhere
+	want := `--admin: error[E502]: admin: ` + "`nowhere`" + ` is no address that the admin interface can listen on
+      | nowhere
       | ^^^^^^^
    = write host:port, unix:/path, or off, for example 127.0.0.1:8686
 WEIR_ADMN: warning[E501]: there is no setting of this name
    = did you mean ` + "`WEIR_ADMIN`" + `?
-WEIR_LOG_FORMAT:1:1: error[E502]: log_format: ` + "`xml`" + ` is not allowed
-    1 | xml
+WEIR_LOG_FORMAT: error[E502]: log_format: ` + "`xml`" + ` is not allowed
+      | xml
       | ^^^
    = allowed: text, json
 weir.yaml:1:1: error[E501]: admn: there is no setting ` + "`admn`" + `

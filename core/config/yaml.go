@@ -243,6 +243,9 @@ var mends = []struct{ part, help string }{
 // flowWithPlainPut is a line with ${...} without quotes within brackets.
 var flowWithPlainPut = regexp.MustCompile(`[\[{].*[:,\[{]\s*\$\{`)
 
+// flowWithAddress is a line with the IPv6 address of a port without quotes, whose bracket begins a list.
+var flowWithAddress = regexp.MustCompile(`[:=,\[{\s-]\s*\[[0-9a-fA-F.]*:[0-9a-zA-Z:.%]*\]:[0-9]`)
+
 func (r *reading) syntax(err error) {
 	at, message := Pos{File: r.src.name}, "the text cannot be read as YAML"
 	var se *yaml.SyntaxError
@@ -259,6 +262,9 @@ func (r *reading) syntax(err error) {
 	}
 	if line := r.line(at.Line); flowWithPlainPut.MatchString(line) {
 		help = "within { } and [ ], a ${...} needs quotes: \"${env:NAME}\""
+	}
+	if line := r.line(at.Line); flowWithAddress.MatchString(" " + line) { // an override's begins with it
+		help = `an IPv6 address needs quotes, for brackets are a list: "[::]:2055"; on a command line those of the shell too: --set 'sources.in.with.listen="[::]:2055"'`
 	}
 	r.say(CodeSyntax, at, Pos{}, "", help, "this is not YAML: %s", message)
 }

@@ -108,7 +108,7 @@ func (c *compiler) biflowDirection(i int) {
 
 func opposite(x *span) {
 	num1[uint8](x)
-	d := rowsOf[uint8](x, 0)
+	d := rowsOf[uint8](x)
 	for i, v := range d {
 		if v == initiator || v == reverseInitiator {
 			d[i] = initiator + reverseInitiator - v

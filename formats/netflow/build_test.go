@@ -48,7 +48,7 @@ func feedAll(d *netflow.Decoder, payloads ...[]byte) (rs []netflow.Result) {
 	for i, p := range payloads {
 		r := d.Decode(&netflow.Datagram{Payload: p, Addr: exporter, Port: 2055, Received: exportedAt*1e9 + int64(i)*1e6})
 		d.Run()
-		rs = append(rs, r)
+		rs = append(rs, *r)
 	}
 	return rs
 }

@@ -26,7 +26,7 @@ func TestMillionTemplates(t *testing.T) {
 	give := func(addr [16]byte, p []byte) netflow.Result {
 		r := d.Decode(&netflow.Datagram{Payload: p, Addr: addr})
 		d.Run()
-		return r
+		return *r
 	}
 	const exporters = 100
 	data := msg9(1, 1, set(256, commonRecord))
@@ -93,7 +93,7 @@ func TestFloodOfExportersWithData(t *testing.T) {
 			be.PutUint32(a[12:], uint32(i))
 			r := d.Decode(&netflow.Datagram{Payload: p, Addr: a})
 			d.Run()
-			return r
+			return *r
 		}
 		define, data := msg9(1, 1, set(0, tmpl(256, common...))), msg9(1, 2, set(256, commonRecord))
 		give(1, 0, define)

@@ -12,8 +12,7 @@ type group struct {
 	plan *Plan
 	rows int
 	segs []segment
-	of   []*consts // of each record
-	runs []run     // of each datagram, or a part of it
+	runs []run // of each datagram, or a part of it
 }
 
 // segment is one part of each record of a group: the record up to its first field of variable length, or what is between two of
@@ -93,38 +92,30 @@ func (d *Decoder) fixed(p *Plan, payload []byte, at, n int) {
 	for n > 0 {
 		g, room := d.room(p)
 		m := min(n, room)
-		g.fixed(payload, at, m, d.k)
+		g.fixed(payload, at, m)
 		d.add(g, m, m*p.rec)
 		n -= m
 		at += m * p.rec
 	}
 }
 
-// fixed adds n records of fixed length and the constants k.
-func (g *group) fixed(payload []byte, at, n int, k *consts) {
-	have := len(g.of)
-	if cap(g.of)-have < n {
-		g.of = slices.Grow(g.of, n)
-	}
-	g.of = g.of[:have+n]
-	of := g.of[have:]
+// fixed adds n records of fixed length.
+func (g *group) fixed(payload []byte, at, n int) {
 	if g.plan.segs == 0 { // only what the datagram says is wanted
-		for i := range of {
-			of[i] = k
-		}
 		return
 	}
 	s := &g.segs[0]
+	have := len(s.ps)
 	if cap(s.ps)-have < n {
 		s.ps = slices.Grow(s.ps, n)
 	}
 	s.ps = s.ps[:have+n]
-	ps := s.ps[have:][:len(of)]
+	ps, rec := s.ps[have:], g.plan.rec
 	base := unsafe.Pointer(unsafe.SliceData(payload))
 	at -= before
-	for i := range of {
-		of[i], ps[i] = k, unsafe.Add(base, at)
-		at += g.plan.rec
+	for i := range ps {
+		ps[i] = unsafe.Add(base, at)
+		at += rec
 	}
 }
 
@@ -164,7 +155,6 @@ func (d *Decoder) variable(p *Plan, payload []byte, at, end int) (n, to int, cut
 				continue
 			}
 			m++
-			g.of = append(g.of, d.k)
 		}
 		if m > 0 {
 			d.add(g, m, at-from)
@@ -232,7 +222,7 @@ func (d *Decoder) runGroups() {
 		for i := range g.segs {
 			g.segs[i].cut(0)
 		}
-		g.of, g.runs, g.rows = g.of[:0], g.runs[:0], 0
+		g.runs, g.rows = g.runs[:0], 0
 	}
 	d.used, d.wait, d.bytes = 0, 0, 0
 	d.keep()
@@ -240,7 +230,7 @@ func (d *Decoder) runGroups() {
 
 func (d *Decoder) runGroup(g *group) {
 	b, x, rows := d.batch, &d.span, g.rows
-	x.g, x.of, x.runs, x.clamped = g, g.of, g.runs, 0
+	x.g, x.n, x.runs, x.clamped = g, rows, g.runs, 0
 	for i := range g.plan.ops {
 		o := &g.plan.ops[i]
 		if x.ps, x.lens, x.len = nil, nil, o.len; !o.base && o.parts == nil {
@@ -270,8 +260,8 @@ func (d *Decoder) filler(o *op, x *span) {
 	dst := x.to[0].dst
 	x.to[0].dst = d.scratch
 	o.one(x)
-	merge(dst, d.scratch, len(x.of), o.width)
+	merge(dst, d.scratch, x.n, o.width)
 	if x.any = !o.clamp; o.clamp {
-		x.clamp(unsafe.Slice((*int64)(dst), len(x.of)))
+		x.clamp(unsafe.Slice((*int64)(dst), x.n))
 	}
 }

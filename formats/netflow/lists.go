@@ -42,11 +42,14 @@ func itemsOf(n int) int { return min(2*n+4, maxListItems) }
 
 func listValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var l lister
-	for i, k := range x.of {
-		v := o.value(x, i)
-		l.b, l.snap, l.domain, l.items = l.b[:0], k.snap, k.domain, itemsOf(len(v))
-		l.list(o.enc, v, 0)
-		b.SetBytes(o.cols[0], at+i, l.b)
+	i := 0
+	for _, r := range x.runs {
+		for end := i + r.n; i < end; i++ {
+			v := o.value(x, i)
+			l.b, l.snap, l.domain, l.items = l.b[:0], r.k.snap, r.k.domain, itemsOf(len(v))
+			l.list(o.enc, v, 0)
+			b.SetBytes(o.cols[0], at+i, l.b)
+		}
 	}
 }
 

@@ -188,13 +188,13 @@ func (c *compiler) column(i int, f sdk.Field) {
 	filled := c.elements(i, f, flow.Columns[col].Elements)
 	switch f.Name {
 	case "sampling_rate":
-		o := op{cols: [3]int{i}, fill: filled, base: true, values: rates}
+		o := op{cols: [3]int{i}, width: 8, fill: filled, base: true, values: rates}
 		pl, ok := c.has(samplerID)
 		if !ok {
 			pl, ok = c.has(selectorID)
 		}
 		if ok && pl.fits(flow.Unsigned) {
-			o.base, o.seg, o.off, o.len = false, pl.seg, uintptr(pl.off), pl.len
+			o.base, o.seg, o.off, o.len, o.one = false, pl.seg, uintptr(pl.off), pl.len, kernelsOf(flow.Unsigned, pl.len, 8).one
 		}
 		c.add(o)
 	case "etype":

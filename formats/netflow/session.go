@@ -53,6 +53,7 @@ func (s *Store) forget(o origin, e *Exporter) {
 	next.entries = nil
 	e.snap.Store(&next)
 	e.gone.Store(true)
+	s.moved.Add(1)
 	delete(s.exporters, o)
 	if s.places[o.session.place()] == o {
 		delete(s.places, o.session.place())

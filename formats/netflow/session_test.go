@@ -15,7 +15,7 @@ import (
 func inSession(d *netflow.Decoder, session netflow.Session, payload []byte) netflow.Result {
 	r := d.Decode(&netflow.Datagram{Payload: payload, Addr: exporter, Session: session, Received: exportedAt * 1e9})
 	d.Run()
-	return r
+	return *r
 }
 
 // Two connections of one exporter give one template id different meanings; each is read by its own, and neither knows what the

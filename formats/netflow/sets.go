@@ -39,7 +39,7 @@ func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 		d.Tally.Rejected[RecordCount] += uint64(h.End - r.BadAt)
 	}
 	v := d.view(g, true)
-	d.setRates(v, g.Addr, uint64(h.Sampling), uint64(h.Sampling))
+	d.setRate(v, g.Addr, uint64(h.Sampling))
 	d.fixed(p, g.Payload, h.Len, n)
 	d.Tally.Decoded += uint64(n * p.rec)
 	r.Rows, r.Used = n, true
@@ -54,7 +54,8 @@ func (d *Decoder) builtIn(p *Plan, g *Datagram, h *Header, r *Result) {
 func (d *Decoder) sets(g *Datagram, h *Header, r *Result) {
 	be := binary.BigEndian
 	p, at, end := g.Payload, h.Len, h.End
-	w := walk{d: d, g: g, h: h, r: r, v: d.view(g, false)}
+	var w walk
+	w.d, w.g, w.h, w.r, w.v = d, g, h, r, d.view(g, false)
 	d.changes, d.samplers = d.changes[:0], d.samplers[:0]
 	if end-at < headerSet {
 		r.Used = true // a message without sets is only a sign of life
@@ -127,6 +128,12 @@ func (w *walk) templates(at, end int, options bool) {
 	d, version := w.d, w.h.Version
 	d.Tally.Decoded += headerSet
 	for at < end {
+		if n := w.again(at, end, options); n > 0 {
+			d.Tally.Decoded += uint64(n)
+			w.r.Used = true
+			at += n
+			continue
+		}
 		def := &d.defs[w.defs]
 		*def = parseDefinition(w.g.Payload[at:end], version, options, def.fields)
 		if def.len == 0 {
@@ -144,7 +151,7 @@ func (w *walk) templates(at, end int, options bool) {
 			if def.id >= 256 && (w.v != nil || len(d.changes) > 0) { // what it was to replace is not what the exporter sends any more
 				w.change(c)
 			}
-		case def.withdraw && w.v == nil && len(d.changes) == 0, w.known(def, c.key):
+		case def.withdraw && w.v == nil && len(d.changes) == 0:
 			d.Tally.Decoded += uint64(def.len)
 			w.r.Used = true
 		default:
@@ -173,17 +180,24 @@ func (w *walk) changes(key uint64) bool {
 	return false
 }
 
-// known says whether the definition is what the exporter's template already is, and keeps it from growing old.
-func (w *walk) known(def *definition, key uint64) bool {
-	if w.v == nil || def.withdraw || len(w.d.changes) > 0 {
-		return false
+// again is the length of the definition at a place of the payload if it says byte for byte what the exporter's template already is,
+// which then does not grow old; else 0. Exporters say the same again and again, and most of what they say is this.
+func (w *walk) again(at, end int, options bool) int {
+	if w.v == nil || len(w.d.changes) > 0 || end-at < 4 {
+		return 0
 	}
-	i, ok := w.v.snap.find(key)
-	if !ok || !w.v.snap.entries[i].t.same(def, w.h.Version) {
-		return false
+	p := w.g.Payload[at:end]
+	i, ok := w.v.snap.find(templateKey(w.h.Version, w.h.Domain, binary.BigEndian.Uint16(p)))
+	if !ok {
+		return 0
 	}
-	touch(&w.v.snap.entries[i].seen, w.d.Now)
-	return true
+	x := &w.v.snap.entries[i]
+	wire := x.t.wire()
+	if n := len(wire); x.t.Options != options || n > len(p)-2 || string(p[2:2+n]) != wire {
+		return 0
+	}
+	touch(&x.seen, w.d.Now)
+	return 2 + len(wire)
 }
 
 // apply publishes the changes collected.
@@ -223,7 +237,6 @@ func (w *walk) apply(at int) {
 // data decodes the data set in payload[at:end], its header included.
 func (w *walk) data(id uint16, at, end int) {
 	d := w.d
-	i, ok := 0, false
 	key := templateKey(w.h.Version, w.h.Domain, id)
 	late := false
 	if len(d.changes) > 0 {
@@ -233,33 +246,27 @@ func (w *walk) data(id uint16, at, end int) {
 			late = w.changes(key)
 		}
 	}
-	v := w.v
-	if v != nil && !late {
-		met := &v.met[(uint32(id)+w.h.Domain)%uint32(len(v.met))]
-		if i, ok = met.index, met.key == key; !ok {
-			if i, ok = v.snap.find(key); ok {
-				met.key, met.index = key, i
-			}
-		}
+	var m *met
+	if w.v != nil && !late {
+		m = d.entry(w.v, key)
 	}
-	if !ok {
+	if m == nil {
 		d.unknown = append(d.unknown, Span{at, end})
 		d.Tally.Unknown += uint64(end - at)
 		w.uncounted = true
 		return
 	}
-	v.snap.entries[i].use(v.exp, d.Now)
-	if v.snap.entries[i].t.Options {
-		w.options(v.snap.entries[i].t, at, end)
+	plan := m.plan
+	if plan == nil {
+		w.options(w.v.snap.entries[m.index].t, at, end)
 		return
 	}
 	if !w.rated {
 		w.rate()
 	}
-	plan := d.plan(v, i)
 	from, n, to, rest := at+headerSet, 0, end, Padding
 	if plan.rec != 0 {
-		n = (end - from) / plan.rec
+		n = int(uint32(end-from) / uint32(plan.rec)) // which takes half the time of 64 bits
 		d.fixed(plan, w.g.Payload, from, n)
 		to = from + n*plan.rec
 		if plan.reverse != nil {
@@ -344,17 +351,13 @@ func (w *walk) tell(init uint64) {
 // rate sets the constants that depend on what the exporter has told about itself.
 func (w *walk) rate() {
 	w.rated = true
-	k, snap := w.d.k, w.v.snap
-	dom := snap.domain(w.h.Domain)
-	told := snap.rate(dom)
-	k.snap, k.samplers = snap, snap.all // some routers send options from another domain than their data
-	if dom != nil {
-		k.samplers = dom.samplers
+	k, v := w.d.k, w.v
+	if v.dom == nil || v.domID != w.h.Domain {
+		v.dom, v.domID = v.snap.domain(w.h.Domain), w.h.Domain
 	}
-	w.d.setRates(w.v, w.g.Addr, told, withoutName(k.samplers))
-	if w.h.Version == IPFIX {
-		if ms := snap.init(w.h.Domain); ms != 0 {
-			k.uptime, k.hasUptime = uint32(uint64(k.clock/1e6)-ms), true
-		}
+	k.snap, k.dom = v.snap, v.dom
+	w.d.setRate(v, w.g.Addr, v.dom.rate)
+	if ms := v.dom.init; w.h.Version == IPFIX && ms != 0 {
+		k.uptime, k.hasUptime = uint32(uint64(k.clock/1e6)-ms), true
 	}
 }

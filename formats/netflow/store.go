@@ -1,7 +1,6 @@
 package netflow
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -46,6 +45,7 @@ type Store struct {
 
 	version atomic.Uint64 // counts changes of templates
 	changes atomic.Uint64 // counts changes of all that Save writes
+	moved   atomic.Uint64 // counts snapshots, and exporters that are forgotten, once they are there or gone
 	evicted atomic.Uint64 // templates that gave room to others, since Evicted was asked last
 	swept   atomic.Int64
 }
@@ -83,104 +83,6 @@ type Exporter struct {
 
 	lines map[uint64]*sequence.Line // by version and domain; under Store.lineMu
 	ended bool                      // no more lines; under Store.lineMu
-}
-
-// snapshot is immutable but for the times in its entries.
-type snapshot struct {
-	entries []entry // by key
-	domains []domain
-	inits   []initTime
-	all     []Sampler // by domain and id
-}
-
-type entry struct {
-	key uint64
-	t   *Template
-	*life
-}
-
-// life is what changes in an entry while its snapshot stays.
-type life struct {
-	seen atomic.Int64 // when it was last sent or used, to a second
-	used atomic.Bool  // it has decoded data
-}
-
-// domain is what is known of one observation domain's sampling and clock.
-type domain struct {
-	id       uint32
-	samplers []Sampler
-	rate     uint64 // of records that name no sampler, 0: not known
-}
-
-type initTime struct {
-	domain uint32
-	ms     uint64
-}
-
-var emptySnapshot = &snapshot{}
-
-// templateKey orders a snapshot's entries: domain, then version, then id, so that a domain's templates stand together.
-func templateKey(version uint16, domain uint32, id uint16) uint64 {
-	return uint64(domain)<<24 | uint64(version&0xff)<<16 | uint64(id)
-}
-
-func (s *snapshot) find(key uint64) (int, bool) {
-	return slices.BinarySearchFunc(s.entries, key, func(e entry, k uint64) int { return cmp.Compare(e.key, k) })
-}
-
-// domain finds what is known of one; nil if nothing is.
-func (s *snapshot) domain(id uint32) *domain {
-	for i := range s.domains {
-		if s.domains[i].id == id {
-			return &s.domains[i]
-		}
-	}
-	return nil
-}
-
-// rate of records that name no sampler: the domain's own, else what all samplers of the exporter agree on, for some routers
-// send their options from another domain than their data. 0 if that is not known.
-func (s *snapshot) rate(d *domain) uint64 {
-	if d != nil {
-		return d.rate
-	}
-	return agreed(s.all)
-}
-
-func (s *snapshot) init(domain uint32) (ms uint64) {
-	for _, x := range s.inits {
-		if x.domain == domain {
-			return x.ms
-		}
-	}
-	return 0
-}
-
-// agreed is the rate that all of several samplers have, else 0.
-func agreed(ss []Sampler) uint64 {
-	if len(ss) == 0 {
-		return 0
-	}
-	for _, x := range ss[1:] {
-		if x.Rate != ss[0].Rate {
-			return 0
-		}
-	}
-	return ss[0].Rate
-}
-
-// withoutName is the rate that was told without the name of a sampler, 0 if none was, or several that do not agree.
-func withoutName(ss []Sampler) (rate uint64) {
-	for _, x := range ss {
-		switch {
-		case x.Named || x.Rate == rate:
-		case rate != 0:
-			return 0
-		default:
-			rate = x.Rate
-		}
-	}
-	return rate
 }
 
 // second is the resolution in which ages are kept: most datagrams need not write then.
@@ -243,7 +145,7 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		s.queue(e, telling)
 	}
 	old := e.snap.Load()
-	next := &snapshot{domains: old.domains, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
+	next := &snapshot{domains: old.domains, others: old.others, inits: old.inits, all: old.all, entries: append(make([]entry, 0, len(old.entries)+len(changes)), old.entries...)}
 	changed := false
 	for i := range changes {
 		c := &changes[i]
@@ -294,11 +196,17 @@ func (s *Store) apply(e *Exporter, version uint16, changes []change, now int64) 
 		}
 	}
 	if changed {
-		e.snap.Store(next)
+		s.publish(e, next)
 		s.version.Add(1)
-		s.changes.Add(1)
 	}
 	return fresh, wrong
+}
+
+// publish gives an exporter a new snapshot. Called with mu held.
+func (s *Store) publish(e *Exporter, next *snapshot) {
+	e.snap.Store(next)
+	s.changes.Add(1)
+	s.moved.Add(1)
 }
 
 // intern finds or makes the template of a definition. Called with mu held.
@@ -359,37 +267,12 @@ func (s *Store) tell(e *Exporter, dom uint32, told []Sampler, init uint64) bool 
 		}
 	}
 	next.group()
-	e.snap.Store(next)
-	s.changes.Add(1)
+	s.publish(e, next)
 	return true
 }
 
 // maxDomains bounds what is kept by observation domain for one exporter.
 const maxDomains = 256
-
-func findSampler(ss []Sampler, x Sampler) (int, bool) {
-	return slices.BinarySearchFunc(ss, x, func(a, b Sampler) int {
-		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(b2u(a.Named), b2u(b.Named)), cmp.Compare(a.ID, b.ID))
-	})
-}
-
-// group makes the domains of the samplers. A record that names no sampler gets the rate that was told without a name, else
-// the one all the domain's samplers have.
-func (s *snapshot) group() {
-	s.domains = nil
-	for lo := 0; lo < len(s.all); {
-		hi := lo + 1
-		for hi < len(s.all) && s.all[hi].Domain == s.all[lo].Domain {
-			hi++
-		}
-		d := domain{id: s.all[lo].Domain, samplers: s.all[lo:hi], rate: agreed(s.all[lo:hi])}
-		if !s.all[lo].Named {
-			d.rate = s.all[lo].Rate
-		}
-		s.domains = append(s.domains, d)
-		lo = hi
-	}
-}
 
 // Expire forgets templates and exporters whose age is over at now (ns since the epoch). It does something at most every tenth
 // of the age, so lanes may call it at every tick.
@@ -418,54 +301,8 @@ func (s *Store) Expire(now int64) {
 					next.entries = append(next.entries, x)
 				}
 			}
-			e.snap.Store(&next)
+			s.publish(e, &next)
 			s.version.Add(1)
-			s.changes.Add(1)
 		}
 	}
-}
-
-// Size is how many exporters and templates are kept, and how many different ones the templates are.
-func (s *Store) Size() (exporters, templates, different int) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return len(s.exporters), s.templates, len(s.interned)
-}
-
-// Known is what one exporter has told, for people.
-type Known struct {
-	Addr      [16]byte
-	Session   Session
-	Seen      int64 // ns since the epoch
-	Templates []KnownTemplate
-	Samplers  []Sampler
-	Lost      Lost // what was missing in its sequences, since it is known
-}
-
-// KnownTemplate is a template under the number its exporter gave it.
-type KnownTemplate struct {
-	Version  uint16
-	Domain   uint32
-	ID       uint16
-	Seen     int64
-	Template *Template
-}
-
-// Exporters lists what is known, by address and session.
-func (s *Store) Exporters() []Known {
-	s.mu.RLock()
-	out := make([]Known, 0, len(s.exporters))
-	for _, e := range s.exporters {
-		snap := e.snap.Load()
-		k := Known{Addr: e.Addr, Session: e.Session, Seen: e.seen.Load(), Samplers: snap.all, Lost: s.lost(e)}
-		for _, x := range snap.entries {
-			k.Templates = append(k.Templates, KnownTemplate{uint16(x.key >> 16 & 0xff), uint32(x.key >> 24), uint16(x.key), x.seen.Load(), x.t})
-		}
-		out = append(out, k)
-	}
-	s.mu.RUnlock()
-	slices.SortFunc(out, func(a, b Known) int {
-		return cmp.Or(slices.Compare(a.Addr[:], b.Addr[:]), cmp.Compare(a.Session, b.Session))
-	})
-	return out
 }

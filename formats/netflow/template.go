@@ -48,6 +48,9 @@ type Template struct {
 	key   string
 }
 
+// wire is what a definition of the template looks like behind its id.
+func (t *Template) wire() string { return t.key[keyHead:] }
+
 // WrongLengths are the fields that are passed over because their element cannot have their length.
 func (t *Template) WrongLengths() (fs []Field) {
 	if t.wrong == 0 {
@@ -245,15 +248,33 @@ func (t *Template) same(d *definition, version uint16) bool {
 	return true
 }
 
-// appendKey appends the content of a definition as bytes: the key under which templates are interned.
+// keyHead is how much of a template's key is before what exporters send.
+const keyHead = 2
+
+// appendKey appends the content of a definition as bytes, the key under which templates are interned: the version, whether it is of
+// options, and what exporters send behind its id.
 func (d *definition) appendKey(b []byte, version uint16) []byte {
 	be := binary.BigEndian
 	b = append(b, byte(version), b2u(d.options))
+	scopes := 0
+	for scopes < len(d.fields) && d.fields[scopes].Scope {
+		scopes++
+	}
+	switch count := len(d.fields); {
+	case !d.options:
+		b = be.AppendUint16(b, uint16(count))
+	case version == V9:
+		b = be.AppendUint16(be.AppendUint16(b, uint16(4*scopes)), uint16(4*(count-scopes)))
+	default:
+		b = be.AppendUint16(be.AppendUint16(b, uint16(count)), uint16(scopes))
+	}
 	for _, f := range d.fields {
-		b = be.AppendUint32(b, f.PEN)
-		b = be.AppendUint16(b, f.ID)
-		b = be.AppendUint16(b, f.Len)
-		b = append(b, b2u(f.Scope))
+		if version == IPFIX && f.PEN != 0 {
+			b = be.AppendUint16(be.AppendUint16(b, f.ID|0x8000), f.Len)
+			b = be.AppendUint32(b, f.PEN)
+		} else {
+			b = be.AppendUint16(be.AppendUint16(b, f.ID), f.Len)
+		}
 	}
 	return b
 }

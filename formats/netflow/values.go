@@ -2,6 +2,7 @@ package netflow
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"unicode/utf8"
 	"unsafe"
@@ -25,11 +26,10 @@ type consts struct {
 	format    uint8
 
 	exported int64
-	samplers []Sampler // those that a record may name
-	other    uint64    // sampling rate of records that name a sampler which is not known
-	unnamed  uint64    // 1: nobody told other
-	snap     *snapshot // what the exporter had told, for lists whose records have templates
 	unknown  uint64    // 1: nobody told rate
+	fallback uint64    // sampling rate for when nobody tells, 0: none is set
+	dom      *domain   // what the exporter had told of its samplers
+	snap     *snapshot // what it had told, for lists whose records have templates
 	override bool      // rate is that of all records, whatever they say
 	anyTime  bool      // it is not known when the datagram came, so there is no window
 }
@@ -37,7 +37,7 @@ type consts struct {
 // constant makes the kernel of a column that has one value for a datagram, which stands in consts at an offset.
 func constant[D any](at uintptr) kernel {
 	return func(x *span) {
-		d, i := rowsOf[D](x, 0), 0
+		d, i := rowsOf[D](x), 0
 		for _, r := range x.runs {
 			v := *(*D)(unsafe.Add(unsafe.Pointer(r.k), at))
 			for end := i + r.n; i < end; i++ {
@@ -60,7 +60,7 @@ var constantColumns = map[string]kernel{
 // always makes the kernel that stores one value for all datagrams.
 func always[D unsigned](v D) kernel {
 	return func(x *span) {
-		d := rowsOf[D](x, 0)
+		d := rowsOf[D](x)
 		n := copy(d, []D{v, v, v, v, v, v, v, v})
 		for n < len(d) {
 			n += copy(d[n:], d[:n])
@@ -76,7 +76,7 @@ func claim[D any](b *sdk.Batch, col, at, n int) []D {
 
 // arrival fills received, exporter_addr and observation_domain, which nearly all want, in one loop.
 func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
-	n, i := len(x.of), 0
+	n, i := x.n, 0
 	received, addr, domain := claim[int64](b, o.cols[0], at, n), claim[[16]byte](b, o.cols[1], at, n), claim[uint32](b, o.cols[2], at, n)
 	for _, r := range x.runs {
 		t, a, d := r.k.received, r.k.addr, r.k.domain
@@ -93,59 +93,70 @@ func arrival(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 // records that name none, what all samplers agree on; what is set for when nobody tells; 1, which is counted. A record that names a
 // sampler which is not known never gets the rate of others: they may look at a thousand times as many packets.
 func rates(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
-	dst := sdk.Claim[uint64](b, o.cols[0], at, len(x.of))
+	var ids []uint64 // of samplers, that the records name
+	if o.one != nil {
+		x.to[0] = target{d.scratch, o.off}
+		o.one(x)
+		ids = rowsOf[uint64](x)
+	}
+	all := sdk.Claim[uint64](b, o.cols[0], at, x.n)
 	unknown, i := uint64(0), 0
 	for _, r := range x.runs {
-		k := r.k
-		rate, named := k.rate, o.len != 0 && k.samplers != nil
-		if k.override || !o.fill && !named {
-			unknown += k.unknown * uint64(r.n)
-			for end := i + r.n; i < end; i++ {
-				dst[i] = rate
-			}
-			continue
-		}
-		var id, its, its1 uint64 // the sampler met last, its rate, and 1 if nobody told that
-		met := false
-		for end := i + r.n; i < end; i++ {
-			v := uint64(0)
-			if o.fill {
-				v = dst[i]
-			}
-			if v == 0 && named {
-				if n := beN(x.ps[i], o.off, o.len); n != id || !met {
-					id, met = n, true
-					its, its1 = k.sampler(n)
+		k, dst := r.k, all[i:][:r.n]
+		rate, its1 := k.rate, k.unknown // its1: 1 if nobody told the rate
+		switch {
+		case !k.override && ids != nil && k.dom != nil && k.dom.samplers != nil:
+			ids := ids[i:][:len(dst)]
+			id := ids[0]
+			rate, its1 = k.sampler(id)
+			for j, n := range ids {
+				if n != id {
+					id = n
+					rate, its1 = k.sampler(n)
 				}
-				v = its
+				if o.fill && dst[j] != 0 {
+					continue
+				}
+				dst[j] = rate
 				unknown += its1
 			}
-			if v == 0 {
-				v = rate
-				unknown += k.unknown
+		case !k.override && o.fill:
+			for j, v := range dst {
+				if v == 0 {
+					dst[j] = rate
+					unknown += its1
+				}
 			}
-			dst[i] = v
+		default:
+			for j := range dst {
+				dst[j] = rate
+			}
+			unknown += its1 * uint64(len(dst))
 		}
+		i += r.n
 	}
 	d.Tally.SamplingUnknown += unknown
 }
 
 // sampler is the rate of records that name a sampler; unknown is 1 if nobody told it. A record that names sampler 0 and finds none
-// was not made by a sampler that has a number: its rate is 0, that of records that name none.
+// was not made by a sampler that has a number: its rate is that of records that name none.
 func (k *consts) sampler(id uint64) (rate, unknown uint64) {
-	for _, s := range k.samplers {
+	for _, s := range k.dom.samplers {
 		switch {
 		case s.ID != id || !s.Named || s.Rate == rate:
 		case rate != 0: // domains that are not the record's do not agree
-			return k.other, k.unnamed
+			return known(cmp.Or(k.dom.unnamed, k.fallback))
 		default:
 			rate = s.Rate
 		}
 	}
-	if rate == 0 && id != 0 {
-		return k.other, k.unnamed
+	switch {
+	case rate != 0:
+		return rate, 0
+	case id == 0:
+		return k.rate, k.unknown
 	}
-	return rate, 0
+	return known(cmp.Or(k.dom.unnamed, k.fallback))
 }
 
 // merge copies rows of src to rows of dst that are zero, or the mapped zero address.
@@ -182,26 +193,6 @@ func mergeRows[D unsigned](dst, src unsafe.Pointer, rows int) {
 	}
 }
 
-// clamp bounds the times that a kernel has written to each datagram's window; zero (not known) stays.
-func (x *span) clamp(d []int64) {
-	if x.any {
-		return
-	}
-	for i, k := range x.of {
-		if v := d[i]; uint64(v-k.low) > x.width && v != 0 && !k.anyTime {
-			d[i] = bound(v, k.low, x.width)
-			x.clamped++
-		}
-	}
-}
-
-func bound(v, low int64, width uint64) int64 {
-	if v < low {
-		return low
-	}
-	return low + int64(width)
-}
-
 // values fills a column of variable length, or of names, from row at on.
 type values func(d *Decoder, b *sdk.Batch, at int, o *op, x *span)
 
@@ -219,7 +210,7 @@ func (o *op) value(x *span, i int) []byte {
 }
 
 func nameValues(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
+	dst := sdk.Claim[uint16](b, o.cols[0], at, x.n)
 	for i := range dst {
 		n, ok := flow.Intern(b, o.cols[0], trimZeros(o.value(x, i)))
 		if !ok {
@@ -258,7 +249,7 @@ func octetValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 // 2.1). Exporters fill what they do not know with zeros.
 func labelValues(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 	var list [4 * maxLabels]byte
-	for i := range x.of {
+	for i := range x.n {
 		n := 0
 		for k := range o.parts {
 			v := beN(x.g.segs[o.parts[k].seg].ps[i], o.parts[k].off, 3)
@@ -279,7 +270,7 @@ const maxLabels = 10 // elements 70..79
 
 // icmpPort is a byte of the destination port where the protocol is ICMP or ICMPv6.
 func icmpPort(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
-	dst := sdk.Claim[uint8](b, o.cols[0], at, len(x.of))
+	dst := sdk.Claim[uint8](b, o.cols[0], at, x.n)
 	protocols, ports := x.g.segs[o.parts[0].seg].ps, x.g.segs[o.parts[1].seg].ps
 	for i := range dst {
 		dst[i] = 0
@@ -290,16 +281,14 @@ func icmpPort(_ *Decoder, b *sdk.Batch, at int, o *op, x *span) {
 }
 
 func constFormat(d *Decoder, b *sdk.Batch, at int, o *op, x *span) {
-	dst := sdk.Claim[uint16](b, o.cols[0], at, len(x.of))
-	n, ok, of := uint16(0), false, -1
-	for i, k := range x.of {
-		if int(k.format) != of { // a group is of one template, and so nearly always of one format
-			of = int(k.format)
-			n, ok = flow.Intern(b, o.cols[0], formats[of])
-		}
-		if dst[i] = n; !ok {
-			d.Tally.NamesFull++
-		}
+	// A group is of one template, and that of one version.
+	dst := sdk.Claim[uint16](b, o.cols[0], at, x.n)
+	n, ok := flow.Intern(b, o.cols[0], formats[x.runs[0].k.format])
+	for i := range dst {
+		dst[i] = n
+	}
+	if !ok {
+		d.Tally.NamesFull += uint64(x.n)
 	}
 }
 

@@ -140,6 +140,53 @@ func TestAssemblerIsBounded(t *testing.T) {
 	}
 }
 
+// Of a datagram with parts that contradict each other nothing is used (RFC 5722), and each of its frames is counted.
+func TestContradictions(t *testing.T) {
+	type part struct {
+		at, n int
+		more  bool
+	}
+	var many []part
+	for i := range MaxParts + 1 {
+		many = append(many, part{16 * i, 8, true}) // with a gap between
+	}
+	for name, parts := range map[string][]part{
+		"two ends":                {{16, 8, false}, {24, 8, false}},
+		"an end within":           {{8, 8, false}, {24, 8, true}},
+		"beyond the end":          {{16, 8, false}, {24, 8, true}},
+		"an end before":           {{24, 8, true}, {8, 8, false}},
+		"the same place, longer":  {{0, 8, true}, {0, 16, true}},
+		"the same place, shorter": {{0, 16, true}, {0, 8, true}},
+		"half of another":         {{8, 16, true}, {0, 16, true}},
+		"too many parts":          many,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a Assembler
+			var d Datagram
+			for i, x := range parts {
+				packet := split(udp4(a1, b1, make([]byte, 3000)), 1, 1480)[0]
+				p := append(packet[:20:20], make([]byte, x.n)...)
+				flags := uint16(x.at / 8)
+				if x.more {
+					flags |= 0x2000
+				}
+				binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+				binary.BigEndian.PutUint16(p[6:], flags)
+				want := 0
+				if i == len(parts)-1 {
+					want = len(parts)
+				}
+				if r, joined, lost := a.UDP(LinkRaw, p, 0, &d); r != Fragment || joined != 0 || lost != want {
+					t.Fatalf("part %d: %s, %d joined, %d lost; want none joined and %d lost", i, r, joined, lost, want)
+				}
+			}
+			if n := a.Flush(); n != 0 || len(a.open) != 0 {
+				t.Errorf("%d frames are left of it", n)
+			}
+		})
+	}
+}
+
 func FuzzAssembler(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 1, 1, 0, 2, 0, 1, 1})
 	f.Fuzz(func(t *testing.T, script []byte) {

@@ -5,6 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -161,6 +165,79 @@ func TestFaultsNameTheirByte(t *testing.T) {
 			"at byte 64: the file ends within a block of 2147483648 bytes", 0},
 		"fine clock": {func() []byte { f := ng(); f.iface(1, 0, func(b *file) { b.option(9, []byte{0xff}) }); return f.b }, Corrupt,
 			"at byte 64: an interface with a clock resolution (if_tsresol) of 0xff, finer than a 64-bit time stamp can be", 0},
+		"IXIA": {func() []byte { return classic(binary.BigEndian, magicIXIAHW, 1).b }, Format,
+			"at byte 0: a pcap file of the IXIA form is not read: convert it with `editcap -F pcapng`", 0},
+		"pcap version": {func() []byte { f := good(); f.b[4], f.b[6] = 3, 1; return f.b }, Format,
+			"at byte 0: pcap version 3.1 is not read, only 2.x", 0},
+		"pcapng version": {func() []byte { f := ng(); f.b[12], f.b[14] = 2, 7; return f.b }, Format,
+			"at byte 0: pcapng version 2.7 is not read, only 1.x", 0},
+		"no byte order": {func() []byte { f := ng(); f.b[8] = 0; return f.b }, Format,
+			"at byte 0: a pcapng section without a byte order mark", 0},
+		"no byte order later": {func() []byte { f := ng(); f.u32(blockSection, 28, 0, 0, 0, 0, 28); return f.b }, Corrupt,
+			"at byte 64: a pcapng section without a byte order mark", 0},
+		"short section": {func() []byte { f := ng(); f.u32(blockSection, 24, 0x1a2b3c4d, 1, 0, 0, 24); return f.b }, Corrupt,
+			"at byte 64: a section header that claims 24 bytes", 0},
+		"odd section": {func() []byte { f := ng(); f.u32(blockSection, 30, 0x1a2b3c4d, 1, 0, 0, 30); return f.b }, Corrupt,
+			"at byte 64: a section header that claims 30 bytes", 0},
+		"two lengths of a section": {func() []byte { f := ng(); f.u32(blockSection, 28, 0x1a2b3c4d, 1, 0, 0, 32); return f.b }, Corrupt,
+			"at byte 64: a block that claims 28 bytes at its start and 32 at its end", 0},
+		"short block": {func() []byte { f := ng(); f.u32(99, 8, 8, 0); return f.b }, Corrupt, "at byte 64: a block that claims 8 bytes", 0},
+		"short packet block": {func() []byte { f := ng(); f.block(blockEnhanced, func(b *file) { b.u32(0, 0, 0, 0) }); return f.b }, Corrupt,
+			"at byte 64: a packet block of 28 bytes, too short for its header", 0},
+		"short simple block": {func() []byte { f := ng(); f.block(blockSimple, func(*file) {}); return f.b }, Corrupt,
+			"at byte 64: a simple packet block of 12 bytes, too short for its header", 0},
+		"short interface": {func() []byte { f := ng(); f.block(blockInterface, func(b *file) { b.u32(1) }); return f.b }, Corrupt,
+			"at byte 64: an interface description of 16 bytes, too short for its header", 0},
+		"long option": {func() []byte { f := ng(); f.iface(1, 0, func(b *file) { b.u16(2, 9) }); return f.b }, Corrupt,
+			"at byte 64: an interface option of 9 bytes where 4 are left", 0},
+		"far clock": {func() []byte {
+			f := ng()
+			f.iface(1, 0, func(b *file) { b.option(14, binary.LittleEndian.AppendUint64(nil, 1<<40)) })
+			f.iface(1, 0, func(b *file) { b.option(14, binary.LittleEndian.AppendUint64(nil, 1<<40+1)) })
+			return f.b
+		}, Corrupt, "at byte 100: an interface with a clock offset (if_tsoffset) of 1099511627777 seconds", 0},
+		"far clock, before": {func() []byte {
+			f, least := ng(), -int64(1)<<40
+			f.iface(1, 0, func(b *file) { b.option(14, binary.LittleEndian.AppendUint64(nil, uint64(least))) })
+			f.iface(1, 0, func(b *file) { b.option(14, binary.LittleEndian.AppendUint64(nil, uint64(least-1))) })
+			return f.b
+		}, Corrupt, "at byte 100: an interface with a clock offset (if_tsoffset) of -1099511627777 seconds", 0},
+		"fine clock, decimal": {func() []byte {
+			f := ng()
+			f.iface(1, 0, func(b *file) { b.option(9, []byte{19}) })
+			f.iface(1, 0, func(b *file) { b.option(9, []byte{20}) })
+			return f.b
+		}, Corrupt, "at byte 96: an interface with a clock resolution (if_tsresol) of 0x14, finer than a 64-bit time stamp can be", 0},
+		"fine clock, binary": {func() []byte {
+			f := ng()
+			f.iface(1, 0, func(b *file) { b.option(9, []byte{0x80 | 63}) })
+			f.iface(1, 0, func(b *file) { b.option(9, []byte{0x80 | 64}) })
+			return f.b
+		}, Corrupt, "at byte 96: an interface with a clock resolution (if_tsresol) of 0xc0, finer than a 64-bit time stamp can be", 0},
+		"no room": {func() []byte {
+			f := ng()
+			f.block(blockEnhanced, func(b *file) { b.u32(0, 0, 0, 4, 4, 0) })
+			f.block(blockEnhanced, func(b *file) { b.u32(0, 0, 0, 5, 5, 0) })
+			return f.b
+		}, Corrupt, "at byte 100: a packet of 5 bytes in a block with room for 4", 1},
+		"longest packet": {func() []byte {
+			f := good()
+			f.record(1, 2, 3, make([]byte, 262144))
+			f.u32(0, 0, 262145, 9)
+			return f.b
+		}, Corrupt, "at byte 262203: a packet of 262145 bytes, more than the 262144 that are read", 2},
+		"longest packet, pcapng": {func() []byte {
+			f := ng()
+			f.enhanced(0, 0, 9, make([]byte, 262144))
+			f.enhanced(0, 0, 9, make([]byte, 262145))
+			return f.b
+		}, Corrupt, "at byte 262248: a packet of 262145 bytes, more than the 262144 that are read", 1},
+		"longest block": {func() []byte {
+			f := ng()
+			f.block(blockEnhanced, func(b *file) { b.u32(0, 0, 0, 0, 0); b.raw(make([]byte, 524288-32)...) })
+			f.u32(blockEnhanced, 524292, 0)
+			return f.b
+		}, Corrupt, "at byte 524352: a block of 524292 bytes, more than the 524288 that are read", 1},
 		"many interfaces": {func() []byte {
 			f := ng()
 			for range maxInterfaces {
@@ -180,6 +257,93 @@ func TestFaultsNameTheirByte(t *testing.T) {
 				t.Errorf("the error stays and says %q: %v", c.why, err)
 			}
 		})
+	}
+}
+
+// A time stamp is seconds and nanoseconds in whatever unit an interface counts; what no int64 of nanoseconds tells is 0, which is no time.
+func TestClocks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		f := Interface{res: uint8(r.IntN(20))}
+		unit := new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(f.res)), nil)
+		exact := true
+		if r.IntN(2) == 0 {
+			n := r.IntN(64)
+			f.res = 0x80 | uint8(n)
+			unit.Lsh(big.NewInt(1), uint(n))
+			exact = n <= 32 // a finer clock is read as one of 2^-32 s
+		}
+		stamp := r.Uint64() >> r.IntN(64)
+		if r.IntN(3) > 0 {
+			f.offset = r.Int64N(1<<41+1) - 1<<40
+			f.offset >>= r.IntN(40)
+		}
+		whole, rest := new(big.Int).DivMod(new(big.Int).SetUint64(stamp), unit, new(big.Int))
+		sec := new(big.Int).Add(whole, big.NewInt(f.offset))
+		ns := new(big.Int).Mul(rest, big.NewInt(1e9))
+		ns.Div(ns, unit)
+		want := new(big.Int).Mul(sec, big.NewInt(1e9))
+		want.Add(want, ns)
+		const most = math.MaxInt64 / 1_000_000_000 // seconds; the last, which is not whole, is left out
+		got := f.nanos(stamp)
+		if sec.Sign() < 0 || sec.Cmp(big.NewInt(most-1)) > 0 || whole.Cmp(big.NewInt(most-1)) > 0 {
+			if got != 0 {
+				t.Fatalf("stamp %d of a clock %#x at %+d s is %d, and cannot be told", stamp, f.res, f.offset, got)
+			}
+			continue
+		}
+		if w := want.Int64(); got != w && (exact || got != w-1) {
+			t.Fatalf("stamp %d of a clock %#x at %+d s is %d, want %d", stamp, f.res, f.offset, got, w)
+		}
+	}
+}
+
+// A simple packet is captured whole where the interface has no limit; names are clipped; options of odd lengths are passed over.
+func TestInterfaces(t *testing.T) {
+	f := &file{order: binary.BigEndian}
+	f.section()
+	f.iface(LinkRaw, 0, func(b *file) {
+		b.option(9, []byte{9, 9})                   // no resolution has two bytes
+		b.option(14, []byte{0, 0, 0, 1})            // no offset has four
+		b.option(3, []byte("a"))                    // a description
+		b.option(2, bytes.Repeat([]byte("n"), 257)) // the name
+	})
+	at := len(f.b)
+	f.block(blockSimple, func(b *file) { b.u32(5); b.raw([]byte("whole")...) })
+	second := len(f.b)
+	f.enhanced(0, 7, 9, []byte("micro"))
+	want := []seen{
+		{"whole", 5, 0, LinkRaw, strings.Repeat("n", 256), int64(at)},
+		{"micro", 9, 7000, LinkRaw, strings.Repeat("n", 256), int64(second)},
+	}
+	for name, src := range map[string]io.Reader{"at once": bytes.NewReader(f.b), "byte by byte": iotest.OneByteReader(bytes.NewReader(f.b))} {
+		got, fault := read(NewReader(src))
+		if diff := cmp.Diff(want, got); diff != "" || fault != "" {
+			t.Error(name, fault, diff)
+		}
+	}
+}
+
+// silent gives nothing, and does not end.
+type silent struct{}
+
+func (silent) Read([]byte) (int, error) { return 0, nil }
+
+// What a stream reports goes to the caller as it is, after the packets before it; one that gives nothing for ever ends too.
+func TestStreamsFail(t *testing.T) {
+	f := classic(binary.LittleEndian, magicMicro, LinkEthernet)
+	f.record(1, 2, 3, []byte("abc"))
+	for want, rest := range map[error]io.Reader{io.ErrNoProgress: silent{}, io.ErrClosedPipe: iotest.ErrReader(io.ErrClosedPipe)} {
+		r := NewReader(io.MultiReader(bytes.NewReader(f.b), rest))
+		var p Packet
+		if err := r.Next(&p); err != nil || string(p.Data) != "abc" {
+			t.Errorf("%q, %v", p.Data, err)
+		}
+		for range 2 {
+			if err := r.Next(&p); err != want {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		}
 	}
 }
 

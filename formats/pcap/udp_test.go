@@ -89,6 +89,53 @@ func TestUDP(t *testing.T) {
 	}
 }
 
+// However much of a frame was captured: as long as the datagram is not whole, it is short and nothing else, and no byte more is needed
+// than the datagram's last.
+func TestEveryBeginningIsShort(t *testing.T) {
+	four, six := udp4(a1, b1, []byte("payload")), ip6(a6, b6, protoUDP, udpPart(40000, 2055, []byte("payload")))
+	extended := ip6(a6, b6, 0, append([]byte{43, 0, 0, 0, 0, 0, 0, 0, 60, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 51, 0, 0, 0, 0, 0, 0, 0,
+		135, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 139, 0, 0, 0, 0, 0, 0, 0, 140, 0, 0, 0, 0, 0, 0, 0, 44, 0, 0, 0, 0, 0, 0, 0, protoUDP, 0, 0, 0, 0, 0, 0, 0},
+		udpPart(40000, 2055, []byte("payload"))...))
+	for name, c := range map[string]struct {
+		link  LinkType
+		frame []byte
+	}{
+		"ethernet": {LinkEthernet, eth(etherIPv4, four)}, "IPv6": {LinkEthernet, eth(etherIPv6, six)},
+		"8 tags":     {LinkEthernet, eth(0x8100, append([]byte(strings.Repeat("\x00\x01\x91\x00", 7)+"\x00\x01\x08\x00"), four...))},
+		"SLL":        {LinkSLL, append(append(make([]byte, 14), 8, 0), four...)},
+		"SLL2":       {LinkSLL2, append(append([]byte{0x86, 0xdd}, make([]byte, 18)...), six...)},
+		"null":       {LinkNull, append(make([]byte, 4), four...)},
+		"raw":        {LinkRaw, four},
+		"extensions": {LinkRaw, extended},
+		"no payload": {LinkRaw, udp4(a1, b1, nil)},
+	} {
+		var d Datagram
+		for n := range c.frame {
+			if r := UDP(c.link, c.frame[:n], &d); r != ShortFrame {
+				t.Errorf("%s: %d bytes of %d are %s", name, n, len(c.frame), r)
+			}
+		}
+		for more := range 3 {
+			if r := UDP(c.link, append(c.frame[:len(c.frame):len(c.frame)], make([]byte, more)...), &d); r != OK || d.DstPort != 2055 || len(d.Payload) != 7 && name != "no payload" {
+				t.Errorf("%s and %d bytes: %s, %+v", name, more, r, d)
+			}
+		}
+	}
+	for link, n := range map[LinkType]int{LinkEthernet: 14, LinkSLL: 16, LinkSLL2: 20, LinkNull: 5, LinkLoop: 5, LinkRaw: 1} {
+		frame := make([]byte, n)
+		frame[n-1] = 0x40 // where the link layer ends at once, an IP version
+		for k := range n + 1 {
+			want := ShortFrame
+			if k == n {
+				want = OK
+			}
+			if _, _, r := Ethernet(link, frame[:k]); r != want {
+				t.Errorf("%d bytes of a frame of link layer %d: %s, want %s", k, link, r, want)
+			}
+		}
+	}
+}
+
 func TestEthernet(t *testing.T) {
 	six := ip6(a6, b6, protoUDP, udpPart(40000, 2055, []byte("payload")))
 	sll := append([]byte{0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 9, 0, 0, 0x86, 0xdd}, six...)

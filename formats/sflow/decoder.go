@@ -2,6 +2,7 @@ package sflow
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/weirflow/weir/formats/packet"
 	"github.com/weirflow/weir/sdk"
@@ -167,13 +168,13 @@ func (d *Decoder) samples(p []byte, at int, samples uint32) {
 
 // known finds the lane's own place of the datagram's agent.
 func (d *Decoder) known() {
-	k := agent{d.from.agent, d.from.domain}
-	h := uint64(be.Uint32(k.addr[12:]))<<32 | uint64(k.sub) ^ be.Uint64(k.addr[4:])
+	addr, sub := &d.from.agent, d.from.domain
+	h := be.Uint64(addr[:]) ^ be.Uint64(addr[8:]) ^ uint64(sub)<<32
 	s := &d.slots[h*0x9e3779b97f4a7c15>>32%slots]
-	if s.agent != k || !s.used {
-		*s = slot{agent: k, used: true}
+	if s.addr != *addr || s.sub != sub || !s.used {
+		*s = slot{agent: agent{*addr, sub}, used: true}
 		if d.opt.Rate != nil {
-			s.fallback, s.override = d.opt.Rate(k.addr)
+			s.fallback, s.override = d.opt.Rate(*addr)
 		}
 	}
 	d.slot, d.told, d.unknown, d.lost = s, 0, 0, 0
@@ -188,8 +189,10 @@ func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
 	if be.Uint32(p) != Version {
 		return 0, 0, UnknownVersion
 	}
+	// Fields are set one by one, here and wherever a datagram or a sample is noted: a copy of several that have just been written waits
+	// until they are out of the processor's hands.
 	o := &d.from
-	*o = origin{agent: g.Addr, received: g.Received, port: g.Port}
+	o.agent, o.received, o.port = g.Addr, g.Received, g.Port
 	switch be.Uint32(p[4:]) {
 	case 0: // the agent's address is not known: the datagram's is
 		at = 8
@@ -203,8 +206,12 @@ func (d *Decoder) header(g *Datagram) (at int, samples uint32, why Reason) {
 	if len(p) < at+16 {
 		return 0, 0, ShortHeader
 	}
-	if agent := p[8:at]; !zero(agent) {
-		o.agent = address(agent)
+	if at == 12 {
+		if v := be.Uint32(p[8:]); v != 0 {
+			setMapped(&o.agent, v)
+		}
+	} else if agent := p[8:at]; !zero(agent) {
+		copy(o.agent[:], agent)
 	}
 	o.domain, o.sequence, o.uptime = be.Uint32(p[at:]), be.Uint32(p[at+4:]), be.Uint32(p[at+8:])
 	return at + 16, be.Uint32(p[at+12:]), None
@@ -236,8 +243,12 @@ func (d *Decoder) Run() {
 
 // number keeps what the agent's followers need to know of a datagram for the end of the batch.
 func (d *Decoder) number(g *Datagram) {
-	d.numbers = append(d.numbers, numbered{d.slot, d.slot.agent, g.Addr, d.from.sequence, d.told, d.unknown, d.lost})
-	if len(d.numbers) >= 4096 {
+	n := len(d.numbers)
+	d.numbers = slices.Grow(d.numbers, 1)[:n+1]
+	x := &d.numbers[n]
+	x.slot, x.agent.addr, x.agent.sub, x.from = d.slot, d.from.agent, d.from.domain, g.Addr
+	x.sequence, x.rate, x.unknown, x.rejected = d.from.sequence, d.told, d.unknown, d.lost
+	if n+1 >= 4096 {
 		d.observe()
 	}
 }
@@ -292,6 +303,13 @@ func address(p []byte) [16]byte {
 
 // mapped is an IPv4 address mapped into IPv6 (RFC 4291, 2.5.5.2).
 func mapped(v4 uint32) (a [16]byte) {
-	be.PutUint64(a[8:], 0xffff<<32|uint64(v4))
+	setMapped(&a, v4)
 	return a
+}
+
+// setMapped is mapped in place.
+func setMapped(a *[16]byte, v4 uint32) {
+	be.PutUint64(a[:8], 0)
+	be.PutUint32(a[8:], 0xffff) // with what follows in one number, the compiler stores each byte by itself
+	be.PutUint32(a[12:], v4)
 }

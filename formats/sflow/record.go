@@ -208,7 +208,8 @@ func (r *record) routed(p []byte) Reason {
 
 // routed4 is routed for a next hop of IPv4.
 func (r *record) routed4(p *[16]byte) {
-	r.nextHop, r.srcMask, r.dstMask = mapped(be.Uint32(p[4:])), narrow8(be.Uint32(p[8:])), narrow8(be.Uint32(p[12:]))
+	setMapped(&r.nextHop, be.Uint32(p[4:]))
+	r.srcMask, r.dstMask = narrow8(be.Uint32(p[8:])), narrow8(be.Uint32(p[12:]))
 	r.has |= hasRouter
 }
 

@@ -246,7 +246,7 @@ func (d *decode) datagram(in *sdk.Batch) {
 	case r.Why != netflow.None:
 		d.refuse(in, g.Received, g.Payload, r.Why.String(), r.Why.Sentence(), false)
 	case len(r.Unknown) > 0:
-		d.parked.add(in, g, &r)
+		d.parked.add(in, g, r)
 	default:
 		d.used(in, g.Received, g.Payload, r.Used, r.Bad)
 	}

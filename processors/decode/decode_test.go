@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 	"github.com/weirflow/weir/sdk/sdktest"
@@ -171,27 +172,24 @@ func (c *catch) want(what string, want, got any) {
 
 var router = [16]byte{10: 0xff, 11: 0xff, 12: 192, 13: 0, 14: 2, 15: 1}
 
-// v9 is a message of sets; template defines id as a source port of 2 bytes; data is records of it.
-func v9(sets ...[]byte) []byte {
-	b := []byte{0, 9, 0, byte(len(sets)), 0, 0, 0, 1}
-	b = be.AppendUint32(b, uint32(base.Unix()))
-	b = append(b, make([]byte, 8)...)
-	for _, s := range sets {
-		b = append(b, s...)
-	}
-	return b
+// v9 is a message of sets, numbered one with a sequence number; template defines id as a source port of 2 bytes; data is records of it.
+func v9(sets ...[]byte) []byte { return numbered(0, sets...) }
+
+func numbered(sequence uint32, sets ...[]byte) []byte {
+	return formatstest.NetFlow9(1, uint32(base.Unix()), domain, sequence, sets...)
 }
 
-func template(id uint16) []byte {
-	return append([]byte{0, 0, 0, 12, byte(id >> 8), byte(id), 0, 1}, 0, 7, 0, 2)
-}
+const domain = 0 // of observation
+
+func template(id uint16) []byte { return define(id, 7, 2) }
 
 func data(id uint16, ports ...uint16) []byte {
-	b := be.AppendUint16(be.AppendUint16(nil, id), uint16(4+2*len(ports)))
-	for _, p := range ports {
-		b = be.AppendUint16(b, p)
-	}
-	return b
+	return formatstest.Set(id, formatstest.Uint16s(ports...))
+}
+
+// define is a template of fields, each an element and a length.
+func define(id uint16, fields ...uint16) []byte {
+	return formatstest.Set(0, formatstest.Uint16s(id, uint16(len(fields)/2)), formatstest.Uint16s(fields...))
 }
 
 var ports = columns("src_port")
@@ -562,9 +560,9 @@ func FuzzProcess(f *testing.F) {
 func TestBatchesAreBoundedInBytes(t *testing.T) {
 	out := sdk.NewSchema(flow.Columns[flow.Index("frame")].Field)
 	c := lane(t, nil, out)
-	c.give(none, v9([]byte{0, 0, 0, 12, 1, 0, 0, 1, 1, 59, 0x80, 0})) // element 315 of 32 KiB
+	c.give(none, v9(define(256, 315, 0x8000)))
 	for range 3000 {
-		c.give(none, v9(append(be.AppendUint16(be.AppendUint16(nil, 256), 4+0x8000), make([]byte, 0x8000)...)))
+		c.give(none, v9(formatstest.Set(256, make([]byte, 0x8000))))
 	}
 	c.flush(nil, true)
 	if c.out != 3000 || len(c.sizes) < 3 {

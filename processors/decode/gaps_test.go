@@ -10,11 +10,6 @@ import (
 // What is missing when the input has ended is lost, however short the run was: a capture is read in less than the time for which a
 // datagram may be late. Only the last lane can know.
 func TestGapsAtTheEnd(t *testing.T) {
-	numbered := func(n uint32) []byte {
-		p := v9(template(256))
-		be.PutUint32(p[12:], n)
-		return p
-	}
 	numberedSample := func(n byte) []byte {
 		p := sample()
 		p[19] = n
@@ -39,7 +34,7 @@ func TestGapsAtTheEnd(t *testing.T) {
 		{sdk.Replaced, true, map[sdk.Reason]uint64{}},
 	} {
 		x := lane(t, nil, ports)
-		x.give(none, numbered(1), numbered(4), numberedSample(1), numberedSample(2), numberedSample(6), flows(7), flows(37))
+		x.give(none, numbered(1, template(256)), numbered(4, template(256)), numberedSample(1), numberedSample(2), numberedSample(6), flows(7), flows(37))
 		x.tick(time.Millisecond)
 		for more := true; more; {
 			var err error

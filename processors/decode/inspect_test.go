@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -24,12 +25,6 @@ func (c *catch) exporters() []Exporter {
 // What an exporter has told and what it has not is told: templates, what waited for them, and gaps in its numbers.
 func TestInspect(t *testing.T) {
 	c := lane(t, nil, ports)
-	numbered := func(n uint32, sets ...[]byte) []byte {
-		p := v9(sets...)
-		binary.BigEndian.PutUint32(p[12:], n)
-		return p
-	}
-	domain := binary.BigEndian.Uint32(v9()[16:])
 	ignore := cmpopts.IgnoreFields(Exporter{}, "Last")
 	check := func(what string, want Exporter) {
 		t.Helper()
@@ -59,13 +54,13 @@ func TestInspect(t *testing.T) {
 // A field that is passed over for its length is named where its exporter is, and noted once, however often the template comes.
 func TestInspectWrongLength(t *testing.T) {
 	c := lane(t, nil, ports)
-	odd := []byte{0, 0, 0, 20, 1, 0, 0, 3, 0, 8, 0, 5, 0, 7, 0, 2, 0, 1, 0, 16}
-	c.give(none, v9(odd), v9(odd, []byte{1, 0, 0, 27, 1, 2, 3, 4, 5, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}))
+	odd := define(256, 8, 5, 7, 2, 1, 16)
+	c.give(none, v9(odd), v9(odd, formatstest.Set(256, []byte{1, 2, 3, 4, 5}, formatstest.Uint16s(99), make([]byte, 16))))
 	c.tick(0)
 	c.want("flows", []uint16{99}, c.ports)
 	c.want("noted", map[sdk.Reason]uint64{noteLengths: 2}, c.noted())
 	e := c.exporters()[0]
-	if d := cmp.Diff(&WrongLength{binary.BigEndian.Uint32(v9()[16:]), 256, "sourceIPv4Address", 5}, e.WrongLength); d != "" || e.WrongLengths != 2 {
+	if d := cmp.Diff(&WrongLength{domain, 256, "sourceIPv4Address", 5}, e.WrongLength); d != "" || e.WrongLengths != 2 {
 		t.Errorf("%d fields, the first (-want +got): %s", e.WrongLengths, d)
 	}
 }

@@ -92,7 +92,7 @@ func TestTemplateHeardMeanwhile(t *testing.T) {
 	g := &netflow.Datagram{Payload: v9(data(256, 7)), Addr: router, Received: base.UnixNano()}
 	r := d.netflow.Decode(g)
 	other.give(none, v9(template(256)))
-	d.parked.add(in, g, &r)
+	d.parked.add(in, g, r)
 	d.parked.close()
 	d.run()
 	d.end(noLimit)

@@ -237,7 +237,7 @@ func (k *park) decode(p *parked) bool {
 		return true
 	}
 	// The group may look into the old payload until it has run, so the rest is a new one.
-	rest := remains(p.dg.Payload, &r)
+	rest := remains(p.dg.Payload, r)
 	k.bytes -= len(p.dg.Payload) - len(rest)
 	p.bytes -= len(p.dg.Payload) - len(rest)
 	p.dg.Payload = rest

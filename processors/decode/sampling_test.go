@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/sdk"
 )
 
@@ -38,8 +39,7 @@ func (c *catch) noted() map[sdk.Reason]uint64 {
 // What nobody told is 1 and noted; a default is for those who told nothing, an override for all.
 func TestSamplingRatesThatAreSet(t *testing.T) {
 	told := func(rate uint32) []byte { // by the record itself
-		b := be.AppendUint32([]byte{1, 0, 0, 10, 0, 7}, rate)
-		return v9([]byte{0, 0, 0, 16, 1, 0, 0, 2, 0, 7, 0, 2, 0, 34, 0, 4}, b)
+		return v9(define(256, 7, 2, 34, 4), formatstest.Set(256, formatstest.Uint16s(7), formatstest.Uint32s(rate)))
 	}
 	for _, x := range []struct {
 		name     string

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/formats/emulate"
+	"github.com/weirflow/weir/formats/formatstest"
 	"github.com/weirflow/weir/sdk"
 	"github.com/weirflow/weir/sdk/flow"
 	"github.com/weirflow/weir/sdk/sdktest"
@@ -94,7 +95,7 @@ func TestWhatADatagramStandsFor(t *testing.T) {
 
 // A rate that would be more than its column holds becomes the column's largest; who does not want the rate has nothing changed.
 func TestThinningAtItsLimits(t *testing.T) {
-	huge := v9([]byte{0, 0, 0, 16, 1, 0, 0, 2, 0, 7, 0, 2, 0, 34, 0, 8}, append([]byte{1, 0, 0, 14, 0, 7}, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0))
+	huge := v9(define(256, 7, 2, 34, 8), formatstest.Set(256, formatstest.Uint16s(7), formatstest.Uint32s(math.MaxUint32, 0)))
 	for _, x := range []struct {
 		out  *sdk.Schema
 		want []uint64

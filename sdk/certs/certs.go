@@ -1,12 +1,15 @@
 // Package certs reads what plugins that speak TLS are given as files: certificates, their keys, and authorities. What is wrong with
-// a file is an sdk.NotReady that says which and what to do.
+// a file is an sdk.NotReady that says which and what to do. What was read is read anew when its file changes: certificates are
+// renewed while connections stand. And it says what is to be done about a connection whose TLS failed.
 package certs
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 
@@ -16,11 +19,11 @@ import (
 // Versions of TLS that an option can name.
 var Versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
 
-// Authorities reads a file of certificates in PEM. whose says what they are for: "the authorities of the collector's certificate".
-func Authorities(whose, file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
+// readAuthorities reads a file of certificates in PEM. whose says what they are for: "the authorities of the collector's certificate".
+func readAuthorities(whose, file string) (*x509.CertPool, error) {
+	pem, err := read(whose, file)
 	if err != nil {
-		return nil, unreadable(whose, file, err)
+		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
@@ -29,21 +32,49 @@ func Authorities(whose, file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Pair reads a certificate and its private key, both in PEM.
-func Pair(cert, key string) (*tls.Certificate, error) {
-	p, err := tls.LoadX509KeyPair(cert, key)
-	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
-		what := "the certificate"
-		if pathErr.Path == key {
-			what = "the certificate's private key"
-		}
-		return nil, unreadable(what, pathErr.Path, err)
+// readPair reads a certificate and its private key, both in PEM.
+func readPair(cert, key string) (*tls.Certificate, error) {
+	c, err := read("the certificate", cert)
+	if err != nil {
+		return nil, err
 	}
+	k, err := read("the certificate's private key", key)
+	if err != nil {
+		return nil, err
+	}
+	p, err := tls.X509KeyPair(c, k)
 	if err != nil {
 		return nil, &sdk.NotReady{What: fmt.Sprintf("%s and %s are not a certificate and its key", cert, key), Err: err,
 			Do: "name a certificate and the private key that belongs to it, both in PEM"}
 	}
 	return &p, nil
+}
+
+// most is how long a file may be: the authorities that systems bring along are a quarter of it.
+const most = 1 << 20
+
+// read reads a file that is one, and not without end: a pipe would hold up whoever connects, and a device fill the memory.
+func read(what, name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, unreadable(what, name, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &sdk.NotReady{What: fmt.Sprintf("%s cannot be read from %s, which is no plain file", what, name), Do: "name a file in PEM"}
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, unreadable(what, name, err)
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	if _, err := io.Copy(&b, io.LimitReader(f, most+1)); err != nil {
+		return nil, unreadable(what, name, err)
+	}
+	if b.Len() > most {
+		return nil, &sdk.NotReady{What: fmt.Sprintf("%s cannot be read from %s, which has more than %d bytes", what, name, most), Do: "name a file in PEM that holds nothing else"}
+	}
+	return b.Bytes(), nil
 }
 
 func unreadable(what, name string, err error) error {

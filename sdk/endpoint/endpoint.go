@@ -64,9 +64,26 @@ func (w *Words) NotReady(a netip.AddrPort, err error) error {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine", a.Addr()), nil
 		n.Do = "listen on one of its addresses (`ip address` lists them) or on 0.0.0.0"
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		n.Do = NoFiles
+	case a.Addr().Zone() != "" && !interfaceExists(a.Addr().Zone()):
+		n.What, n.Err = fmt.Sprintf("%s is not an address of this machine: there is no interface %s", a.Addr(), a.Addr().Zone()), nil
+		n.Do = "name one that there is behind the % (`ip link` lists them)"
 	case errors.Is(err, syscall.EAFNOSUPPORT):
 		n.What, n.Err = fmt.Sprintf("this machine has no IPv6, and %s needs it", a), nil
 		n.Do = "listen on an IPv4 address or on 0.0.0.0"
 	}
 	return n
+}
+
+// NoFiles is what to do where the process or the system has no file number left.
+const NoFiles = "raise the limit of open files (LimitNOFILE= in a unit of systemd, `ulimit -n` in a shell)"
+
+func interfaceExists(zone string) bool {
+	if n, err := strconv.Atoi(zone); err == nil {
+		_, err = net.InterfaceByIndex(n)
+		return err == nil
+	}
+	_, err := net.InterfaceByName(zone)
+	return err == nil
 }

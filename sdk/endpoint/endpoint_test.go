@@ -49,6 +49,7 @@ func TestNotReady(t *testing.T) {
 		syscall.EPERM:         "no permission to receive on UDP port 53: choose a port above 1023, or give the process CAP_NET_BIND_SERVICE",
 		syscall.EADDRNOTAVAIL: "192.0.2.1 is not an address of this machine: listen on one of its addresses (`ip address` lists them) or on 0.0.0.0",
 		syscall.EAFNOSUPPORT:  "this machine has no IPv6, and 192.0.2.1:53 needs it: listen on an IPv4 address or on 0.0.0.0",
+		syscall.EMFILE:        "cannot receive on UDP port 53 of 192.0.2.1 (" + syscall.EMFILE.Error() + "): " + NoFiles,
 		syscall.EIO:           "cannot receive on UDP port 53 of 192.0.2.1 (" + syscall.EIO.Error() + ")",
 	} {
 		err := w.NotReady(netip.MustParseAddrPort("192.0.2.1:53"), cause)
@@ -57,6 +58,14 @@ func TestNotReady(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, err.Error()); diff != "" {
 			t.Errorf("%v (-want +got):\n%s", cause, diff)
+		}
+	}
+	for addr, want := range map[string]string{
+		"[fe80::1%none]:53":       "fe80::1%none is not an address of this machine: there is no interface none: name one that there is behind the % (`ip link` lists them)",
+		"[fe80::1%1000000000]:53": "fe80::1%1000000000 is not an address of this machine: there is no interface 1000000000: name one that there is behind the % (`ip link` lists them)",
+	} {
+		if got := w.NotReady(netip.MustParseAddrPort(addr), syscall.EINVAL).Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
 		}
 	}
 	if got, want := w.NotReady(netip.MustParseAddrPort("[::]:53"), syscall.EADDRINUSE).Error(), "UDP port 53 of all addresses is in use: choose another port"; got != want {

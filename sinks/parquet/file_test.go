@@ -2,6 +2,8 @@ package parquet
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,8 +11,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
@@ -150,7 +154,7 @@ func TestNotReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := env(t)
-	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory"} {
+	for path, says := range map[string]string{filepath.Join(dir, "missing"): "does not exist: make it", plain: "is not a directory", filepath.Join(plain, "below"): "cannot be used"} {
 		_, err := Plugin.Sink(e, config(path))
 		if _, ok := err.(*sdk.NotReady); !ok || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", path, err)
@@ -226,6 +230,101 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
+// When the disk is full within a file no more is taken than the row group that could not be written, and all of it is delivered when there
+// is room.
+func TestDiskFullWithinAFile(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here:", err)
+	}
+	dir := t.TempDir()
+	e, _ := env(t)
+	cfg := config(dir)
+	cfg.Columns = []string{"u32"}
+	w := open(t, e, cfg)
+	b := batch(e.Pool, 1, sdk.MaxRows, sdk.NewDict())
+	settled := 0
+	put := func() error {
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}}, func(err error) {
+			if err != nil {
+				t.Error(err)
+			}
+			settled++
+		})
+	}
+	taken, held := 0, int64(0)
+	var real *os.File
+	for k := range 3 * groupRows / sdk.MaxRows {
+		err := put()
+		if err == nil {
+			taken++
+		} else if sdk.CodeOf(err) != "disk_full" || sdk.ClassOf(err) != sdk.Transient || !strings.Contains(err.Error(), ".tmp-test_pipe") {
+			t.Fatal(err)
+		}
+		if held > 0 && (err == nil || w.Held() != held) {
+			t.Fatalf("%v; %d bytes are held, and %d when the disk was found full", err, w.Held(), held)
+		}
+		if err != nil {
+			held = w.Held()
+		}
+		if k == 0 {
+			real, w.file.f = w.file.f, full
+		}
+	}
+	if taken <= groupRows/sdk.MaxRows || taken > groupRows/sdk.MaxRows+2 || settled > 0 {
+		t.Errorf("%d blocks are taken and %d settled", taken, settled)
+	}
+	w.file.f = real
+	full.Close()
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	r := must(pqfile.OpenParquetFile(filepath.Join(dir, files(t, dir)[0]), false))
+	defer r.Close()
+	if n := r.NumRows(); n != int64(taken+1)*sdk.MaxRows || settled != taken+1 {
+		t.Errorf("%d rows of %d blocks of %d, %d settled", n, taken+1, sdk.MaxRows, settled)
+	}
+}
+
+// A file that is full when the disk is completes by itself when there is room, though nothing more is written.
+func TestCompletesLater(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here:", err)
+	}
+	defer full.Close()
+	synctest.Test(t, func(t *testing.T) {
+		e, log := env(t)
+		cfg := config(t.TempDir())
+		cfg.Roll.Rows = 100
+		w := open(t, e, cfg)
+		var got answers
+		write(t, w, got.done(1), batch(e.Pool, 0, 60, sdk.NewDict()))
+		real := w.file.f
+		w.file.f = full
+		write(t, w, got.done(2), batch(e.Pool, 60, 60, sdk.NewDict()))
+		time.Sleep(10 * retryAfter)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "no space left on device"); n != 1 || len(got.list()) != 0 {
+			t.Errorf("said %d times, settled %v: %s", n, got.list(), log)
+		}
+		w.mu.Lock()
+		w.file.f = real
+		w.mu.Unlock()
+		time.Sleep(retryAfter)
+		synctest.Wait()
+		if d := cmp.Diff([]string{"1 <nil>", "2 <nil>"}, got.list()); d != "" {
+			t.Error("(-want +got):", d)
+		}
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // What the disk may have lost is not delivered: after a failed fsync the file gets no name, and its blocks are written again.
 func TestFailedSyncIsNotDelivered(t *testing.T) {
 	dir := t.TempDir()
@@ -273,10 +372,48 @@ func TestGivesUpAtClose(t *testing.T) {
 	}
 }
 
+// An error says once where and, if anything helps, what to do.
 func TestExplain(t *testing.T) {
-	for errno, code := range map[error]string{syscall.ENOSPC: "disk_full", syscall.EDQUOT: "disk_full", os.ErrNotExist: "no_directory", syscall.EACCES: "not_writable", io.EOF: "write"} {
-		if err := explain("x", &os.PathError{Err: errno}); sdk.CodeOf(err) != code || sdk.ClassOf(err) != sdk.Transient {
-			t.Errorf("%v is %v", errno, err)
+	for errno, want := range map[error]string{
+		syscall.ENOSPC: "disk_full: writing to x: no space left on device: free some space",
+		syscall.EDQUOT: "disk_full: writing to x: disk quota exceeded: free some space",
+		syscall.ENOENT: "no_directory: writing to x: no such file or directory: make the directory again",
+		syscall.EACCES: "not_writable: writing to x: permission denied: let the user that Weir runs as write there",
+		syscall.EROFS:  "not_writable: writing to x: read-only file system: let the user that Weir runs as write there",
+		syscall.EIO:    "write: writing to x: input/output error",
+	} {
+		for _, cause := range []error{errno, &os.PathError{Op: "write", Path: "x", Err: errno}, &os.LinkError{Op: "rename", Old: "x", New: "y", Err: errno}} {
+			if err := explain("writing to x", cause); err.Error() != want || sdk.ClassOf(err) != sdk.Transient || !errors.Is(err, errno) {
+				t.Errorf("%#v is %v, want %s", cause, err, want)
+			}
 		}
+	}
+}
+
+// A block's memory is given back when it is taken, long before its records are delivered; that of a block that is refused is not.
+func TestBlocksAreCopied(t *testing.T) {
+	e, _ := env(t)
+	w := open(t, e, config(t.TempDir()))
+	said := ""
+	put := func() error {
+		b := batch(e.Pool, 0, 50, sdk.NewDict())
+		return w.Write(context.Background(), &sdk.Block{Batches: []*sdk.Batch{b}, OnCopied: func() { said += "copied " }}, func(err error) {
+			said += fmt.Sprint("settled ", err)
+		})
+	}
+	if err := put(); err != nil || said != "copied " {
+		t.Errorf("%v, and the block is %q", err, said)
+	}
+	dir := w.file.dir
+	w.file.dir = filepath.Join(dir, "gone")
+	if err := w.Flush(context.Background()); sdk.CodeOf(err) != "no_directory" {
+		t.Error(err)
+	}
+	if err := put(); err == nil || said != "copied " {
+		t.Errorf("%v, and the blocks are %q", err, said)
+	}
+	w.file.dir = dir
+	if err := w.Close(context.Background()); err != nil || said != "copied settled <nil>" {
+		t.Errorf("%v, and the blocks are %q", err, said)
 	}
 }

@@ -112,6 +112,32 @@ func TestRowGroups(t *testing.T) {
 	}
 }
 
+// A row group has nothing of the one before it: what is used again gives what something new gives.
+func TestRowGroupsAreApart(t *testing.T) {
+	for _, addresses := range []string{"text", "binary"} {
+		e, _ := env(t)
+		cfg := config("")
+		cfg.Addresses = addresses
+		h := must(newShape(every, cfg))
+		rows := func(g *group, from, n int, d *sdk.Dict) string {
+			b := batch(e.Pool, from, n, d)
+			defer func() { b.Done(sdk.Delivered); b.Release() }()
+			g.add(b)
+			r := g.record()
+			defer r.Release()
+			return string(must(r.MarshalJSON()))
+		}
+		used, d := newGroup(h), sdk.NewDict()
+		for _, part := range [][2]int{{0, 500}, {490, 300}, {11, 1}, {12, 9}, {0, 500}} {
+			want := rows(newGroup(h), part[0], part[1], sdk.NewDict())
+			if diff := cmp.Diff(want, rows(used, part[0], part[1], d)); diff != "" {
+				t.Fatalf("%s addresses, rows from %d on (-new +used):\n%.1000s", addresses, part[0], diff)
+			}
+			used.reset()
+		}
+	}
+}
+
 func TestValidate(t *testing.T) {
 	for name, spoil := range map[string]func(*Config){
 		"dir":         func(c *Config) { c.Dir = "" },

@@ -260,7 +260,7 @@ func TestTextReadsBack(t *testing.T) {
 	schema := sdk.NewSchema(sdk.Field{Name: `na"me` + "\n", Type: sdk.Text}, sdk.Field{Name: "b", Type: sdk.Name})
 	p := sdk.NewPool(nil)
 	rapid.Check(t, func(t *rapid.T) {
-		text := rapid.SliceOfN(rapid.OneOf(rapid.Byte(), rapid.SampledFrom([]byte("\",\r\n\\é\x1b"))), 1, 30).Draw(t, "text")
+		text := rapid.SliceOfN(rapid.OneOf(rapid.Byte(), rapid.SampledFrom([]byte("\",\r\n\\é\x1b\x7f"))), 1, 30).Draw(t, "text")
 		d := sdk.NewDict()
 		x, _ := d.Intern(string(text))
 		b := p.Get(schema, 1)
@@ -316,6 +316,76 @@ func TestTimes(t *testing.T) {
 			t.Fatalf("%d is written %s, which reads as %d (%v)", ns, text, got.UnixNano(), err)
 		}
 	})
+}
+
+// Each day that nanoseconds since the epoch reach, by the standard library's calendar.
+func TestEachDay(t *testing.T) {
+	var c clock
+	var got []byte
+	first, last := time.Unix(0, math.MinInt64).UTC().Truncate(24*time.Hour).Add(24*time.Hour), time.Unix(0, math.MaxInt64).UTC()
+	for day := first; day.Before(last); day = day.Add(24 * time.Hour) {
+		if got = c.append(got[:0], day.UnixNano()); string(got) != day.Format(time.RFC3339Nano) {
+			t.Fatalf("%v is written %s", day, got)
+		}
+	}
+}
+
+// Names are those of the batch's own dictionary: a later batch may have another, in which the same numbers stand for other names.
+func TestNamesFollowTheDictionary(t *testing.T) {
+	schema := sdk.NewSchema(sdk.Field{Name: "name", Type: sdk.Name})
+	pool := sdk.NewPool(nil)
+	var batches []*sdk.Batch
+	for _, names := range [][]string{{"a", "b"}, {"c", "d", "e"}, {"f"}} {
+		d := sdk.NewDict()
+		b := pool.Get(schema, len(names))
+		b.SetRows(len(names))
+		for i, n := range names {
+			sdk.Claim[uint16](b, 0, i, 1)[0], _ = d.Intern(n)
+		}
+		b.SetDict(0, d)
+		b.Seal()
+		batches = append(batches, b)
+	}
+	for format, want := range map[string]string{
+		"json":  "{\"name\":\"a\"}\n{\"name\":\"b\"}\n{\"name\":\"c\"}\n{\"name\":\"d\"}\n{\"name\":\"e\"}\n{\"name\":\"f\"}\n",
+		"csv":   "name\na\nb\nc\nd\ne\nf\n",
+		"table": "name\na\nb\nc\nd\ne\nf\n",
+	} {
+		var got strings.Builder
+		if err := write(t, config(format), plainStream(&got), batches...); err != nil {
+			t.Error(err)
+		}
+		if d := cmp.Diff(want, got.String()); d != "" {
+			t.Errorf("%s (-want +got): %s", format, d)
+		}
+	}
+}
+
+// In a table times have milliseconds always, so that they stand under each other, and long text is clipped with a mark.
+func TestCells(t *testing.T) {
+	schema := sdk.NewSchema(sdk.Field{Name: "at", Type: sdk.Timestamp}, sdk.Field{Name: "text", Type: sdk.Text})
+	texts := []string{strings.Repeat("é", 46), strings.Repeat("é", 47), strings.Repeat("é", 4000), "short", ""}
+	times := []int64{0, 1e6, 999_999, 999_999_999, -1e9}
+	b := sdk.NewPool(nil).Get(schema, len(texts))
+	b.SetRows(len(texts))
+	for i, s := range texts {
+		b.SetBytes(1, i, []byte(s))
+		if times[i] != 0 {
+			times[i] += when.Truncate(time.Second).UnixNano()
+		}
+		sdk.Claim[int64](b, 0, i, 1)[0] = times[i]
+	}
+	b.Seal()
+	var got strings.Builder
+	if err := write(t, config("table"), plainStream(&got), b); err != nil {
+		t.Fatal(err)
+	}
+	clipped := strings.Repeat("é", 45) + "…"
+	want := "at            text\n" + strings.Repeat(" ", 14) + texts[0] + "\n23:59:59.001  " + clipped + "\n23:59:59.000  " + clipped +
+		"\n23:59:59.999  short\n23:59:58.000\n"
+	if d := cmp.Diff(want, got.String()); d != "" {
+		t.Error("(-want +got):", d)
+	}
 }
 
 func TestNumbersOfBytes(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +66,10 @@ func collect(t testing.TB, addr string) *collector {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return collectOn(t, ln)
+}
+
+func collectOn(t testing.TB, ln net.Listener) *collector {
 	k := &collector{TB: t, ln: ln}
 	k.work.Go(func() {
 		for {
@@ -112,6 +118,12 @@ func (k *collector) stop() {
 	}
 	k.mu.Unlock()
 	k.work.Wait()
+}
+
+func (k *collector) accepted() []net.Conn {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.conns)
 }
 
 func (k *collector) addr() string { return k.ln.Addr().String() }
@@ -235,4 +247,12 @@ func write(t testing.TB, w *writer, b *sdk.Block) (tries int) {
 			t.Fatalf("try %d, settled %d: %v", tries, settled, err)
 		}
 	}
+}
+
+func copyFile(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o600)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/certs"
 )
 
 // gather is how many bytes of messages go to the kernel in one call.
@@ -35,9 +36,9 @@ type link struct {
 	ready   bool          // domain is primed
 	options []templateKey // whose data is kept
 
-	ended     chan struct{} // closed when the watcher of conn has ended
-	dead      *atomic.Bool  // conn has been closed by the collector
-	finishing bool          // its end was told to the collector
+	since     time.Time // conn was made
+	watched   *watched  // of conn
+	finishing bool      // its end was told to the collector
 }
 
 // connect makes the connection. An error is transient: the core tries again after a while.
@@ -47,36 +48,100 @@ func (l *link) connect(ctx context.Context) error {
 	if err != nil {
 		return &sdk.Error{Class: sdk.Transient, Code: "connect", Err: fmt.Errorf("connecting to %s: %w", to, err)}
 	}
-	if l.sink.tls != nil {
-		t := tls.Client(c, l.sink.tls)
-		limited, cancel := context.WithTimeout(ctx, dialer().Timeout)
-		err := t.HandshakeContext(limited)
-		cancel()
-		if err != nil {
-			c.Close()
-			return &sdk.Error{Class: sdk.Transient, Code: "tls", Err: fmt.Errorf("TLS with %s: %w", to, err)}
-		}
-		c = t
+	var seen *watched
+	begin := func(c net.Conn) <-chan struct{} {
+		seen = watch(c)
+		return seen.ended
+	}
+	if l.sink.tls == nil {
+		begin(c)
+	} else if secured, err := l.sink.tls.wrap(ctx, c, begin); err != nil {
+		c.Close()
+		return explained(to, err)
+	} else {
+		c = secured
 	}
 	l.conn, l.buf, l.primed, l.ready = c, l.buf[:0], map[uint32]struct{}{}, false
-	l.ended, l.dead = make(chan struct{}), new(atomic.Bool)
-	go watch(c, l.ended, l.dead)
+	l.since, l.watched = time.Now(), seen
+	if seen.dead.Load() {
+		return l.lost()
+	}
 	l.sink.env.Log.Debug("connected", "to", to)
 	return nil
 }
 
-// watch sees the collector close the connection, which writing does not show until something is lost. Collectors answer nothing;
-// what comes is thrown away.
-func watch(c net.Conn, ended chan struct{}, dead *atomic.Bool) {
-	defer close(ended)
-	_, _ = io.Copy(io.Discard, c)
-	dead.Store(true)
+// watched is what is seen of a connection while it is written to: that the collector ends it, which writing does not show until something is
+// lost, and why. Collectors answer nothing; what comes is thrown away.
+type watched struct {
+	dead  atomic.Bool
+	ended chan struct{} // closed when what follows holds
+	at    time.Time
+	err   error   // io.EOF: the collector has closed it
+	first [2]byte // of what came
 }
+
+func watch(c net.Conn) *watched {
+	w := &watched{ended: make(chan struct{})}
+	go func() {
+		defer close(w.ended)
+		n, err := io.ReadFull(c, w.first[:])
+		if err == nil {
+			if _, err = io.Copy(io.Discard, c); err == nil {
+				err = io.EOF
+			}
+		} else if n > 0 {
+			err = io.EOF
+		}
+		w.at, w.err = time.Now(), err
+		w.dead.Store(true)
+	}()
+	return w
+}
+
+const (
+	// brief is how long a connection may have lived that the collector did not want. What was sent on it is lost.
+	brief = time.Second
+	// afterthought is how long the collector's reason may take to be read, where writing has shown that it has ended the connection.
+	afterthought = 100 * time.Millisecond
+)
+
+// lost gives up a connection that the collector has ended and says why, if that is a reason not to make another at once; nil if it is none.
+func (l *link) lost() error {
+	w, to := l.watched, l.sink.cfg.To
+	<-w.ended
+	_, encrypted := l.conn.(*tls.Conn)
+	how := "without TLS"
+	if encrypted {
+		how = "with TLS"
+	}
+	lived := w.at.Sub(l.since)
+	l.close()
+	l.sink.env.Books.Note(ReasonEnded, 1)
+	switch {
+	case certs.IsRefusal(w.err):
+		return explained(to, w.err)
+	case !encrypted && w.first[0] == alertRecord && w.first[1] == majorTLS:
+		return &sdk.Error{Class: sdk.Transient, Code: "tls", Err: fmt.Errorf("the collector %s speaks TLS on this port, so that it understands nothing of what is sent: say tls.enabled: true", to)}
+	case lived < brief:
+		return &sdk.Error{Class: sdk.Transient, Code: "closed", Err: fmt.Errorf("the collector %s ended the connection right after its beginning (%w), so that what was sent on it is lost: "+
+			"its log should say why; does it take IPFIX over TCP on this port, from this address, and %s as here (tls.enabled)?", to, w.err, how)}
+	}
+	l.sink.ended(w.at, lived, w.err)
+	return nil
+}
+
+// The first bytes of an alert of TLS (RFC 8446, 5.1): what a server says to who begins with something else.
+const (
+	alertRecord = 21
+	majorTLS    = 3
+)
 
 // add gathers the message of a row, behind what its domain has told if the connection has not got that.
 func (l *link) add(ctx context.Context, row int, p []byte) error {
-	if l.conn != nil && l.next == 0 && l.dead.Load() { // it ended between two blocks
-		l.close()
+	if l.conn != nil && l.next == 0 && l.watched.dead.Load() { // it ended between two blocks
+		if err := l.lost(); err != nil {
+			return err
+		}
 	}
 	if l.conn == nil {
 		if err := l.connect(ctx); err != nil {
@@ -115,15 +180,32 @@ func (l *link) flush(ctx context.Context) error {
 	}
 	_, encrypted := l.conn.(*tls.Conn) // TLS cannot go on after a write that was broken off
 	switch {
-	case err == nil && !l.dead.Load():
+	case err == nil && !l.watched.dead.Load():
 		return nil
 	case err == nil:
 		err = errors.New("the collector has closed the connection")
-	case errors.Is(err, os.ErrDeadlineExceeded) && !encrypted && !l.dead.Load():
+	case errors.Is(err, os.ErrDeadlineExceeded) && !encrypted && !l.watched.dead.Load():
 		return &sdk.Error{Class: sdk.Transient, Code: "stalled", Err: fmt.Errorf("the collector %s takes nothing: %w", l.sink.cfg.To, err)}
+	}
+	if l.ends() {
+		if why := l.lost(); why != nil {
+			return why
+		}
 	}
 	l.close()
 	return &sdk.Error{Class: sdk.Transient, Code: "connection", Err: fmt.Errorf("sending to %s: %w", l.sink.cfg.To, err)}
+}
+
+// ends says whether the collector has ended the connection, as soon as can be known.
+func (l *link) ends() bool {
+	patience := time.NewTimer(afterthought)
+	defer patience.Stop()
+	select {
+	case <-l.watched.ended:
+		return true
+	case <-patience.C:
+		return false
+	}
 }
 
 func (l *link) write(ctx context.Context) (int, error) {
@@ -170,9 +252,13 @@ func (l *link) close() {
 		return
 	}
 	if l.finishing {
-		<-l.ended
+		<-l.watched.ended
+	}
+	if t, ok := l.conn.(*tls.Conn); ok { // it says its end first, and a collector may not read that
+		unread := time.AfterFunc(linger, func() { t.NetConn().Close() })
+		defer unread.Stop()
 	}
 	l.conn.Close()
-	<-l.ended
+	<-l.watched.ended
 	l.conn, l.finishing = nil, false
 }

@@ -23,7 +23,7 @@ type Config struct {
 // TLS is how the connection is encrypted.
 type TLS struct {
 	Enabled    bool   `yaml:"enabled" doc:"encrypt the connection and check the collector's certificate"`
-	CA         string `yaml:"ca" doc:"file of the authorities, PEM, that the collector's certificate is checked against; empty: the system's" example:"/etc/weir/ca.crt"`
+	CA         string `yaml:"ca" doc:"file of the authorities, PEM, that the collector's certificate is checked against; empty: the system's. This file and those of cert and key are read anew when they change" example:"/etc/weir/ca.crt"`
 	Cert       string `yaml:"cert" doc:"file of the certificate that is shown to the collector, PEM" example:"/etc/weir/exporter.crt"`
 	Key        string `yaml:"key" doc:"file of that certificate's private key, PEM" example:"/etc/weir/exporter.key"`
 	ServerName string `yaml:"server_name" doc:"name that the collector's certificate must have; empty: the host of to"`
@@ -31,6 +31,9 @@ type TLS struct {
 }
 
 const mostConnections = 1 << 15
+
+// ReasonEnded notes connections that the collector has ended.
+const ReasonEnded sdk.Reason = "connections_ended"
 
 // Validate checks what the tags cannot say.
 func (c *Config) Validate() error {
@@ -89,7 +92,9 @@ Each exporter_addr (and session) of the input has a connection of its own, so th
 exporters do not mix. A connection that had to be made anew begins with the templates and sampler tables told before. A collector
 that takes nothing holds the pipeline back.
 
-Delivered means handed to the kernel: IPFIX has no answer. When a connection breaks, the block under way is sent again from its
+Delivered means handed to the kernel: IPFIX has no answer. Connections that the collector ends are noted as connections_ended; one that
+ends right after it began is an error of the block that comes next, for what was sent on it is lost. A collector that asks for a
+certificate gets nothing before it has accepted the one of tls.cert. When a connection breaks, the block under way is sent again from its
 exporter's first row, so the collector may get some messages twice; what earlier blocks left in the kernel's buffers may not have
 reached it.
 

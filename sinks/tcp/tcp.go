@@ -2,12 +2,12 @@ package tcp
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirflow/weir/sdk"
@@ -17,17 +17,19 @@ import (
 type sink struct {
 	env *sdk.Env
 	cfg *Config
-	tls *tls.Config // nil: plain TCP
+	tls *security // nil: plain TCP
 
 	told *memory
 	hold sdk.Shared // of told: templates outlive writers and generations
 	once sync.Once
+
+	lastEnd atomic.Int64 // ns since the epoch, of the end of a connection that was told last
 }
 
 func newSink(env *sdk.Env, cfg *Config) (sdk.Sink, error) {
 	s := &sink{env: env, cfg: cfg}
 	if cfg.TLS.Enabled {
-		c, err := secure(cfg)
+		c, err := secure(cfg, env.Log)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +69,17 @@ func (s *sink) Close(context.Context) (err error) {
 	return err
 }
 
+// quiet is how long the end of a connection is not told again: a collector that starts anew ends all of them.
+const quiet = time.Second
+
+// ended tells of a connection that was in use.
+func (s *sink) ended(at time.Time, lived time.Duration, err error) {
+	if last := s.lastEnd.Load(); at.UnixNano()-last < int64(quiet) || !s.lastEnd.CompareAndSwap(last, at.UnixNano()) {
+		return
+	}
+	s.env.Log.Info("the collector has ended a connection, or several: new ones are made", "to", s.cfg.To, "after", lived.Round(time.Millisecond), "reason", err)
+}
+
 // origin is one exporter, in one session where there are sessions.
 type origin struct {
 	addr    [16]byte
@@ -97,6 +110,7 @@ func (w *writer) Write(ctx context.Context, b *sdk.Block, done func(error)) erro
 	}
 	w.key = b.Key
 	if err := w.send(ctx, b); err != nil {
+		w.prune()
 		return err
 	}
 	w.key = ""
@@ -110,6 +124,16 @@ func (w *writer) begin() {
 		l.next = 0
 		if len(l.buf) > 0 {
 			l.close()
+		}
+	}
+}
+
+// prune gives up the connections that the collector has ended, after one of them made a block fail: what ended one mostly ended all, and the
+// block should not come again for each.
+func (w *writer) prune() {
+	for _, l := range w.links {
+		if l.conn != nil && l.watched.dead.Load() {
+			_ = l.lost() // the block fails for a reason already
 		}
 	}
 }

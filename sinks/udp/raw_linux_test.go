@@ -259,8 +259,13 @@ func TestChecksum(t *testing.T) {
 			t.Fatalf("%x: %04x, want %04x", b, got, want)
 		}
 	}
-	if got := fold(add(0, []byte{0xff, 0xff})); got != 0xffff {
-		t.Errorf("no checksum is sent: %04x", got)
+	for _, c := range []struct {
+		b    []byte
+		want uint16
+	}{{[]byte{0xff, 0xff}, 0xffff}, {[]byte{0xff, 0xff, 0, 1}, 0xfffe}, {nil, 0xffff}, {[]byte{0xff, 0xfe, 0, 1}, 0xffff}} {
+		if got := fold(add(0, c.b)); got != c.want { // 0 would say that there is none
+			t.Errorf("the checksum of %x is %04x, want %04x", c.b, got, c.want)
+		}
 	}
 }
 
@@ -278,6 +283,7 @@ func TestBadSource(t *testing.T) {
 	}
 	nothing(t, conn)
 	write(t, w, sourced(good, good))
+	unheld(t, w)
 	if d := cmp.Diff([]got{good, good}, receiveFrom(t, conn, 2)); d != "" {
 		t.Error("(-want +got):", d)
 	}

@@ -64,6 +64,59 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+// A piece is what the kernel cuts: datagrams of one size, the last of them perhaps shorter and not empty, no longer together than a
+// datagram may be. They follow each other without a gap, and each begins only where the one before could not go on.
+func TestPiecesAreAllowed(t *testing.T) {
+	w := &writer{}
+	r := rand.New(rand.NewPCG(5, 6))
+	for range 3000 {
+		vals := make([][]byte, 1+r.IntN(2*burst))
+		usual := []int{1, 100, 1344, 1472, 9000, 21835, 32753, 65507}[r.IntN(8)]
+		for i := range vals {
+			size := usual
+			if r.IntN(20) == 0 {
+				size = r.IntN(usual + 2)
+			}
+			vals[i] = make([]byte, size)
+		}
+		sizes, next := make([]int, len(vals)), 0
+		for i := range vals {
+			sizes[i] = len(vals[i])
+		}
+		for i, m := range w.pieces(vals) {
+			if w.rows[i] != len(m.Buffers) || w.rows[i] == 0 || w.rows[i] > mostSegments {
+				t.Fatalf("piece %d has %d datagrams, and is said to have %d", i, len(m.Buffers), w.rows[i])
+			}
+			first, bytes := sizes[next], 0
+			for k, b := range m.Buffers {
+				if len(b) != sizes[next+k] {
+					t.Fatalf("piece %d has %d bytes where %d come next", i, len(b), sizes[next+k])
+				}
+				if last := k == len(m.Buffers)-1; len(b) > first || k > 0 && len(b) == 0 || !last && len(b) != first {
+					t.Fatalf("datagram %d of %d of a piece has %d bytes, the first %d", k, len(m.Buffers), len(b), first)
+				}
+				bytes += len(b)
+			}
+			if bytes > 65507 {
+				t.Fatalf("a piece of %d bytes", bytes)
+			}
+			if (m.OOB != nil) != (len(m.Buffers) > 1) {
+				t.Fatalf("a piece of %d datagrams has the control message %x", len(m.Buffers), m.OOB)
+			}
+			next += len(m.Buffers)
+			if next < min(len(vals), burst) { // it had to end here
+				last, after := sizes[next-1], sizes[next]
+				if last == first && after > 0 && after <= first && bytes+after <= 65507 && len(m.Buffers) < mostSegments {
+					t.Fatalf("a piece of %d datagrams of %d bytes ends before one of %d", len(m.Buffers), first, after)
+				}
+			}
+		}
+		if next != min(len(vals), burst) {
+			t.Fatalf("the pieces hold %d datagrams of %d", next, len(vals))
+		}
+	}
+}
+
 // Where the kernel does not cut what it is given, all of it goes one by one, once.
 func TestPiecesRefused(t *testing.T) {
 	to := listen(t, "127.0.0.1:0")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
+	"golang.org/x/net/ipv4"
 
 	"github.com/weirflow/weir/sdk"
 )
@@ -111,7 +113,7 @@ func numbered(from, n int) (rows []string) {
 // Every destination gets every payload, the empty one too, in order; the block is settled once.
 func TestSends(t *testing.T) {
 	one, two := listen(t, "127.0.0.1:0"), listen(t, "[::1]:0")
-	w, _ := open(t, one.LocalAddr().String(), two.LocalAddr().String())
+	w, log := open(t, one.LocalAddr().String(), two.LocalAddr().String())
 	first, second := numbered(0, 150), append(numbered(150, 20), "", strings.Repeat("x", 9000))
 	settled := 0
 	if err := w.Write(context.Background(), block("k", first, nil, second), func(err error) {
@@ -134,6 +136,9 @@ func TestSends(t *testing.T) {
 	}
 	if err := w.Close(context.Background()); err != nil {
 		t.Error(err)
+	}
+	if log.Len() > 0 {
+		t.Error("all went well, and the log says:", log)
 	}
 	if err := w.Write(context.Background(), block("k", first), func(error) { t.Error("settled") }); sdk.ClassOf(err) != sdk.Fatal {
 		t.Error("writing after Close:", err)
@@ -158,6 +163,76 @@ func TestTooLong(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"a", longest}, receive(t, c, 2)); d != "" {
 		t.Error("(-want +got):", d)
+	}
+}
+
+// What a datagram holds is the address family's: over IPv6 20 bytes more, whose payload length does not count the IP header. To
+// destinations of both the smaller holds.
+func TestLongest(t *testing.T) {
+	for _, c := range []struct {
+		addresses []string
+		most      int
+	}{{[]string{"127.0.0.1:0"}, 65507}, {[]string{"[::1]:0"}, 65527}, {[]string{"[::1]:0", "127.0.0.1:0"}, 65507}} {
+		var to []string
+		var conns []*net.UDPConn
+		for _, a := range c.addresses {
+			conns = append(conns, listen(t, a))
+			to = append(to, conns[len(conns)-1].LocalAddr().String())
+		}
+		w, _ := open(t, to...)
+		longest := strings.Repeat("x", c.most)
+		err := w.Write(context.Background(), block("", []string{longest, longest + "x"}), func(error) { t.Error("settled") })
+		if e, ok := err.(*sdk.Error); !ok || e.Code != tooLong || !cmp.Equal(e.Rows, []int{1}) {
+			t.Errorf("%v: %+v", c.addresses, err)
+		}
+		if err := w.Write(context.Background(), block("", []string{longest}), func(error) {}); err != nil {
+			t.Errorf("%v: %v", c.addresses, err)
+		}
+		for _, conn := range conns {
+			if n := len(receive(t, conn, 1)[0]); n != c.most {
+				t.Errorf("%v: %d bytes arrived, want %d", c.addresses, n, c.most)
+			}
+		}
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// unheld checks that a writer looks into no block when none is being written: their memory is used again.
+func unheld(t *testing.T, w *writer) {
+	t.Helper()
+	held := func(m []ipv4.Message) (n int) {
+		for i := range m {
+			for _, b := range m[i].Buffers {
+				n += len(b)
+			}
+		}
+		return n
+	}
+	if n := held(w.msgs[:]) + held(w.cut[:]); n != 0 {
+		t.Errorf("%d bytes of a block that is written are still looked into", n)
+	}
+	for _, d := range w.dests {
+		if d.raw == nil {
+			continue
+		}
+		if n := held(d.raw.msgs[:]) - burst*udpHeader; n != 0 {
+			t.Errorf("%d bytes of a block that is written are still looked into by the raw socket", n)
+		}
+	}
+}
+
+func TestHoldsNothing(t *testing.T) {
+	for _, gso := range []bool{false, true} {
+		w, _ := openWith(t, &Config{To: []string{listen(t, "127.0.0.1:0").LocalAddr().String()}, Source: SourceOwn, GSO: gso})
+		if err := w.Write(context.Background(), block("", numbered(0, 3*burst)), func(error) {}); err != nil {
+			t.Fatal(err)
+		}
+		unheld(t, w)
+		if err := w.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
@@ -255,15 +330,41 @@ func TestValidate(t *testing.T) {
 	if err := Plugin.Spec.Input(&Config{}, sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Text})); err == nil {
 		t.Error("a payload of text is accepted")
 	}
-	if err := Plugin.Spec.Input(&Config{}, sdk.Datagram); err != nil {
-		t.Error(err)
+	payloads := sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Bytes})
+	port := sdk.NewSchema(sdk.Field{Name: "payload", Type: sdk.Bytes}, sdk.Field{Name: "exporter_addr", Type: sdk.Addr}, sdk.Field{Name: "exporter_port", Type: sdk.Uint32})
+	for _, c := range []struct {
+		source Source
+		in     *sdk.Schema
+		says   string
+	}{
+		{SourceOwn, sdk.Datagram, ""}, {SourceOwn, payloads, ""}, {SourceKeep, sdk.Datagram, ""},
+		{SourceKeep, payloads, "no columns exporter_addr and exporter_port"}, {SourceKeep, port, "no columns exporter_addr and exporter_port"},
+	} {
+		err := Plugin.Spec.Input(&Config{Source: c.source}, c.in)
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("source %s of %s: %v, want %q", c.source, c.in.Listing(), err, c.says)
+		}
+		if c.says != "" { // whoever opens without asking gets the same answer
+			s := &sink{env: &sdk.Env{}, cfg: &Config{To: []string{"127.0.0.1:9"}, Source: c.source}}
+			if _, err := s.Open(context.Background(), c.in); err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Error("opened:", err)
+			}
+		}
 	}
 }
 
 func TestErrors(t *testing.T) {
-	for cause, want := range map[error]string{syscall.ENETUNREACH: "unreachable", syscall.EPERM: "forbidden", syscall.ENOBUFS: "no_buffers", syscall.EIO: "send"} {
-		if err := explain("h:1", &net.OpError{Op: "write", Err: cause}); sdk.CodeOf(err) != want || sdk.ClassOf(err) != sdk.Transient {
-			t.Errorf("%v is %v", cause, err)
+	for cause, want := range map[error]string{
+		syscall.ENETUNREACH: "unreachable: there is no route to h:1", syscall.EHOSTUNREACH: "unreachable: there is no route to h:1",
+		syscall.EPERM:   "forbidden: this host's firewall does not let datagrams go to h:1",
+		syscall.EACCES:  "forbidden: this host's firewall does not let datagrams go to h:1",
+		syscall.ENOBUFS: "no_buffers: the kernel has no room for more datagrams to h:1",
+		syscall.ENOMEM:  "no_buffers: the kernel has no room for more datagrams to h:1",
+		syscall.EIO:     "send: sending to h:1",
+	} {
+		err := explain("h:1", &net.OpError{Op: "write", Err: cause})
+		if err == nil || !strings.HasPrefix(err.Error(), want+": ") || sdk.ClassOf(err) != sdk.Transient || !errors.Is(err, cause) {
+			t.Errorf("%v is %v, want %s", cause, err, want)
 		}
 	}
 	s := &sink{cfg: &Config{To: []string{"name.invalid:1"}, Source: SourceOwn}}

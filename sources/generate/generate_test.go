@@ -108,21 +108,21 @@ func drain(t testing.TB, r sdk.Reader) (datagrams, records int, hash string) {
 	}
 }
 
-// The source ends after exactly as many flow records as asked for, shared among its readers, and its books agree.
+// The source ends after exactly as many flow records as asked for, shared among its readers evenly, and its books agree.
 func TestRecords(t *testing.T) {
 	for _, protocol := range []string{"v5", "v9", "sflow", "v5, v9=3, sflow"} {
-		for _, readers := range []int{1, 3} {
-			t.Run(fmt.Sprintf("%s/%d", protocol, readers), func(t *testing.T) {
+		for _, c := range []struct{ readers, records int }{{1, 20_001}, {3, 20_000}, {1, 1}, {3, 2}} {
+			t.Run(fmt.Sprintf("%s/%d/%d", protocol, c.readers, c.records), func(t *testing.T) {
 				env := environment()
-				s := start(t, env, config(func(c *Config) {
-					c.Protocol, c.Readers, c.Records, c.IPv6 = mix(t, protocol), readers, 20_001, 0.2
+				s := start(t, env, config(func(x *Config) {
+					x.Protocol, x.Readers, x.Records, x.IPv6 = mix(t, protocol), c.readers, c.records, 0.2
 				}))
 				datagrams, records := 0, 0
-				for range readers {
+				for range c.readers {
 					r := accept(t, s)
 					d, n, _ := drain(t, r)
-					if n < 20_001/readers || n > 20_001/readers+1 {
-						t.Errorf("a reader made %d records of 20001 for %d readers", n, readers)
+					if n < c.records/c.readers || n > (c.records+c.readers-1)/c.readers {
+						t.Errorf("a reader made %d records of %d for %d readers", n, c.records, c.readers)
 					}
 					datagrams, records = datagrams+d, records+n
 					if err := r.Close(t.Context()); err != nil {
@@ -132,8 +132,8 @@ func TestRecords(t *testing.T) {
 				if _, err := s.Accept(t.Context()); !errors.Is(err, io.EOF) {
 					t.Errorf("Accept after the last reader: %v, want EOF", err)
 				}
-				if records != 20_001 || env.Books.Received.Load() != uint64(datagrams) {
-					t.Errorf("%d records, want 20001; books have %d datagrams, want %d", records, env.Books.Received.Load(), datagrams)
+				if records != c.records || env.Books.Received.Load() != uint64(datagrams) {
+					t.Errorf("%d records, want %d; books have %d datagrams, want %d", records, c.records, env.Books.Received.Load(), datagrams)
 				}
 			})
 		}
@@ -320,20 +320,90 @@ func TestRing(t *testing.T) {
 	}
 }
 
-// Columns that nobody needs are not made.
+// With a start, a datagram's time is what the records before it take at the rate, of this reader's share of it: in its header and in
+// the column alike. A ring has the same times, lap for lap.
+func TestTimes(t *testing.T) {
+	const readers, records = 2, 3000
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	for _, ring := range []int{0, 64} {
+		for _, rate := range []int{0, 1000} {
+			perSecond := int64(rate)
+			if rate == 0 {
+				perSecond = virtualRate
+			}
+			synctest.Test(t, func(t *testing.T) {
+				s := start(t, environment(), config(func(c *Config) {
+					c.Protocol, c.Start, c.Rate, c.Readers, c.Ring, c.Records = mix(t, "v5"), "2026-01-01T00:00:00Z", rate, readers, ring, records
+				}))
+				for range readers {
+					r := accept(t, s)
+					var sent, lap int64 // records before a datagram, of all and of this lap
+					for k := 0; ; {
+						b, err := r.Read(context.Background(), time.Second)
+						if errors.Is(err, io.EOF) {
+							break
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+						if b == nil {
+							continue
+						}
+						received := sdk.Values[int64](b, sdk.DatagramReceived)
+						for i, p := range b.Bytes(sdk.DatagramPayload) {
+							if ring > 0 && k%ring == 0 {
+								lap = 0
+							}
+							header := int64(binary.BigEndian.Uint32(p[8:]))*1e9 + int64(binary.BigEndian.Uint32(p[12:]))
+							want := [2]int64{lap * 1e9 * readers / perSecond, sent * 1e9 * readers / perSecond}
+							if got := [2]int64{header - begin, received[i] - begin}; got != want {
+								t.Fatalf("ring %d, rate %d, datagram %d: header and column say %v ns after the start, want %v", ring, rate, k, got, want)
+							}
+							n := int64(binary.BigEndian.Uint16(p[2:]))
+							sent, lap, k = sent+n, lap+n, k+1
+						}
+						settle(b)
+					}
+					if sent < records/readers {
+						t.Errorf("%d records", sent)
+					}
+				}
+			})
+		}
+	}
+}
+
+// What columns are asked for, and how many, changes nothing about the values of any: each alone has what it has beside the others.
 func TestPruned(t *testing.T) {
 	for _, ring := range []int{0, 64} {
-		env := environment()
-		env.Out = []*sdk.Schema{sdk.Datagram.Select(func(f sdk.Field) bool { return f.Name == "payload" || f.Name == "exporter_port" })}
-		r := accept(t, start(t, env, config(func(c *Config) { c.Ring = ring })))
-		b, err := r.Read(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
+		first := func(schema *sdk.Schema) map[string][]any {
+			env := environment()
+			env.Out = []*sdk.Schema{schema}
+			r := accept(t, start(t, env, config(func(c *Config) { c.Ring, c.Start = ring, "2026-01-01T00:00:00Z" })))
+			b, err := r.Read(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer settle(b)
+			if b.Schema() != schema || b.Rows() == 0 {
+				t.Fatalf("ring %d: %d rows of %v, want some of %v", ring, b.Rows(), b.Schema(), schema)
+			}
+			values := map[string][]any{}
+			for _, row := range sdktest.RowsOf(b) {
+				for i, v := range row {
+					name := schema.Field(i).Name
+					values[name] = append(values[name], v)
+				}
+			}
+			return values
 		}
-		if b.Schema() != env.Out[0] || b.Rows() != batchDatagrams || sdk.Values[uint16](b, 1)[0] < 49152 || len(b.Bytes(0)[0]) < 24 {
-			t.Errorf("ring %d: %d rows of %v", ring, b.Rows(), b.Schema())
+		all := first(sdk.Datagram)
+		for name, want := range all {
+			got := first(sdk.Datagram.Select(func(f sdk.Field) bool { return f.Name == name }))
+			if diff := cmp.Diff(map[string][]any{name: want}, got); diff != "" {
+				t.Errorf("ring %d, %s alone (-beside others +alone):\n%.1000s", ring, name, diff)
+			}
 		}
-		settle(b)
 	}
 }
 

@@ -281,9 +281,8 @@ func (r *reader) Close(context.Context) error {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	if n := r.waited; n > 0 {
-		r.waited = 0
-		r.src.abandon(n)
+	if r.waited > 0 {
+		r.src.abandon(r.waited)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package generate
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -118,37 +119,47 @@ func TestReorderLosesNothing(t *testing.T) {
 	}
 }
 
-// A source that is stopped gives out what was overtaken, and then ends; one that is closed without counts it.
+// A source that is stopped gives out what was overtaken, and then ends; one whose readers are closed without counts it.
 func TestReorderStopped(t *testing.T) {
 	for _, read := range []bool{true, false} {
 		env := environment()
-		s := start(t, env, config(func(c *Config) { c.Reorder, c.ReorderWindow, c.Start = 1, 100, "2026-01-01T00:00:00Z" }))
-		r := accept(t, s)
-		b, err := r.Read(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
+		const readers = 2
+		s := start(t, env, config(func(c *Config) {
+			c.Reorder, c.ReorderWindow, c.Start, c.Readers = 1, 100, "2026-01-01T00:00:00Z", readers
+		}))
+		rows := 0
+		var open []sdk.Reader
+		for range readers {
+			r := accept(t, s)
+			b, err := r.Read(t.Context(), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows += b.Rows()
+			settle(b)
+			open = append(open, r)
 		}
-		rows := b.Rows()
-		settle(b)
 		if hand := int(env.Books.InHand.Load()); hand < 10 || rows+hand != int(env.Books.Received.Load()) {
 			t.Fatalf("%d given out and %d in hand of %d", rows, hand, env.Books.Received.Load())
 		}
 		if err := s.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		for read {
-			b, err := r.Read(t.Context(), 0)
-			if errors.Is(err, io.EOF) {
-				break
+		for _, r := range open {
+			for read {
+				b, err := r.Read(t.Context(), 0)
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				rows += b.Rows()
+				settle(b)
 			}
-			if err != nil {
+			if err := r.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			rows += b.Rows()
-			settle(b)
-		}
-		if err := r.Close(t.Context()); err != nil {
-			t.Fatal(err)
 		}
 		dropped := int(counts(env.Books.Dropped)[notSent])
 		if rows+dropped != int(env.Books.Received.Load()) || env.Books.InHand.Load() != 0 || read != (dropped == 0) {
@@ -157,35 +168,42 @@ func TestReorderStopped(t *testing.T) {
 	}
 }
 
-// At a trickle nothing waits longer than a quarter of a second, though nothing comes that could overtake it.
+// Nothing waits longer than a quarter of a second: neither at a trickle, where nothing comes that could overtake it, nor where there is
+// more to overtake it than comes in that time.
 func TestReorderWaitsBriefly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		env := environment()
-		r := accept(t, start(t, env, config(func(c *Config) { c.Reorder, c.ReorderWindow, c.Rate, c.DatagramRecords = 1, 1000, 2, 1 })))
-		made, given := map[int64]time.Time{}, int64(0)
-		for began := time.Now(); time.Since(began) < 30*time.Second; {
-			b, err := r.Read(t.Context(), 50*time.Millisecond)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for i := int64(len(made)); i < int64(env.Books.Received.Load()); i++ {
-				made[i] = time.Now()
-			}
-			if b == nil {
-				continue
-			}
-			for range b.Rows() {
-				if d := time.Since(made[given]); d > mostLate+time.Millisecond {
-					t.Errorf("datagram %d waited %v", given, d)
+	for _, rate := range []int{2, 40, 1000} { // datagrams a second
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				env := environment()
+				r := accept(t, start(t, env, config(func(c *Config) {
+					c.Protocol, c.Reorder, c.ReorderWindow, c.Rate, c.DatagramRecords = mix(t, "v5"), 1, 1000, rate, 1
+				})))
+				given, longest := 0, time.Duration(0)
+				for began := time.Now(); time.Since(began) < 30*time.Second; {
+					b, err := r.Read(t.Context(), 50*time.Millisecond)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if b == nil {
+						continue
+					}
+					for _, p := range b.Bytes(sdk.DatagramPayload) {
+						made := time.Unix(int64(binary.BigEndian.Uint32(p[8:])), int64(binary.BigEndian.Uint32(p[12:])))
+						longest = max(longest, time.Since(made))
+					}
+					given += b.Rows()
+					settle(b)
 				}
-				given++
-			}
-			settle(b)
-		}
-		if given < 55 {
-			t.Errorf("%d datagrams in 30 s at 2 a second", given)
-		}
-	})
+				// What is due is looked for when something is sent: each quantum, or each datagram if they are fewer.
+				if longest > mostLate+quantum || longest < mostLate/2 {
+					t.Errorf("the longest wait is %v, want %v at most", longest, mostLate)
+				}
+				if given < 30*rate*9/10 {
+					t.Errorf("%d datagrams in 30 s at %d a second", given, rate)
+				}
+			})
+		})
+	}
 }
 
 // Bursts have as many datagrams as asked for, one after another without a wait between, and the rate is kept.

@@ -16,7 +16,7 @@ import (
 )
 
 // open opens a capture file, unpacking it if it is compressed with gzip, whatever its name says.
-func open(path string) (io.ReadCloser, error) {
+func open(path string) (_ io.ReadCloser, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		n := &sdk.NotReady{What: fmt.Sprintf("%s cannot be opened", path), Err: err, Do: "check the path"}
@@ -28,29 +28,29 @@ func open(path string) (io.ReadCloser, error) {
 		}
 		return nil, n
 	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
 	st, err := f.Stat()
 	switch {
 	case err != nil:
-		f.Close()
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	case st.IsDir():
-		f.Close()
 		return nil, &sdk.NotReady{What: fmt.Sprintf("%s is a directory", path), Do: fmt.Sprintf("name its files: %s", filepath.Join(path, "*.pcap"))}
 	case !st.Mode().IsRegular(): // it is opened twice, and could not be read again
-		f.Close()
 		return nil, &sdk.NotReady{What: fmt.Sprintf("%s is not a regular file", path), Do: "store the capture in a file first"}
 	}
 	head := bufio.NewReaderSize(f, 64<<10)
 	if magic, err := head.Peek(2); err != nil || !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
-			f.Close()
 			return nil, fmt.Errorf("reading %s: %w", path, err)
 		}
 		return f, nil
 	}
 	z, err := gzip.NewReader(head)
 	if err != nil {
-		f.Close()
 		return nil, &sdk.NotReady{What: fmt.Sprintf("%s begins like a file compressed with gzip and is not one", path), Err: err, Do: "check the file"}
 	}
 	return &file{z, f}, nil

@@ -11,7 +11,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -214,11 +216,10 @@ func TestDatagrams(t *testing.T) {
 	}
 }
 
-// A datagram in three fragments is one record, in whatever order they come.
+// A datagram in three fragments is one record, in whatever order they come, and stays what it is when others follow.
 func TestFragments(t *testing.T) {
-	payload := strings.Repeat("0123456789", 300)
-	whole := ip4(exporter, 2055, 17, payload)
-	fragment := func(from, to int) []byte {
+	payload, second := strings.Repeat("0123456789", 300), strings.Repeat("abcdefghij", 300)
+	fragmentOf := func(whole []byte, from, to int) []byte {
 		p := append(bytes.Clone(whole[:20]), whole[20+from:20+to]...)
 		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
 		flags := uint16(from / 8)
@@ -228,20 +229,95 @@ func TestFragments(t *testing.T) {
 		binary.BigEndian.PutUint16(p[6:], flags)
 		return eth(p)
 	}
+	first := ip4(exporter, 2055, 17, payload)
 	c := newCapture(1)
-	c.packet(1, fragment(2400, 3008))
+	c.packet(1, fragmentOf(first, 2400, 3008))
 	c.packet(2, eth(ip4(exporter, 2055, 17, "between")))
-	c.packet(3, fragment(0, 800))
-	c.packet(4, fragment(800, 2400))
-	c.packet(5, fragment(800, 2400))
+	c.packet(3, fragmentOf(first, 0, 800))
+	c.packet(4, fragmentOf(first, 800, 2400))
+	c.packet(5, fragmentOf(first, 800, 2400)) // once more: of a datagram whose rest does not come
+	other := ip4(netip.MustParseAddrPort("192.0.2.10:5000"), 2055, 17, second)
+	c.packet(6, fragmentOf(other, 0, 1480))
+	c.packet(7, fragmentOf(other, 1480, 3008))
+	unkept := ip4(exporter, 9, 17, second)
+	unkept[5] = 7 // its identification
+	c.packet(8, fragmentOf(unkept, 0, 1480))
+	c.packet(9, fragmentOf(unkept, 1480, 3008))
+	short := ip4(exporter, 2055, 17, second)
+	short[5], short[24], short[25] = 8, 0xff, 0xff // a UDP length beyond the datagram
+	c.packet(10, fragmentOf(short, 0, 800))
+	c.packet(11, fragmentOf(short, 800, 1600))
+	c.packet(12, fragmentOf(short, 1600, 3008))
 	env := testEnv(t)
 	var got []datagram
-	readAll(t, env, &Config{Path: []string{write(t, "a.pcap", c.b)}}, datagrams(&got))
-	if diff := cmp.Diff([]datagram{{"between", exporter.String(), 2}, {payload, exporter.String(), 4}}, got); diff != "" {
+	readAll(t, env, &Config{Path: []string{write(t, "a.pcap", c.b)}, Port: []int{2055}}, datagrams(&got))
+	if diff := cmp.Diff([]datagram{{"between", exporter.String(), 2}, {payload, exporter.String(), 4}, {second, "192.0.2.10:5000", 7}}, got); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(ledger{Received: 3, Dropped: map[sdk.Reason]uint64{ReasonFragment: 1}}, balance(env)); diff != "" {
+	// A record is one however many fragments it had; of what becomes none each packet counts.
+	want := ledger{Received: 3 + 1 + 3 + 1, Filtered: 1, Dropped: map[sdk.Reason]uint64{ReasonFragment: 1, ReasonMalformed: 3}}
+	if diff := cmp.Diff(want, balance(env)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Each column alone has the values that it has beside the others.
+func TestPruned(t *testing.T) {
+	b, _, _ := sample(50)
+	path := write(t, "a.pcap", b)
+	for payload, full := range map[string]*sdk.Schema{payloadUDP: sdk.Datagram, payloadPackets: sdk.Packet} {
+		columns := func(schema *sdk.Schema) map[string][]any {
+			values := map[string][]any{}
+			readAll(t, sdktest.Env(t, sdktest.WithNode("test", "pcap", 0), sdktest.WithOut(schema)), &Config{Path: []string{path}, Payload: payload}, func(b *sdk.Batch) {
+				for _, row := range sdktest.RowsOf(b) {
+					for i, v := range row {
+						name := schema.Field(i).Name
+						values[name] = append(values[name], v)
+					}
+				}
+			})
+			return values
+		}
+		all := columns(full)
+		if len(all) != full.Len() {
+			t.Fatalf("%s: %d columns of %d", payload, len(all), full.Len())
+		}
+		for name, want := range all {
+			got := columns(full.Select(func(f sdk.Field) bool { return f.Name == name }))
+			if diff := cmp.Diff(map[string][]any{name: want}, got); diff != "" {
+				t.Errorf("%s, %s alone (-beside others +alone):\n%.1000s", payload, name, diff)
+			}
+		}
+	}
+}
+
+// A disk that cannot be read is an error that says which file, after what was read before it; it is not the file's end.
+func TestUnreadable(t *testing.T) {
+	b, _, _ := sample(40)
+	env := testEnv(t)
+	s := &source{env: env, cols: resolve(env, payloadUDP)}
+	r := newReader(s, "on/a/disk.pcap", io.NopCloser(io.MultiReader(bytes.NewReader(b), iotest.ErrReader(syscall.EIO))))
+	rows := 0
+	for {
+		b, err := r.Read(t.Context(), 0)
+		if err != nil {
+			if !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), "on/a/disk.pcap") {
+				t.Errorf("the end is %v", err)
+			}
+			break
+		}
+		if b == nil {
+			continue
+		}
+		rows += b.Rows()
+		b.Done(sdk.Delivered)
+		b.Release()
+	}
+	if rows < 40 {
+		t.Errorf("%d rows of what could be read", rows)
+	}
+	if err := r.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

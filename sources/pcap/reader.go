@@ -252,7 +252,6 @@ func (r *reader) fault(err error) error {
 
 // ended gives up the fragments whose datagrams are not whole.
 func (r *reader) ended() {
-	r.done = true
 	r.count.refuse(pcap.Fragment, r.parts.Flush())
 	r.enter()
 }

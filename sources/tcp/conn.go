@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/weirflow/weir/formats/netflow"
+	"github.com/weirflow/weir/sdk/certs"
 )
 
 const (
@@ -24,6 +25,10 @@ const (
 	stuck = time.Second
 
 	versionIPFIX = 10
+
+	// The first bytes of who begins TLS (RFC 8446, 5.1).
+	handshakeRecord = 22
+	majorTLS        = 3
 )
 
 // conn is one exporter's connection. It has a goroutine, which reads only while it may hand over.
@@ -57,7 +62,9 @@ func (c *conn) run() {
 	log := c.r.src.env.Log
 	log.Debug("connected", "exporter", c.from)
 	defer func() {
-		c.nc.Close() // a peer that has gone makes it fail; it is closed all the same
+		unread := time.AfterFunc(stuck, func() { c.raw.Close() }) // TLS says its end first, to who may not read
+		c.nc.Close()                                              // a peer that has gone makes it fail; it is closed all the same
+		unread.Stop()
 		c.r.port.end(c.place)
 		c.r.src.senders.leave(c.sender)
 		c.r.gone(c)
@@ -69,7 +76,7 @@ func (c *conn) run() {
 		c.shaking.Store(false)
 		if err != nil {
 			if !c.r.stopping.Load() {
-				c.r.src.warn("an exporter's TLS failed", "exporter", c.from, "error", err)
+				c.r.src.warn("an exporter's TLS failed", "exporter", c.from, "error", err, "advice", certs.AdviceToCollector(err))
 				c.r.src.env.Books.Lost(ReasonTLS, 1)
 			}
 			return
@@ -79,13 +86,14 @@ func (c *conn) run() {
 	c.read()
 }
 
-// wake lets the goroutine see at once that the source stops; in the beginning of TLS, when messages may already be behind it, soon.
+// wake lets the goroutine see at once that the source stops; in the beginning of TLS, when messages may already be behind it, soon. Deadlines are
+// those of writing too: TLS answers some of what it reads (RFC 8446, 4.6.3), and a peer that does not read would hold the goroutine for ever.
 func (c *conn) wake() {
 	now := time.Now()
 	if c.shaking.Load() {
 		now = now.Add(stuck)
 	}
-	c.raw.SetReadDeadline(now)
+	c.raw.SetDeadline(now)
 }
 
 // read cuts the stream into messages until it ends.
@@ -96,7 +104,7 @@ func (c *conn) read() {
 	for {
 		if whole {
 			whole = false
-			c.raw.SetReadDeadline(time.Now().Add(r.src.cfg.IdleTimeout))
+			c.raw.SetDeadline(time.Now().Add(r.src.cfg.IdleTimeout))
 		}
 		if r.stopping.Load() { // after the deadline was set: wake comes later than this is asked, or is not needed
 			c.leave()
@@ -116,7 +124,11 @@ func (c *conn) read() {
 			r.src.env.Books.Received.Add(1)
 			r.src.env.Books.Drop(ReasonBadFraming, 1)
 			c.sender.malformed.Add(1)
-			r.src.warn("a connection is closed: it does not send IPFIX messages", "exporter", c.from, "got", s.mem[:min(s.n, 16)], "max_message", most)
+			what := "a connection is closed: it does not send IPFIX messages"
+			if _, encrypted := c.nc.(*tls.Conn); !encrypted && s.n >= 3 && s.mem[0] == handshakeRecord && s.mem[1] == majorTLS {
+				what = "a connection is closed: the exporter begins TLS, for which tls.cert and tls.key have to be named"
+			}
+			r.src.warn(what, "exporter", c.from, "got", s.mem[:min(s.n, 16)], "max_message", most)
 			r.giveBack(s)
 			return
 		case err == nil:
@@ -138,7 +150,7 @@ func (c *conn) leave() {
 	if last := c.leaving.Add(stuck); last.Before(until) {
 		until = last
 	}
-	c.raw.SetReadDeadline(until)
+	c.raw.SetDeadline(until)
 }
 
 // finish accounts for what a connection that has ended leaves behind.

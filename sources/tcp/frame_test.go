@@ -41,8 +41,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (p *pieces) Close() error                    { return nil }
-func (p *pieces) SetReadDeadline(time.Time) error { return nil }
+func (p *pieces) Close() error                { return nil }
+func (p *pieces) SetDeadline(time.Time) error { return nil }
 
 // feed makes a reader without a listener and has one connection read by it to its end; each batch is given to take.
 func feed(t testing.TB, env *sdk.Env, cfg *Config, c net.Conn, take func(*sdk.Batch)) {

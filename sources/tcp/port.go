@@ -121,7 +121,7 @@ func (p *port) accept(ln *net.TCPListener, ended chan struct{}) {
 		case err == nil:
 			r.take(c)
 		default:
-			r.src.warn("the system has no room for another connection", "error", err)
+			r.src.warn("the system has no room for another connection, which waits: "+endpoint.NoFiles, "error", err)
 			time.Sleep(shortage)
 		}
 	}

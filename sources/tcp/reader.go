@@ -71,13 +71,13 @@ type reader struct {
 	over     chan struct{} // closed when there is no connection and will be none
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
-	from     map[netip.Addr]int // connections by exporter's address
+	from     map[netip.Prefix]int // connections by exporter's address, or network
 	closed   bool
 }
 
 func newReader(s *source, p *port, hold sdk.Shared) *reader {
 	r := &reader{src: s, port: p, hold: hold, full: make(chan *slab, lent), room: make(chan struct{}, lent), free: make(chan *slab, lent),
-		loans: make(chan *loan, lent), timer: time.NewTimer(time.Hour), quit: make(chan struct{}), over: make(chan struct{}), conns: map[*conn]struct{}{}, from: map[netip.Addr]int{}}
+		loans: make(chan *loan, lent), timer: time.NewTimer(time.Hour), quit: make(chan struct{}), over: make(chan struct{}), conns: map[*conn]struct{}{}, from: map[netip.Prefix]int{}}
 	r.timer.Stop()
 	for range lent {
 		r.room <- struct{}{}
@@ -87,6 +87,17 @@ func newReader(s *source, p *port, hold sdk.Shared) *reader {
 
 func (r *reader) Partition() *sdk.Partition { return r.part }
 func (r *reader) Ready() <-chan struct{}    { return nil }
+
+// whose is who is counted as one: an address of IPv4; of IPv6 a network of 64 bits, for whoever is in one can take any address of it (RFC 4862).
+// All that are on a link are in the network fe80::/64, so there it is the address.
+func whose(a netip.Addr) netip.Prefix {
+	bits := a.BitLen()
+	if a.Is6() && !a.IsLinkLocalUnicast() && !a.IsLoopback() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // fails only for more bits than there are
+	return p
+}
 
 // take begins to read a connection, or refuses it.
 func (r *reader) take(nc net.Conn) {
@@ -100,14 +111,15 @@ func (r *reader) take(nc net.Conn) {
 	}
 	r.mu.Lock()
 	cfg := r.src.cfg
-	full, address := len(r.conns) >= cfg.MaxConnections, r.from[from.Addr()] >= cfg.MaxPerAddress
+	whose := whose(from.Addr())
+	full, address := len(r.conns) >= cfg.MaxConnections, r.from[whose] >= cfg.MaxPerAddress
 	if r.stopping.Load() || full || address {
 		r.mu.Unlock()
 		nc.Close()
 		switch {
 		case address:
 			r.src.env.Books.Lost(ReasonAddress, 1)
-			r.src.warn("a connection is refused: its address has max_per_address already", "exporter", from, "max_per_address", cfg.MaxPerAddress)
+			r.src.warn("a connection is refused: its address (of IPv6 its network) has max_per_address already", "exporter", from, "counted_as", whose, "max_per_address", cfg.MaxPerAddress)
 		case full:
 			r.src.env.Books.Lost(ReasonTooMany, 1)
 			r.src.warn("a connection is refused: there are max_connections already", "exporter", from, "max_connections", cfg.MaxConnections)
@@ -116,7 +128,7 @@ func (r *reader) take(nc net.Conn) {
 	}
 	c := newConn(r, nc, from)
 	r.conns[c] = struct{}{}
-	r.from[from.Addr()]++
+	r.from[whose]++
 	r.mu.Unlock()
 	go c.run()
 }
@@ -126,7 +138,7 @@ func (r *reader) gone(c *conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.conns, c)
-	if a := c.from.Addr(); r.from[a] > 1 {
+	if a := whose(c.from.Addr()); r.from[a] > 1 {
 		r.from[a]--
 	} else {
 		delete(r.from, a)

@@ -1,18 +1,9 @@
 package tcp
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
 	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -20,114 +11,46 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/weirflow/weir/sdk"
+	"github.com/weirflow/weir/sdk/certs/certstest"
 	"github.com/weirflow/weir/sdk/sdktest"
 )
-
-// authority gives certificates.
-type authority struct {
-	testing.TB
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	n    int64
-}
-
-func newAuthority(t testing.TB, dir, name string) *authority {
-	a := &authority{TB: t, dir: dir}
-	a.cert, a.key = a.issue(name, nil, nil)
-	return a
-}
-
-// issue writes name.crt and name.key; without a parent they are an authority's own.
-func (a *authority) issue(name string, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.Fatal(err)
-	}
-	a.n++
-	c := &x509.Certificate{SerialNumber: big.NewInt(a.n), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
-	if parent == nil {
-		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
-		parent, signer = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, signer)
-	if err != nil {
-		a.Fatal(err)
-	}
-	keyDER, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		a.Fatal(err)
-	}
-	a.write(name+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
-	a.write(name+".key", pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER}))
-	if c, err = x509.ParseCertificate(der); err != nil {
-		a.Fatal(err)
-	}
-	return c, key
-}
-
-func (a *authority) path(name string) string { return filepath.Join(a.dir, name) }
-
-func (a *authority) write(name string, b []byte) {
-	if err := os.WriteFile(a.path(name), b, 0o600); err != nil {
-		a.Fatal(err)
-	}
-}
-
-// give issues a certificate of the authority.
-func (a *authority) give(name string) tls.Certificate {
-	a.Helper()
-	a.issue(name, a.cert, a.key)
-	c, err := tls.LoadX509KeyPair(a.path(name+".crt"), a.path(name+".key"))
-	if err != nil {
-		a.Fatal(err)
-	}
-	return c
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
 
 // Exporters are served over TLS, with a certificate where one is asked for; those without, or with another's, are refused and
 // counted, and so is who speaks no TLS.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	ours, others := newAuthority(t, dir, "ours"), newAuthority(t, dir, "others")
-	ours.give("collector")
-	good, bad := ours.give("exporter"), others.give("stranger")
+	ours, others := certstest.New(t, dir, "ours"), certstest.New(t, dir, "others")
+	ours.Give("collector")
+	good, bad := ours.Give("exporter"), others.Give("stranger")
 	for _, c := range []struct {
 		name            string
 		ca, require     bool
 		certs           []tls.Certificate
 		most            uint16
 		plain, isServed bool
+		says            string // to the collector's owner
 	}{
 		{name: "no certificates", isServed: true},
 		{name: "a certificate", ca: true, require: true, certs: []tls.Certificate{good}, isServed: true},
 		{name: "a certificate, TLS 1.2", ca: true, require: true, certs: []tls.Certificate{good}, most: tls.VersionTLS12, isServed: true},
 		{name: "none where one may be", ca: true, isServed: true},
-		{name: "none", ca: true, require: true},
-		{name: "a stranger's", ca: true, require: true, certs: []tls.Certificate{bad}},
-		{name: "TLS 1.1", most: tls.VersionTLS11},
-		{name: "no TLS", plain: true},
+		{name: "none", ca: true, require: true, says: "give the exporter a certificate of an authority in tls.client_ca"},
+		{name: "a stranger's", ca: true, require: true, certs: []tls.Certificate{bad}, says: "add the authority that signed the exporter's certificate to tls.client_ca"},
+		{name: "TLS 1.1", most: tls.VersionTLS11, says: "tls.min_version"},
+		{name: "no TLS", plain: true, says: "the exporter does not speak TLS"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := start(t, defaults(func(cfg *Config) {
-				cfg.TLS.Cert, cfg.TLS.Key = ours.path("collector.crt"), ours.path("collector.key")
+				cfg.TLS.Cert, cfg.TLS.Key = ours.Path("collector.crt"), ours.Path("collector.key")
 				if c.ca {
-					cfg.TLS.ClientCA = ours.path("ours.crt")
+					cfg.TLS.ClientCA = ours.Path("ours.crt")
 				}
 				cfg.TLS.RequireClientCert = c.require
 			}), true)
 			raw := x.dial()
 			var conn net.Conn = raw
 			if !c.plain {
-				conn = tls.Client(raw, &tls.Config{RootCAs: ours.pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS10, MaxVersion: c.most, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				conn = tls.Client(raw, &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1", MinVersion: tls.VersionTLS10, MaxVersion: c.most, GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 					if len(c.certs) == 0 {
 						return &tls.Certificate{}, nil
 					}
@@ -148,7 +71,7 @@ func TestTLS(t *testing.T) {
 				conn.Close()
 			} else {
 				x.until("it is counted", func() bool { return x.lost()[ReasonTLS] == 1 })
-				if !strings.Contains(x.log.String(), "an exporter's TLS failed") {
+				if log := x.log.String(); !strings.Contains(log, "an exporter's TLS failed") || !strings.Contains(log, c.says) {
 					t.Error(x.log.String())
 				}
 			}
@@ -166,10 +89,10 @@ func TestTLS(t *testing.T) {
 
 // What has arrived over TLS before Stop is handed out, and the connection is closed in order.
 func TestStopOverTLS(t *testing.T) {
-	ours := newAuthority(t, t.TempDir(), "ours")
-	ours.give("collector")
-	x := start(t, defaults(func(cfg *Config) { cfg.TLS.Cert, cfg.TLS.Key = ours.path("collector.crt"), ours.path("collector.key") }), true)
-	conn := tls.Client(x.dial(), &tls.Config{RootCAs: ours.pool(), ServerName: "127.0.0.1"})
+	ours := certstest.New(t, t.TempDir(), "ours")
+	ours.Give("collector")
+	x := start(t, defaults(func(cfg *Config) { cfg.TLS.Cert, cfg.TLS.Key = ours.Path("collector.crt"), ours.Path("collector.key") }), true)
+	conn := tls.Client(x.dial(), &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1"})
 	const n = 300
 	for i := range uint32(n) {
 		x.send(conn, message(i, 1000))
@@ -187,11 +110,11 @@ func TestStopOverTLS(t *testing.T) {
 
 // A certificate that was renewed is shown to the next exporter; one that is half written is not.
 func TestRenewedCertificate(t *testing.T) {
-	ours := newAuthority(t, t.TempDir(), "ours")
-	ours.give("collector")
-	x := start(t, defaults(func(cfg *Config) { cfg.TLS.Cert, cfg.TLS.Key = ours.path("collector.crt"), ours.path("collector.key") }), true)
+	ours := certstest.New(t, t.TempDir(), "ours")
+	ours.Give("collector")
+	x := start(t, defaults(func(cfg *Config) { cfg.TLS.Cert, cfg.TLS.Key = ours.Path("collector.crt"), ours.Path("collector.key") }), true)
 	serial := func() string {
-		c := tls.Client(x.dial(), &tls.Config{RootCAs: ours.pool(), ServerName: "127.0.0.1"})
+		c := tls.Client(x.dial(), &tls.Config{RootCAs: ours.Pool(), ServerName: "127.0.0.1"})
 		if err := c.Handshake(); err != nil {
 			t.Fatal(err)
 		}
@@ -199,11 +122,10 @@ func TestRenewedCertificate(t *testing.T) {
 		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
 	}
 	first := serial()
-	ours.give("collector")
-	later := time.Now().Add(time.Second) // a file system may keep times coarsely
-	os.Chtimes(ours.path("collector.key"), later, later)
+	ours.Give("collector")
+	ours.Age("collector.key", time.Second)
 	second := serial()
-	ours.write("collector.crt", []byte("-----BEGIN CERT"))
+	ours.Write("collector.crt", []byte("-----BEGIN CERT"))
 	third := serial()
 	if first == second || second != third {
 		t.Errorf("the certificates shown are number %s, %s and %s", first, second, third)
@@ -214,11 +136,11 @@ func TestRenewedCertificate(t *testing.T) {
 // What is wrong with a file is one sentence that names it and says what to do.
 func TestFilesOfTLS(t *testing.T) {
 	dir := t.TempDir()
-	ours := newAuthority(t, dir, "ours")
-	ours.give("collector")
-	ours.give("other")
-	ours.write("empty", nil)
-	p := ours.path
+	ours := certstest.New(t, dir, "ours")
+	ours.Give("collector")
+	ours.Give("other")
+	ours.Write("empty", nil)
+	p := ours.Path
 	for _, c := range []struct {
 		tls  TLS
 		want string

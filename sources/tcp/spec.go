@@ -21,7 +21,7 @@ type Config struct {
 	Listen         []string      `yaml:"listen" doc:"addresses and ports to accept connections on; without an address, or with [::], IPv4 and IPv6 alike" example:"0.0.0.0:4739" required:"true"`
 	TLS            TLS           `yaml:"tls" doc:"encryption; without a certificate connections are plain TCP"`
 	MaxConnections int           `yaml:"max_connections" doc:"most connections at a time on each address; further ones are refused. Each takes 64 KiB" example:"1000"`
-	MaxPerAddress  int           `yaml:"max_per_address" doc:"most of them that one exporter's address may have, so that none can keep the others out; further ones are refused. The sink tcp needs one for each exporter that it passes on" example:"16"`
+	MaxPerAddress  int           `yaml:"max_per_address" doc:"most of them that one exporter's address may have, so that none can keep the others out; further ones are refused. The addresses of an IPv6 network of 64 bits count as one, for any exporter in it can have them all; those of a link (fe80::) do not. The sink tcp needs one for each exporter that it passes on" example:"16"`
 	MaxMessage     int           `yaml:"max_message" doc:"longest message in bytes; a connection that announces a longer one is closed"`
 	IdleTimeout    time.Duration `yaml:"idle_timeout" doc:"a connection is closed when no whole message has come for so long" example:"1h"`
 	Allow          []string      `yaml:"allow" doc:"exporters that may connect, as addresses or prefixes; empty: all" example:"[192.0.2.0/24, 2001:db8::1]"`
@@ -31,7 +31,7 @@ type Config struct {
 type TLS struct {
 	Cert              string `yaml:"cert" doc:"file of the certificate and its chain, PEM; read anew when it changes" example:"/etc/weir/collector.crt"`
 	Key               string `yaml:"key" doc:"file of the certificate's private key, PEM" example:"/etc/weir/collector.key"`
-	ClientCA          string `yaml:"client_ca" doc:"file of the authorities, PEM, that exporters' certificates are checked against" example:"/etc/weir/exporters.crt"`
+	ClientCA          string `yaml:"client_ca" doc:"file of the authorities, PEM, that exporters' certificates are checked against; read anew when it changes" example:"/etc/weir/exporters.crt"`
 	RequireClientCert bool   `yaml:"require_client_cert" doc:"only exporters with a certificate of client_ca may connect"`
 	MinVersion        string `yaml:"min_version" doc:"least version of TLS" enum:"1.2,1.3"`
 }

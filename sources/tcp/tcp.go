@@ -47,7 +47,7 @@ func newSource(env *sdk.Env, cfg *Config) (sdk.Source, error) {
 		s.allow = append(s.allow, p)
 	}
 	if cfg.TLS.Cert != "" {
-		c, err := secure(&cfg.TLS)
+		c, err := secure(&cfg.TLS, env.Log)
 		if err != nil {
 			return nil, errors.Join(err, s.Close(context.Background()))
 		}

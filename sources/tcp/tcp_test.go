@@ -235,6 +235,46 @@ func TestTooManyConnectionsOfAnAddress(t *testing.T) {
 	}
 }
 
+// fromAddr is a connection from an address that this machine does not have.
+type fromAddr struct {
+	net.Conn
+	from netip.AddrPort
+}
+
+func (c *fromAddr) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(c.from) }
+
+// Addresses of IPv6 that one exporter can choose among count together; those of exporters on one link do not.
+func TestTooManyConnectionsOfANetwork(t *testing.T) {
+	x := start(t, defaults(func(c *Config) { c.MaxPerAddress = 2 }), true)
+	r := x.src.Opened[0]
+	served := map[string]bool{}
+	var near []net.Conn
+	for _, addr := range []string{"2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%1", "fe80::2%1", "fe80::3%1", "192.0.2.1", "192.0.2.2", "192.0.2.3", "::ffff:192.0.2.1"} {
+		total := func() (n int) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return len(r.conns)
+		}
+		had := total()
+		a, b := net.Pipe()
+		near = append(near, a)
+		r.take(&fromAddr{b, netip.AddrPortFrom(netip.MustParseAddr(addr), 4739)})
+		served[addr] = total() > had
+	}
+	for _, c := range near {
+		c.Close()
+	}
+	x.end()
+	want := map[string]bool{"2001:db8::1": true, "2001:db8::2": true, "2001:db8::3": false, "2001:db8:0:1::1": true, "fe80::1%1": true, "fe80::2%1": true, "fe80::3%1": true,
+		"192.0.2.1": true, "192.0.2.2": true, "192.0.2.3": true, "::ffff:192.0.2.1": true}
+	if d := cmp.Diff(want, served); d != "" {
+		t.Errorf("served (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff(map[sdk.Reason]uint64{ReasonAddress: 1}, x.lost()); d != "" || len(r.from) != 0 {
+		t.Errorf("lost (-want +got):\n%s%d networks are remembered of no connection", d, len(r.from))
+	}
+}
+
 // Only exporters that `allow` names may connect.
 func TestAllow(t *testing.T) {
 	for allow, served := range map[string]bool{"127.0.0.1": true, "::ffff:127.0.0.1": true, "127.0.0.0/8": true, "192.0.2.0/24": false, "2001:db8::/32": false} {

@@ -29,16 +29,24 @@ func inherited(name string) (fds []int, err error) {
 		return nil, &sdk.NotReady{What: listen + ": " + fmt.Sprintf(what, args...),
 			Do: "start Weir by a socket unit of systemd with ListenDatagram=, or listen on an address"}
 	}
-	n, err := strconv.Atoi(os.Getenv("LISTEN_FDS"))
-	if pid := os.Getenv("LISTEN_PID"); err != nil || n < 1 || n > maxPassed || pid != strconv.Itoa(os.Getpid()) {
+	text := os.Getenv("LISTEN_FDS")
+	if text == "" {
 		return no("no sockets were passed to this process")
 	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPassed {
+		return no("LISTEN_FDS is %.40q, which is no number from 1 to %d, so no sockets were passed to this process", text, maxPassed)
+	}
+	if pid := os.Getenv("LISTEN_PID"); pid != strconv.Itoa(os.Getpid()) {
+		return nil, &sdk.NotReady{What: fmt.Sprintf("%s: the sockets were passed to the process LISTEN_PID=%.20q, and this one is %d", listen, pid, os.Getpid()),
+			Do: "let the supervisor start weir itself, or a shell that says `exec weir`"}
+	}
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
-	if i, err := strconv.Atoi(name); err == nil {
-		if i >= n {
+	if i, err := strconv.ParseUint(name, 10, 31); err == nil {
+		if i >= uint64(n) {
 			return no("only %d sockets were passed to this process, and they count from 0", n)
 		}
-		fds = append(fds, firstPassed+i)
+		fds = append(fds, firstPassed+int(i))
 	} else {
 		for i, x := range names[:min(n, len(names))] {
 			if x == name {
@@ -46,8 +54,11 @@ func inherited(name string) (fds []int, err error) {
 			}
 		}
 	}
+	if len(fds) == 0 && os.Getenv("LISTEN_FDNAMES") == "" {
+		return no("the sockets that were passed to this process have no names (LISTEN_FDNAMES): say fd:0 for the first")
+	}
 	if len(fds) == 0 {
-		return no("no socket of this name was passed to this process; their names are %s", strings.Join(names, ", "))
+		return no("no socket of this name was passed to this process; their names are %.400q", names)
 	}
 	if len(fds) > maxWorkers {
 		return no("%d sockets have this name, and at most %d can be read", len(fds), maxWorkers)
@@ -60,6 +71,9 @@ func inherited(name string) (fds []int, err error) {
 		a, err := localAddr(fd)
 		if err != nil || a.Port() == 0 {
 			return no("the socket passed as file %d is not bound to a port", fd)
+		}
+		if peer, err := unix.Getpeername(fd); err == nil {
+			return no("the socket passed as file %d is connected (to %s), so that no exporter reaches it", fd, addrOf(peer))
 		}
 		at = append(at, a.String())
 		unix.CloseOnExec(fd)

@@ -260,13 +260,30 @@ func TestNotPassed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
+	u, err := net.DialUDP("udp4", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	uf, err := u.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer uf.Close()
+	connected := uf.Fd()
 	for _, c := range []struct{ fds, pid, names, listen, want string }{
 		{"", "", "", "fd:0", "fd:0: no sockets were passed to this process"},
-		{"1", "1", "", "fd:0", "no sockets were passed to this process"},
+		{"1", "1", "", "fd:0", `fd:0: the sockets were passed to the process LISTEN_PID="1", and this one is `},
+		{"1", "", "", "fd:0", `LISTEN_PID=""`},
+		{"x", "self", "", "fd:0", `LISTEN_FDS is "x", which is no number from 1 to 4096`},
+		{"1", "self", "", "fd:-1", "the sockets that were passed to this process have no names (LISTEN_FDNAMES): say fd:0"}, // not file 2
+		{"1", "self", "", "fd:netflow", "have no names"},
+		{"1", "self", "\x1b[31mred", "fd:netflow", `"\x1b[31mred"`},
+		{fmt.Sprint(connected - 2), "self", "", fmt.Sprintf("fd:%d", connected-3), "is connected (to 127.0.0.1:9), so that no exporter reaches it"},
 		{"-3", "self", "", "fd:0", "no sockets were passed"},
 		{"99999", "self", "", "fd:0", "no sockets were passed"},
 		{"1", "self", "sflow", "fd:1", "only 1 sockets were passed"},
-		{"1", "self", "sflow:more", "fd:netflow", "their names are sflow, more"},
+		{"1", "self", "sflow:more", "fd:netflow", `their names are ["sflow" "more"]`},
 		{fmt.Sprint(f.Fd() - 2), "self", "", fmt.Sprintf("fd:%d", f.Fd()-3), "is not one for UDP"},
 	} {
 		if c.pid == "self" {

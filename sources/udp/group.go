@@ -94,10 +94,17 @@ func (s *source) worker(l listen, files []int, w int, cfg *Config) (*reader, err
 		return nil, errors.Join(fmt.Errorf("fd:%s: %w", l.fd, err), shared.Close())
 	}
 	if err != nil {
-		return nil, errors.Join(words.NotReady(l.AddrPort, err), shared.Close())
+		w := words
+		if cfg.SharePort {
+			w.InUse = "the process that has it is another user's, or opened it for itself alone (without SO_REUSEPORT): stop it (`ss -ulpn` shows which), or choose another port"
+		}
+		return nil, errors.Join(w.NotReady(l.AddrPort, err), shared.Close())
 	}
 	r, err := newReader(s, sock, w, shared)
 	if err != nil {
+		if files == nil {
+			err = words.NotReady(l.AddrPort, err)
+		}
 		return nil, errors.Join(err, sock.release(), shared.Close())
 	}
 	return r, nil

@@ -49,6 +49,40 @@ func TestKernelDropsAreCounted(t *testing.T) {
 	}
 }
 
+// What the kernel drops while the pipeline is full, so that nobody reads, is in the books while that lasts, and once.
+func TestKernelDropsWhileNobodyReads(t *testing.T) {
+	env := testEnv(t)
+	s := open(t, env, &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1, ReceiveBuffer: 64 << 10})
+	conn := dial(t, s.Addrs()[0])
+	const sent = 1000
+	send := func() {
+		for range sent {
+			if _, err := conn.Write(make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	before := 0
+	for range 2 {
+		send()
+		for end := time.Now().Add(time.Minute); losses(env) == before; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d are counted as lost, and more were dropped since", before)
+			}
+		}
+		before = losses(env)
+	}
+	wait := collect(t, s)
+	s.Stop(t.Context())
+	all, _, _ := wait()
+	if len(all)+losses(env) != 2*sent || received(s) != uint64(len(all)) {
+		t.Errorf("%d sent, %d read, %d counted as lost", 2*sent, len(all), losses(env))
+	}
+	if err := s.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // With all slabs lent nothing is read; the first that comes back is used again, and its former content was not overwritten.
 func TestLentSlabsAreNotWritten(t *testing.T) {
 	s := open(t, testEnv(t), &Config{Listen: []string{"127.0.0.1:0"}, Workers: 1})

@@ -43,9 +43,14 @@ type reader struct {
 	wakeMu sync.Mutex     // Stop comes from another goroutine, perhaps after Close
 	wake   int            // an eventfd; -1 once it is closed, for its number may be another file's then
 	looked time.Time      // at the drops and the buffer
-	tries  int            // left in this second to find out what trains among the drops had
-	charge int            // bytes of it for a message, lately
-	buffer int            // bytes that the kernel may charge for what waits
+	seen   atomic.Int64   // the same, ns since made, for the watch
+	made   time.Time
+	missed atomic.Uint64 // messages dropped that the watch has counted and depth does not know of
+	quit   chan struct{} // ends the watch
+	over   chan struct{} // closed when it has ended
+	tries  int           // left in this second to find out what trains among the drops had
+	charge int           // bytes of it for a message, lately
+	buffer int           // bytes that the kernel may charge for what waits
 	naps
 
 	stopped atomic.Bool
@@ -65,9 +70,32 @@ func newReader(s *source, sock *socket, worker int, hold sdk.Shared) (*reader, e
 		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), f.close())
 	}
 	addr := sock.group.address()
-	r := &reader{src: s, sock: sock, worker: worker, hold: hold, part: s.partition(addr, worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, rack: newRack(), wake: wake}
+	r := &reader{src: s, sock: sock, worker: worker, hold: hold, part: s.partition(addr, worker), addr: addr, depth: sock.group.depth(sock.worker), frame: f, rack: newRack(), wake: wake,
+		made: time.Now(), quit: make(chan struct{}), over: make(chan struct{})}
 	r.polls = [2]unix.PollFd{{Fd: int32(sock.fd), Events: unix.POLLIN}, {Fd: int32(wake), Events: unix.POLLIN}}
+	go r.watch()
 	return r, nil
+}
+
+// watch counts what the kernel drops while nobody calls Read: the pipeline is full then, and that is when most is dropped. Without it the
+// metrics would show that when it is over.
+func (r *reader) watch() {
+	defer close(r.over)
+	t := time.NewTicker(dropsEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-r.quit:
+			return
+		case <-t.C:
+		}
+		if time.Since(r.made)-time.Duration(r.seen.Load()) < 2*dropsEvery {
+			continue
+		}
+		n, more, _ := r.sock.newDrops()
+		r.src.lost(n + more)
+		r.missed.Add(n)
+	}
 }
 
 func (r *reader) Partition() *sdk.Partition { return r.part }
@@ -85,6 +113,8 @@ func (r *reader) Stop() {
 }
 
 func (r *reader) Close(context.Context) error {
+	close(r.quit)
+	<-r.over
 	r.drops()
 	r.drops() // what is missing twice counts
 	r.wakeMu.Lock()
@@ -98,6 +128,7 @@ func (r *reader) Read(ctx context.Context, wait time.Duration) (*sdk.Batch, erro
 	now := time.Now()
 	if now.Sub(r.looked) >= dropsEvery {
 		r.looked, r.tries = now, 0
+		r.seen.Store(int64(now.Sub(r.made)))
 		if r.drops() {
 			r.tries = tries
 		}
@@ -218,7 +249,7 @@ func (r *reader) drops() (owing bool) {
 	n, more, owing := r.sock.newDrops()
 	r.src.lost(n + more)
 	if r.depth != nil {
-		r.depth.Took(int(n) * r.charge)
+		r.depth.Took(int(n+r.missed.Swap(0)) * r.charge)
 	}
 	return owing
 }

@@ -72,17 +72,26 @@ func localAddr(fd int) (netip.AddrPort, error) {
 	if err != nil {
 		return netip.AddrPort{}, err
 	}
+	a := addrOf(sa)
+	if !a.IsValid() {
+		return a, fmt.Errorf("a socket of an unexpected family: %T", sa)
+	}
+	return a, nil
+}
+
+// addrOf is the address that the kernel told; not valid, if it is neither IPv4 nor IPv6.
+func addrOf(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
-		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)), nil
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
 	case *unix.SockaddrInet6:
 		a := netip.AddrFrom16(sa.Addr)
 		if sa.ZoneId != 0 {
 			a = a.WithZone(strconv.Itoa(int(sa.ZoneId)))
 		}
-		return netip.AddrPortFrom(a, uint16(sa.Port)), nil
+		return netip.AddrPortFrom(a, uint16(sa.Port))
 	}
-	return netip.AddrPort{}, fmt.Errorf("a socket of an unexpected family: %T", sa)
+	return netip.AddrPort{}
 }
 
 // setReceiveBuffer asks for n bytes of payload. With CAP_NET_ADMIN the kernel gives them whatever net.core.rmem_max says.

@@ -4,8 +4,8 @@
 set -euo pipefail
 
 packages=(
-  tshark nfdump softflowd pmacct tcpdump # oracles and exporters
-  clang llvm libbpf-dev linux-libc-dev   # eBPF: `make generate`
+  tshark nfdump nfdump-sflow softflowd pmacct tcpdump # oracles, exporters, and what bench-collector compares with
+  clang llvm libbpf-dev linux-libc-dev                # eBPF: `make generate`
   iproute2 make
 )
 missing=()
