@@ -339,6 +339,7 @@ func TestCompletesLater(t *testing.T) {
 		e, log := env(t)
 		cfg := config(t.TempDir())
 		cfg.Roll.Rows = 100
+		cfg.Compression = "none" // encoders are shared by the process, and one made here belongs to this test's clock
 		w := open(t, e, cfg)
 		var got answers
 		write(t, w, got.done(1), batch(e.Pool, 0, 60, sdk.NewDict()))
