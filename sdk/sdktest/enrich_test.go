@@ -50,7 +50,6 @@ type enrichLane struct {
 	names      *sdk.Dict
 	text       []byte
 	last       []uint64 // kept by a fault
-	out        *sdk.Batch
 	calls      int
 }
 
