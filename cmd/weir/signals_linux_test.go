@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -27,6 +28,10 @@ func startWeir(t *testing.T, pipeline string, prepare func(*exec.Cmd), more ...s
 		t.Fatal(err)
 	}
 	defer f.Close()
+	// Where the tests run under nohup the process would inherit that SIGHUP is ignored; a handled signal it does not.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(hangups) })
 	cmd = exec.CommandContext(t.Context(), self, append([]string{"run", file, "--admin", "off", "--data-dir", dir, "--summary", "json"}, more...)...)
 	cmd.Args[0] = "weir"
 	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
