@@ -199,8 +199,10 @@ func (p *process) run(progress bool) {
 			// A shell and the kernel both send it: it is no second signal.
 			switch {
 			case stops > 0:
+				signal.Ignore(syscall.SIGHUP) // for good: another one must not end what still writes its account
 			case p.onTerminal:
 				stops++
+				signal.Ignore(syscall.SIGHUP)
 				p.log.Info("draining: the terminal is gone", "signal", s)
 				draining.Go(p.drain)
 			default:
