@@ -197,12 +197,13 @@ func (p *process) run(progress bool) {
 			}
 		case s := <-hangups:
 			// A shell and the kernel both send it: it is no second signal.
+			if stops > 0 || p.onTerminal {
+				signal.Ignore(syscall.SIGHUP) // for good: another one must not end what still writes its account
+			}
 			switch {
 			case stops > 0:
-				signal.Ignore(syscall.SIGHUP) // for good: another one must not end what still writes its account
 			case p.onTerminal:
 				stops++
-				signal.Ignore(syscall.SIGHUP)
 				p.log.Info("draining: the terminal is gone", "signal", s)
 				draining.Go(p.drain)
 			default:

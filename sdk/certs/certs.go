@@ -4,7 +4,6 @@
 package certs
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -67,14 +66,14 @@ func read(what, name string) ([]byte, error) {
 		return nil, unreadable(what, name, err)
 	}
 	defer f.Close()
-	var b bytes.Buffer
-	if _, err := io.Copy(&b, io.LimitReader(f, most+1)); err != nil {
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
 		return nil, unreadable(what, name, err)
 	}
-	if b.Len() > most {
+	if len(b) > most {
 		return nil, &sdk.NotReady{What: fmt.Sprintf("%s cannot be read from %s, which has more than %d bytes", what, name, most), Do: "name a file in PEM that holds nothing else"}
 	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 func unreadable(what, name string, err error) error {

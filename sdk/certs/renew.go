@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -107,15 +108,7 @@ func (r *renewed[T]) load() error {
 }
 
 func same(a, b []state) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if !a[i].at.Equal(b[i].at) || a[i].size != b[i].size {
-			return false
-		}
-	}
-	return true
+	return slices.EqualFunc(a, b, func(x, y state) bool { return x.at.Equal(y.at) && x.size == y.size })
 }
 
 // get is the value as it is now; fresh: it was not before.
